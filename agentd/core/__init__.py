@@ -1,0 +1,1 @@
+"""The engine: everything that happens is an event, everything wanted is a command; no clock, no I/O, no chance."""

@@ -1,0 +1,178 @@
+"""What the agent wants done, as imperatives; the engine's only output. Each that can fail ends in one event."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agentd.core.entries import Entry
+from agentd.core.events import End, Offer, Refusal, Report
+from agentd.core.tasks import Task
+from agentd.model.task import Outcome, Template
+
+
+class Command(Struct, frozen=True, gc=False):
+    """Root of all commands."""
+
+
+class Binding(Struct, frozen=True):
+    """The very units that a worker's line of tasks holds."""
+
+    cpus: tuple[int, ...] = ()
+    """Ids of the CPU units."""
+    gpus: tuple[int, ...] = ()
+    """Ids of the GPU units."""
+
+
+class StartWorker(Command):
+    """Make a process that runs users' code; ends in `WorkerStarted` or `WorkerLost`."""
+
+    worker: int
+
+
+class StopWorker(Command):
+    """End an idle worker; ends in `WorkerLost`."""
+
+    worker: int
+
+
+class RunTasks(Command):
+    """Append tasks to a worker's line; ends in `TasksEnded`, `TasksRevoked` or `WorkerLost` for each of them."""
+
+    worker: int
+    tasks: list[Task]
+    binding: Binding | None = None
+    """Given when the units differ from those of the tasks before."""
+
+
+class RevokeTasks(Command):
+    """Take back up to `count` tasks from the end of a worker's line; ends in `TasksRevoked` and `RevokeSettled`."""
+
+    worker: int
+    count: int
+
+
+class InterruptTask(Command):
+    """Stop the task that a worker runs: 0 sets the flag, 1 sends SIGINT, 2 sends SIGKILL; ends as the task ends."""
+
+    worker: int
+    task: int
+    level: int
+    timed_out: bool = False
+
+
+class ReleaseSegments(Command):
+    """The engine no longer needs these shared segments: whoever made them may reuse them when the readers are done."""
+
+    segments: tuple[int, ...]
+
+
+class Record(Command):
+    """Write an entry to the journal under the next number; ends in `Committed` with that number or a larger one."""
+
+    number: int
+    entry: Entry
+
+
+class Reply(Command):
+    """Answer a caller that waits: with a value, or with the exception to raise there."""
+
+    caller: int
+    value: object
+
+
+class Settled(Struct, frozen=True, array_like=True, gc=False):
+    """A call's end, for the session that asked for it."""
+
+    ref: int
+    outcome: Outcome
+
+
+class SettleCalls(Command):
+    """Tell a session how its calls ended."""
+
+    caller: int
+    settled: list[Settled]
+
+
+class DeclareTemplates(Command):
+    """Tell a neighbour the templates that offers will name by number."""
+
+    neighbour: str
+    templates: tuple[tuple[int, Template], ...]
+
+
+class SendOffers(Command):
+    """Ask a neighbour to run tasks; ends in `OffersAnswered`, `LinkClosed` or the lease's end."""
+
+    neighbour: str
+    offers: list[Offer]
+
+
+class AnswerOffers(Command):
+    """Accept or decline what a neighbour offered."""
+
+    neighbour: str
+    link: int
+    accepted: tuple[tuple[int, int, int], ...]
+    refused: tuple[Refusal, ...] = ()
+
+
+class SendEnds(Command):
+    """Tell a neighbour how its tasks ended; ends in `EndsAcknowledged`, or is sent again over the next link."""
+
+    neighbour: str
+    ends: list[End]
+
+
+class AcknowledgeEnds(Command):
+    """Tell a neighbour that the ends are recorded."""
+
+    neighbour: str
+    tasks: tuple[tuple[int, int], ...]
+
+
+class CancelTasks(Command):
+    """Ask a neighbour to stop tasks of ours. (task, attempt)."""
+
+    neighbour: str
+    tasks: tuple[tuple[int, int], ...]
+
+
+class SendReport(Command):
+    """Tell a neighbour how we stand."""
+
+    neighbour: str
+    report: Report
+
+
+class OpenLink(Command):
+    """Reach a neighbour through an adaptor; ends in `LinkOpened` or `LinkClosed`, and is tried again by itself."""
+
+    neighbour: str
+    adaptor: str
+    properties: tuple[tuple[str, str], ...]
+
+
+class CloseLink(Command):
+    """Let a neighbour go; ends in `LinkClosed`."""
+
+    neighbour: str
+
+
+class Publish(Command):
+    """Something that watchers of the agent's events want to know."""
+
+    topic: str
+    subject: str
+    detail: dict[str, object]
+
+
+class Alarm(Command):
+    """Something that an operator must know; goes to the log."""
+
+    message: str
+    detail: dict[str, object]
+
+
+class Stop(Command):
+    """Everything is drained: the daemon may end."""

@@ -1,0 +1,110 @@
+"""What the journal keeps, and what is left of it when the entries are folded into a state.
+
+Law: folding all entries of a journal, in order, gives the operations, keys and pool of the moment of the last one.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agentd.core.tasks import Path
+from agentd.model.task import Outcome, Template
+from agentd.model.values import Payload
+
+
+class Entry(Struct, frozen=True, array_like=True, tag_field="t"):
+    """Root of all entries. Fields are only ever appended, so that older journals can be read."""
+
+
+class Booted(Entry, tag=1):
+    """The daemon started. `agent_time_s` goes on where the last boot ended."""
+
+    boot: str
+    epoch: int
+    agent_time_s: float
+    version: str
+
+
+class Accepted(Entry, tag=2):
+    """An operation, or a task of a neighbour, is ours now."""
+
+    operation: int
+    template: Template
+    payload: Payload
+    at_s: float
+    """Agent time."""
+    wall_s: float
+    """Seconds since 1970, for people only."""
+    key: str = ""
+    digest: bytes = b""
+    name: str = ""
+    callback: str = ""
+    path: Path = Path()
+    attempt: int = 1
+    """The sender's attempt number, for a neighbour's task."""
+
+
+class Started(Entry, tag=3):
+    """These operations were handed to a host: a crash from now on costs them an attempt."""
+
+    operations: tuple[int, ...]
+    host: str = ""
+    epoch: int = 0
+
+
+class Returned(Entry, tag=4):
+    """These came back unstarted: the attempt is not used up."""
+
+    operations: tuple[int, ...]
+
+
+class Ended(Entry, tag=5):
+    """The one terminal write of an operation."""
+
+    operation: int
+    outcome: Outcome
+    at_s: float
+    wall_s: float
+    started_wall_s: float = 0.0
+
+
+class Cancelling(Entry, tag=6):
+    """A user wants it stopped: it must not run again after a restart."""
+
+    operation: int
+
+
+class WasRead(Entry, tag=7):
+    """A user has read these results."""
+
+    operations: tuple[int, ...]
+    at_s: float
+
+
+class Delivered(Entry, tag=8):
+    """The neighbour that gave us these has recorded their ends."""
+
+    operations: tuple[int, ...]
+
+
+class Forgotten(Entry, tag=9):
+    """These expired: nothing of them is kept."""
+
+    operations: tuple[int, ...]
+
+
+class HostAdded(Entry, tag=10):
+    """The operator's pool: a host was added, or has grown. `capacity` is JSON of the whole of it."""
+
+    name: str
+    capacity: bytes
+    adaptor: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+    is_parent: bool = False
+    declared: bool = True
+
+
+class HostRemoved(Entry, tag=11):
+    """The operator's pool: a host is gone."""
+
+    name: str

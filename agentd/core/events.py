@@ -1,0 +1,350 @@
+"""What has happened, as past participles; the engine's only input."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agentd.model.task import Failure, Outcome, Template
+from agentd.model.values import NO_VALUE, Payload
+from schedulers.capacity import Capacity
+from schedulers.view import Tier
+
+
+class Event(Struct, frozen=True, gc=False):
+    """Root of all events."""
+
+
+# --- users ------------------------------------------------------------------------------------------------------
+
+
+class Submission(Struct, frozen=True, array_like=True, gc=False):
+    """One call that a user asks for."""
+
+    ref: int
+    """The caller's own number for it, unique within the caller."""
+    template: int
+    """Number under which the caller declared the template."""
+    payload: Payload
+    parent: int = 0
+    """Task that asks, when it is one of ours; 0 for a user."""
+
+
+class TemplatesDeclared(Event):
+    """A caller will refer to these templates by these numbers."""
+
+    caller: int
+    templates: tuple[tuple[int, Template], ...]
+
+
+class CallsSubmitted(Event):
+    """A caller's session asks for calls that end with it (not durable unless their template says so)."""
+
+    caller: int
+    calls: list[Submission]
+
+
+class OperationSubmitted(Event):
+    """A caller asks for one operation that must survive; answered by `Reply` once it is committed.
+
+    The reply is an `Accepted` or a `RequestError`.
+    """
+
+    caller: int
+    template: Template
+    payload: Payload
+    key: str = ""
+    """Idempotency key, scoped by the caller's identity; empty for none."""
+    digest: bytes = b""
+    """Hash of the request's body: the same key must come with the same digest."""
+    name: str = ""
+    callback: str = ""
+
+
+class OperationsSubmitted(Event):
+    """As `OperationSubmitted`, many at once in one commit; answered by one `Reply` with a list."""
+
+    caller: int
+    operations: list[OperationSubmitted]
+
+
+class OperationWatched(Event):
+    """A caller wants one `Reply` with the operation's row when it is terminal (and committed)."""
+
+    caller: int
+    operation: int
+
+
+class CallerLeft(Event):
+    """A caller went away: its watches are dropped, and what its session alone wanted is cancelled."""
+
+    caller: int
+
+
+class CancelRequested(Event):
+    """A user wants an operation stopped; answered by `Reply` with its row, or a `RequestError`."""
+
+    caller: int
+    operation: int
+
+
+class CallsCancelled(Event):
+    """A session gives up some of its calls."""
+
+    caller: int
+    refs: tuple[int, ...]
+
+
+class ResultRead(Event):
+    """A user has read an operation's result: it may expire."""
+
+    operation: int
+
+
+# --- workers ----------------------------------------------------------------------------------------------------
+
+
+class TaskResult(Struct, frozen=True, gc=False):
+    """How one task ended on a worker."""
+
+    task: int
+    status: int
+    value: Payload = NO_VALUE
+    failure: Failure | None = None
+    started_s: float = 0.0
+    """Monotonic time of this machine at which users' code began."""
+    seconds: float = 0.0
+    """How long users' code took."""
+    output_bytes: int = 0
+    """How much it wrote to stdout and stderr."""
+
+
+class WorkerStarted(Event):
+    """A worker is ready to run tasks."""
+
+    worker: int
+    pid: int
+
+
+class TasksEnded(Event):
+    """A worker has finished tasks, in the order in which it was given them."""
+
+    worker: int
+    results: list[TaskResult]
+
+
+class TasksRevoked(Event):
+    """So many tasks at the end of the worker's line were taken back before they started (possibly none)."""
+
+    worker: int
+    count: int
+
+
+class RevokeSettled(Event):
+    """The worker knows which tasks were taken back: it may be given more."""
+
+    worker: int
+
+
+class WorkerLost(Event):
+    """A worker's process has ended, wanted or not. What it had finished was reported before."""
+
+    worker: int
+    failure: Failure
+    running: int = 0
+    """Task that had really started and did not finish; 0 for none."""
+
+
+# --- journal ----------------------------------------------------------------------------------------------------
+
+
+class Committed(Event):
+    """All journal entries up to this number are on the disk."""
+
+    up_to: int
+
+
+class DiskFilled(Event):
+    """The journal cannot take more: new work is refused until `DiskFreed`."""
+
+    message: str
+
+
+class DiskFreed(Event):
+    """The journal takes entries again."""
+
+
+# --- neighbours -------------------------------------------------------------------------------------------------
+
+
+class Report(Struct, frozen=True, array_like=True):
+    """A neighbour's load: absolute, the last one wins."""
+
+    epoch: int = 0
+    """Sender's lease epoch: grows with each of its boots."""
+    sequence: int = 0
+    acknowledged: int = 0
+    """Sequence number of the last offer that the sender had received from us."""
+    tiers: tuple[Tier, ...] = ()
+    capacity: Capacity = Capacity()
+    """The largest single host beyond the link, for matching."""
+    draining: bool = False
+    functions: tuple[str, ...] = ()
+    """Modules that it can import, for functions that are not here; empty: not told."""
+
+
+class Offer(Struct, frozen=True, array_like=True, gc=False):
+    """A task on its way to a neighbour."""
+
+    task: int
+    template: int
+    payload: Payload
+    attempt: int = 1
+    epoch: int = 0
+    origin: str = ""
+    hops: int = 0
+    visited: tuple[str, ...] = ()
+    sequence: int = 0
+
+
+class Refusal(Struct, frozen=True, array_like=True, gc=False):
+    """A declined offer: a value, not an error."""
+
+    task: int
+    attempt: int
+    reason: str
+    final: bool = False
+    """It would be declined again: unknown function, does not fit."""
+
+
+class End(Struct, frozen=True, array_like=True, gc=False):
+    """The outcome of a task that a neighbour holds."""
+
+    task: int
+    attempt: int
+    epoch: int
+    outcome: Outcome
+
+
+class LinkOpened(Event):
+    """A neighbour is connected and has said who it is."""
+
+    neighbour: str
+    agent_id: str
+    boot: str
+    link: int
+    """Number of this connection; the caller number of the frames that come over it."""
+
+
+class LinkClosed(Event):
+    """The connection of a neighbour is gone; its lease goes on."""
+
+    neighbour: str
+    link: int
+    reason: str
+
+
+class NeighbourHeard(Event):
+    """Any sign of life, with the link's figures as measured."""
+
+    neighbour: str
+    latency_s: float
+    seconds_per_byte: float
+    link_wait_s: float
+
+
+class LoadReported(Event):
+    """A neighbour says how it stands."""
+
+    neighbour: str
+    report: Report
+
+
+class OffersReceived(Event):
+    """A neighbour asks us to run tasks; each is answered by accept or refuse."""
+
+    neighbour: str
+    link: int
+    offers: list[Offer]
+
+
+class OffersAnswered(Event):
+    """A neighbour accepted, with its epoch, or declined."""
+
+    neighbour: str
+    accepted: tuple[tuple[int, int, int], ...]
+    """(task, attempt, lease epoch of the holder)."""
+    refused: tuple[Refusal, ...] = ()
+
+
+class EndsReceived(Event):
+    """Tasks that a neighbour held have ended."""
+
+    neighbour: str
+    ends: list[End]
+
+
+class EndsAcknowledged(Event):
+    """A neighbour has recorded these ends: we may forget them. (task, attempt)."""
+
+    neighbour: str
+    tasks: tuple[tuple[int, int], ...]
+
+
+class CancelReceived(Event):
+    """A neighbour wants tasks stopped that it gave us. (task, attempt)."""
+
+    neighbour: str
+    tasks: tuple[tuple[int, int], ...]
+
+
+# --- resources --------------------------------------------------------------------------------------------------
+
+
+class ResourceAdded(Event):
+    """The operator adds capacity: to this device (its own name), a known neighbour, or a new one."""
+
+    caller: int
+    name: str
+    capacity: Capacity
+    adaptor: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+    is_parent: bool = False
+    declared: bool = True
+    """False: its capacity is what it reports of itself, not what the operator granted."""
+
+
+class ResourceReduced(Event):
+    """The operator takes capacity away; what is in use is owed until it is free."""
+
+    caller: int
+    name: str
+    capacity: Capacity
+
+
+class ResourceRemoved(Event):
+    """The operator removes a host: drained, or lost at once."""
+
+    caller: int
+    name: str
+    lost: bool = False
+
+
+# --- the agent itself -------------------------------------------------------------------------------------------
+
+
+class ClockRead(Event):
+    """The wall clock is so many seconds ahead of the agent's monotonic time."""
+
+    wall_offset_s: float
+
+
+class Ticked(Event):
+    """The time that the engine asked to be woken at has come."""
+
+
+class DrainRequested(Event):
+    """No new work; end what runs within the grace, hand back the rest."""
+
+    grace_s: float
+
+

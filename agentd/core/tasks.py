@@ -1,0 +1,144 @@
+"""One task's record and the states that it may go through."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct, field
+
+from agentd.model.task import Template
+from agentd.model.values import Payload
+from schedulers.capacity import Capacity
+
+
+class State(IntEnum):
+    """Where a task is. `MOVES` says which state may follow which."""
+
+    HELD = 0
+    """Not idempotent, and its acceptance is not committed yet: it may not start."""
+    WAITING = 1
+    """In a queue: no host has been chosen."""
+    ASSIGNED = 2
+    """Handed to a worker behind others; it has not started and can be taken back."""
+    RUNNING = 3
+    """First in its worker's line: it runs."""
+    OFFERED = 4
+    """Sent to a neighbour that has not answered."""
+    FORWARDED = 5
+    """Accepted by a neighbour."""
+    STOPPING = 6
+    """Cancelled or out of time while it ran: its cores are free when it has really ended."""
+    ENDED = 7
+    """It has its one outcome."""
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.HELD: frozenset({State.WAITING, State.ENDED}),
+    State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD}),
+    State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
+    State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING}),
+    State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED}),
+    State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED}),
+    State.STOPPING: frozenset({State.ENDED}),
+    State.ENDED: frozenset(),
+}
+"""Row: from; entries: to. RUNNING → WAITING and FORWARDED → WAITING happen only when the host was lost."""
+
+
+class Shape(Struct, eq=False):
+    """A template as the engine keeps it: interned and numbered, its demand worked out, and what was learned of it.
+
+    Tasks of one shape are alike in all that a placement looks at, except their age and their path.
+    """
+
+    number: int
+    template: Template
+    demand: Capacity
+    estimate_s: float | None = None
+    """Moving mean of the run time on a core of speed 1; None until the first one ended."""
+    result_bytes: float = 0.0
+    """Moving mean of the size of a result."""
+    runs: int = 0
+
+
+class Path(Struct, frozen=True):
+    """How a task came here: who gave it, and whom it has visited. One object for all tasks of the same way."""
+
+    origin: str = ""
+    """Agent that was asked first; empty for our own users' tasks."""
+    sender: str | None = None
+    """Neighbour that handed it to us; None for our own users."""
+    hops: int = 0
+    visited: tuple[str, ...] = ()
+    """Agents that accepted it on the current path, oldest first, without us."""
+
+
+HERE = Path()
+
+
+class Task(Struct, eq=False, gc=False):
+    """The unit that is placed on one host. Refers to others by number, never by reference, so no cycle can form."""
+
+    id: int
+    shape: Shape
+    payload: Payload
+    path: Path
+    order: int
+    """Age: smaller is older; kept when the task has to wait again."""
+    state: State = State.WAITING
+    attempt: int = 1
+    """Which execution this is; counts losses of infrastructure."""
+    retries: int = 0
+    """Executions repeated because users' code raised under on_failure=RETRY."""
+    blames: int = 0
+    """How often a worker died while this very task ran."""
+    host: str = ""
+    """Neighbour that holds it; empty: this agent."""
+    worker: int = 0
+    epoch: int = 0
+    """Lease epoch under which a neighbour holds it."""
+    placed_at: float = 0.0
+    """When it was last given to a host, agent time in seconds."""
+    refused_by: tuple[str, ...] = field(default_factory=tuple)
+    """Neighbours that declined it since they last reported room."""
+    reason: str = ""
+    """Why it waits, in words for its owner."""
+    dropped: bool = False
+    """Cancelled while in a queue: to be skipped by whoever meets it there."""
+
+    @property
+    def function(self) -> str:
+        """What it calls."""
+        return self.shape.template.function
+
+    @property
+    def estimate_s(self) -> float | None:
+        """Mean run time learned for its function, in seconds on a core of speed 1; None while unknown."""
+        return self.shape.estimate_s
+
+    @property
+    def demand(self) -> Capacity:
+        """What it needs on one host."""
+        return self.shape.demand
+
+    @property
+    def priority(self) -> int:
+        """Higher goes before lower."""
+        return self.shape.template.priority
+
+    @property
+    def sender(self) -> str | None:
+        """The neighbour that handed it to us; None for our own users' tasks."""
+        return self.path.sender
+
+    @property
+    def hops(self) -> int:
+        """How many links it has crossed on its present path."""
+        return self.path.hops
+
+    @property
+    def transfer_bytes(self) -> int:
+        """How many bytes its arguments, and the result expected of it, weigh on a link."""
+        return self.payload.size_bytes + int(self.shape.result_bytes)
+
+

@@ -1,0 +1,1 @@
+"""The nouns: operations, tasks, outcomes, identifiers, errors; no behaviour beyond invariants."""

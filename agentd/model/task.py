@@ -1,0 +1,125 @@
+"""What is asked for: templates, and the outcomes that answer them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from agentd.model.values import NO_VALUE, Codec, Payload
+
+
+class Form(IntEnum):
+    """How a template names its function."""
+
+    NAME = 0
+    """`function` is `package.module:callable`, found on the agent's own path."""
+    VALUE = 1
+    """`code` is a cloudpickle of the callable; `function` is its name for people."""
+    SCRIPT = 2
+    """`code` is the source of a program to run as `__main__`; `function` is its file name."""
+    CHUNK = 3
+    """As VALUE or NAME, but the payload holds a list of argument tuples and the result a list of results."""
+
+
+class Constraints(Struct, frozen=True, omit_defaults=True):
+    """What a call demands of the host that runs it, in the words of `@constraint`. None asks for nothing."""
+
+    computing_units: int = 1
+    gpus: int = 0
+    fpgas: int = 0
+    others: int = 0
+    memory_mib: int | None = None
+    memory_type: str | None = None
+    storage_gb: float | None = None
+    storage_type: str | None = None
+    storage_bandwidth: int | None = None
+    processor_name: str | None = None
+    processor_architecture: str | None = None
+    processor_speed_ghz: float | None = None
+    operating_system_type: str | None = None
+    operating_system_distribution: str | None = None
+    operating_system_version: str | None = None
+    software: tuple[str, ...] = ()
+    host_queues: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    is_local: bool = False
+
+
+class Template(Struct, frozen=True, omit_defaults=True):
+    """What all calls of one function under one set of options share.
+
+    A caller declares it once and then refers to it by number, so that a call weighs its arguments only.
+    """
+
+    function: str
+    form: Form = Form.NAME
+    code: bytes = b""
+    codec: Codec = Codec.PICKLE
+    constraints: Constraints = Constraints()
+    timeout_s: float | None = None
+    max_attempts: int = 3
+    idempotent: bool = True
+    priority: int = 0
+    on_failure: str = "FAIL"
+    name: str = ""
+    durable: bool = False
+    wants_json: bool = False
+    """The result is to be encoded for people too (`Codec.JSON`, `Codec.BOTH`) where it can be."""
+
+
+class Status(IntEnum):
+    """How a task ended."""
+
+    DONE = 0
+    FAILED = 1
+    CANCELLED = 2
+    LOST_UNKNOWN = 3
+    QUARANTINED = 4
+
+
+class Reason(IntEnum):
+    """Why a task failed, told apart."""
+
+    NONE = 0
+    EXCEPTION = 1
+    """Users' code raised; there is a traceback."""
+    EXIT = 2
+    """The process ended itself with an exit code."""
+    SIGNAL = 3
+    """A signal ended the process."""
+    OUT_OF_MEMORY = 4
+    TIMED_OUT = 5
+    NOT_CALLABLE = 6
+    """The function is not there, or may not be called."""
+    NOT_DECODABLE = 7
+    """The arguments could not be read in the worker."""
+    NOT_ENCODABLE = 8
+    """The result could not be written in the worker."""
+    UNSCHEDULABLE = 9
+    """No host fitted for longer than the operator allows."""
+
+
+class Failure(Struct, frozen=True, array_like=True, gc=False):
+    """What a user is told of a failure."""
+
+    reason: int
+    type: str
+    message: str
+    traceback: str = ""
+    agent: str = ""
+    attempt: int = 0
+    exception: bytes = b""
+    """The pickled exception, where it could be pickled; read by the caller's process only."""
+
+
+class Outcome(Struct, frozen=True, array_like=True, gc=False):
+    """How one task ended: exactly one of a value and a failure, with what it took."""
+
+    status: int = Status.DONE
+    value: Payload = NO_VALUE
+    failure: Failure | None = None
+    seconds: float = 0.0
+    agent: str = ""
+    hops: int = 0
+    attempts: int = 1
