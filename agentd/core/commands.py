@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agentd.core.entries import Entry
-from agentd.core.events import End, Offer, Refusal, Report
 from agentd.core.tasks import Task
-from agentd.model.task import Outcome, Template
+from agentd.model.exchange import End, Offer, Refusal, Report, Settled
+from agentd.model.task import Template
 
 
 class Command(Struct, frozen=True, gc=False):
@@ -78,13 +78,6 @@ class Reply(Command):
 
     caller: int
     value: object
-
-
-class Settled(Struct, frozen=True, array_like=True, gc=False):
-    """A call's end, for the session that asked for it."""
-
-    ref: int
-    outcome: Outcome
 
 
 class SettleCalls(Command):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agentd.model.task import Failure, Outcome, Template
+from agentd.model.exchange import End, Offer, Refusal, Report, Submission
+from agentd.model.task import Failure, Template
 from agentd.model.values import NO_VALUE, Payload
 from schedulers.capacity import Capacity
-from schedulers.view import Tier
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -15,18 +15,6 @@ class Event(Struct, frozen=True, gc=False):
 
 
 # --- users ------------------------------------------------------------------------------------------------------
-
-
-class Submission(Struct, frozen=True, array_like=True, gc=False):
-    """One call that a user asks for."""
-
-    ref: int
-    """The caller's own number for it, unique within the caller."""
-    template: int
-    """Number under which the caller declared the template."""
-    payload: Payload
-    parent: int = 0
-    """Task that asks, when it is one of ours; 0 for a user."""
 
 
 class TemplatesDeclared(Event):
@@ -174,55 +162,6 @@ class DiskFreed(Event):
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------
-
-
-class Report(Struct, frozen=True, array_like=True):
-    """A neighbour's load: absolute, the last one wins."""
-
-    epoch: int = 0
-    """Sender's lease epoch: grows with each of its boots."""
-    sequence: int = 0
-    acknowledged: int = 0
-    """Sequence number of the last offer that the sender had received from us."""
-    tiers: tuple[Tier, ...] = ()
-    capacity: Capacity = Capacity()
-    """The largest single host beyond the link, for matching."""
-    draining: bool = False
-    functions: tuple[str, ...] = ()
-    """Modules that it can import, for functions that are not here; empty: not told."""
-
-
-class Offer(Struct, frozen=True, array_like=True, gc=False):
-    """A task on its way to a neighbour."""
-
-    task: int
-    template: int
-    payload: Payload
-    attempt: int = 1
-    epoch: int = 0
-    origin: str = ""
-    hops: int = 0
-    visited: tuple[str, ...] = ()
-    sequence: int = 0
-
-
-class Refusal(Struct, frozen=True, array_like=True, gc=False):
-    """A declined offer: a value, not an error."""
-
-    task: int
-    attempt: int
-    reason: str
-    final: bool = False
-    """It would be declined again: unknown function, does not fit."""
-
-
-class End(Struct, frozen=True, array_like=True, gc=False):
-    """The outcome of a task that a neighbour holds."""
-
-    task: int
-    attempt: int
-    epoch: int
-    outcome: Outcome
 
 
 class LinkOpened(Event):
