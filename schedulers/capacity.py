@@ -101,7 +101,11 @@ def suits(here: Processor, asked: Processor) -> bool:
     )
 
 
-_AT_LEAST = (("memory_mib", "MiB of memory"), ("storage_gb", "GB of storage"), ("storage_bandwidth", "storage bandwidth"))
+_AT_LEAST = (
+    ("memory_mib", "MiB of memory"),
+    ("storage_gb", "GB of storage"),
+    ("storage_bandwidth", "storage bandwidth"),
+)
 _EQUAL = ("memory_type", "storage_type", "os_type", "os_distribution", "os_version")
 _CONTAINS = (("software", "software"), ("queues", "queue"), ("labels", "label"))
 

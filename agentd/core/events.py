@@ -285,5 +285,3 @@ class DrainRequested(Event):
     """No new work; end what runs within the grace, hand back the rest."""
 
     grace_s: float
-
-

@@ -140,5 +140,3 @@ class Task(Struct, eq=False, gc=False):
     def transfer_bytes(self) -> int:
         """How many bytes its arguments, and the result expected of it, weigh on a link."""
         return self.payload.size_bytes + int(self.shape.result_bytes)
-
-

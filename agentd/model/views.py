@@ -1,0 +1,157 @@
+"""What is shown of an agent to its users: rows made for reading, never for deciding.
+
+Times are seconds since 1970 (wall clock), for people only; identifiers are decimal text, as JSON cannot hold 63 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+STATES = ("queued", "running", "forwarded", "done", "failed", "cancelled", "lost_unknown", "quarantined")
+TERMINAL = frozenset(STATES[3:])
+
+
+class TaskCounts(Struct, frozen=True):
+    """Tasks of one operation, by what they are doing."""
+
+    done: int = 0
+    running: int = 0
+    waiting: int = 0
+    failed: int = 0
+
+
+class ErrorView(Struct, frozen=True):
+    """Why an operation did not end well."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class OperationView(Struct, frozen=True, omit_defaults=False):
+    """An operation as its owner sees it."""
+
+    id: str
+    name: str
+    function: str
+    state: str
+    reason: str
+    """Why it waits, or why it ended as it did; empty when there is nothing to say."""
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    agent: str = ""
+    """The agent that was asked."""
+    ran_on: str | None = None
+    """The agent that ran it (or runs it)."""
+    hops: int = 0
+    attempts: int = 1
+    tasks: TaskCounts = TaskCounts()
+    result: Any = None
+    """Inline when it is small JSON; a `msgspec.Raw`."""
+    error: ErrorView | None = None
+    links: dict[str, str] = {}
+
+
+class TaskView(Struct, frozen=True):
+    """One task of an operation."""
+
+    id: str
+    function: str
+    state: str
+    host: str
+    """Agent that it was placed on; empty while it waits."""
+    attempt: int
+    reason: str
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    seconds: float | None = None
+    argument_bytes: int = 0
+    result_bytes: int = 0
+
+
+class ProcessorView(Struct, frozen=True):
+    """One processor entry."""
+
+    name: str | None
+    type: str
+    architecture: str | None
+    units: int
+
+
+class ResourceView(Struct, frozen=True):
+    """One host of the pool."""
+
+    name: str
+    adaptor: str
+    state: str
+    """own, connected, connecting, lost, draining."""
+    total: dict[str, int]
+    """Units by kind: CPU, GPU, FPGA, OTHER; what is configured."""
+    free: dict[str, int]
+    owed: dict[str, int]
+    """Units that will leave as soon as the tasks that hold them end."""
+    processors: list[ProcessorView]
+    memory_mib: int | None = None
+    rtt_s: float | None = None
+
+
+class NeighbourView(Struct, frozen=True):
+    """A link to another agent."""
+
+    name: str
+    state: str
+    is_parent: bool
+    address: str
+    rtt_s: float | None
+    bytes_per_s: float | None
+    advertised: dict[str, float]
+    """cores, free, backlog_s, as last reported."""
+    report_age_s: float | None
+    lease_s: float
+    """What is left of its lease."""
+    running: int
+    """Tasks of ours that it holds."""
+    refusal: str = ""
+    """The last reason for which it declined a task."""
+
+
+class AgentView(Struct, frozen=True):
+    """Who this agent is and how it stands."""
+
+    name: str
+    id: str
+    boot: str
+    version: str
+    protocol: int
+    python: str
+    pid: int
+    rest: str | None
+    comm: str | None
+    scheduler: str
+    state_folder: str
+    started_at: float
+    draining: bool
+    ready: bool
+    not_ready_reason: str
+    cores: int
+    cores_free: int
+    workers: int
+    operations: dict[str, int]
+    """How many there are in each state, terminal ones included while they are kept."""
+    waiting: int
+    running: int
+    journal_bytes: int
+    objects_bytes: int
+    warnings: list[str] = []
+    """What an operator should know, such as an insecure bind."""
+
+
+class Page(Struct, frozen=True):
+    """One page of operations, newest first."""
+
+    operations: list[OperationView]
+    next_cursor: str | None = None

@@ -1,0 +1,1 @@
+"""The user port: HTTP in front of the agent."""

@@ -1,0 +1,169 @@
+"""What the REST door asks of the agent behind it; the daemon and the tests' fake each satisfy it.
+
+Law: the door decides who may ask and how an answer looks; the agent decides everything else. Errors are
+`RequestError`s, which carry the HTTP status and say what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from msgspec import Struct
+
+from agentd.model.task import Template
+from agentd.model.values import Payload
+from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from schedulers.capacity import Capacity
+
+SCOPES = ("none", "read", "submit", "code", "admin")
+"""Each includes those before it. `peer` stands apart and is of no use at this door."""
+
+
+class Request(Struct, frozen=True):
+    """One operation that a user asks for, checked in form, not yet in substance."""
+
+    template: Template
+    payload: Payload
+    """`Codec.JSON` bytes of {"args": …, "kwargs": …}, or a pickle for scope `code`."""
+    blobs: tuple[int, ...] = ()
+    """Objects named by `{"$blob": id}` in the arguments."""
+    key: str = ""
+    digest: bytes = b""
+    callback: str = ""
+    identity: str = ""
+    """Who asks; scopes the idempotency key."""
+
+
+class Made(Struct, frozen=True):
+    """The operation that answers a request, and whether it is new (202) or was there before (200)."""
+
+    operation: OperationView
+    is_new: bool
+
+
+class ResultView(Struct, frozen=True):
+    """The recorded result of a terminal operation, as bytes that only the reader decodes."""
+
+    operation: OperationView
+    json: bytes | None
+    """UTF-8 JSON, where the value can be said in JSON."""
+    pickle: bytes | None
+    raw: bytes | None
+    """The value itself when it is bytes."""
+
+
+class Change(Struct, frozen=True):
+    """One server-sent event."""
+
+    id: int
+    topic: str
+    data: bytes
+    """JSON."""
+
+
+class AgentPort(Protocol):
+    """One running agent."""
+
+    def identify(self, token: str) -> tuple[str, str] | None:
+        """Give the name and scope of a bearer token, in constant time; None when it is unknown."""
+        ...
+
+    def is_same_user(self, host: str, port: int) -> bool:
+        """Tell whether the loopback TCP peer at this address is a process of the agent's own user."""
+        ...
+
+    async def submit(self, request: Request) -> Made:
+        """Accept one operation: returns when it is committed.
+
+        Raises:
+            RequestError: 422 unknown or forbidden function, bad constraint, key reused with another body;
+                429 queue full; 503 draining; 507 disk full.
+        """
+        ...
+
+    async def submit_all(self, requests: list[Request]) -> list[Made | Exception]:
+        """Accept many in one commit, each with an answer of its own."""
+        ...
+
+    async def operation(self, operation: int, wait_s: float = 0.0) -> OperationView:
+        """Give the operation, waiting up to `wait_s` for its end.
+
+        Raises:
+            RequestError: 404, never heard of it or expired.
+        """
+        ...
+
+    async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
+        """List operations, newest first."""
+        ...
+
+    async def result(self, operation: int) -> ResultView:
+        """Give the recorded result.
+
+        Raises:
+            RequestError: 404; 409 while it runs.
+        """
+        ...
+
+    async def tasks(self, operation: int) -> list[TaskView]:
+        """List the tasks of an operation."""
+        ...
+
+    def logs(self, operation: int, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield (`stdout` or `stderr`, bytes) of users' code; with `follow`, until the operation is terminal."""
+        ...
+
+    async def cancel(self, operation: int) -> OperationView:
+        """Stop an operation: what waits is dropped, what runs is interrupted."""
+        ...
+
+    def agent(self) -> AgentView:
+        """Say who the agent is."""
+        ...
+
+    def resources(self) -> list[ResourceView]:
+        """List the pool."""
+        ...
+
+    async def add_resource(
+        self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
+    ) -> ResourceView:
+        """Add a host, or let a known one grow."""
+        ...
+
+    async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
+        """Take capacity away; what is in use is owed."""
+        ...
+
+    async def remove_resource(self, name: str, lost: bool) -> ResourceView:
+        """Remove a host: drained, or lost at once."""
+        ...
+
+    def neighbours(self) -> list[NeighbourView]:
+        """List the links."""
+        ...
+
+    def changes(self, after: int | None) -> AsyncIterator[Change]:
+        """Yield a snapshot (unless `after` is still remembered) and then every change."""
+        ...
+
+    async def store_blob(self, chunks: AsyncIterator[bytes], length: int | None) -> int:
+        """Stream a large value into the object store and give its id.
+
+        Raises:
+            RequestError: 413 above the cap, 507 disk full.
+        """
+        ...
+
+    async def shutdown(self, drain_s: float | None) -> None:
+        """Begin to drain and stop; returns when it has begun."""
+        ...
+
+    def readiness(self) -> str:
+        """Say why no work can be taken; empty when it can."""
+        ...
+
+    def metrics(self) -> str:
+        """Give Prometheus text."""
+        ...

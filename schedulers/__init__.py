@@ -1,0 +1,1 @@
+"""Pure placement policies, and the types of their question and their answer."""
