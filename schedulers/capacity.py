@@ -161,7 +161,7 @@ def unknowns(here: Capacity, demand: Capacity) -> Iterator[str]:
 
 
 def with_default_cpu(demand: Capacity) -> Capacity:
-    """Complete a demand as the field does: whoever asks for no CPU unit gets one; entries of 0 units ask for nothing."""
+    """Complete a demand as the field does: no CPU unit asked gives one; entries of 0 units ask for nothing."""
     asked = tuple(processor for processor in demand.processors if processor.units > 0)
     if not any(processor.kind is Kind.CPU for processor in asked):
         asked = (Processor(units=1), *asked)
