@@ -1,0 +1,437 @@
+"""The journal: every entry that the engine wants kept, in order, on the disk before anybody is told.
+
+Law: an entry whose number was given to `committed` survives kill -9 and the loss of power; entries are never dropped
+nor reordered. A disk that is full may pass; any other error of the disk is fatal and is never tried again.
+
+The engine's thread appends and flushes; one writer thread commits all that is there at once, answers reads, and keeps
+the file small when it has nothing else to do. Callbacks come from the writer thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import msgspec
+from msgspec import Struct
+
+from agentd.core.entries import Accepted, Ended, Entry
+from agentd.model.errors import DiskError
+from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.values import NO_VALUE, Payload
+from agentd.store.ballast import BALLAST_BYTES, Ballast
+from agentd.store.cleaning import clean
+from agentd.store.disk import Disk, is_full
+from agentd.store.objects import SegmentLost
+from agentd.store.records import KINDS, ROW_BYTES, Record, decode, find, pack, read_head, unpack, write
+from agentd.store.references import References
+from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
+from agentd.store.table import Row, Table, translated
+from agentd.store.upkeep import Upkeep
+
+_ENDED = KINDS[Ended]
+
+BATCH_ENTRIES = 20_000
+"""Chosen: what one commit takes at most, so that the first of very many are acknowledged early."""
+
+RETRY_S = 1.0
+"""Chosen: how often a full disk is looked at when nothing else happens."""
+
+_CLEAN_BACKLOG = 1000
+"""Chosen: rows that may be due before they are cleaned although there is other work."""
+
+
+class _Batch(Struct):
+    """Entries that were flushed together; `last` is the number of the last one."""
+
+    last: int
+    entries: list[Entry]
+
+
+class _Question(Struct):
+    """Somebody wants an outcome."""
+
+    operation: int
+    answer: Callable[[Outcome | DiskError | None], None]
+
+
+class Journal:
+    """One journal file, its connection and its writer thread.
+
+    The order of use: make it, `load` and read all that it gives, `start`, then `append` and `flush`, at last `close`.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: Path,
+        committed: Callable[[int], None],
+        filled: Callable[[str], None],
+        freed: Callable[[], None],
+        broken: Callable[[BaseException], None],
+        *,
+        keep: Callable[[Payload], Payload] = lambda payload: payload,
+        unreferenced: Callable[[Sequence[int]], None] = lambda _: None,
+        alarmed: Callable[[str], None] = lambda _: None,
+        ballast_bytes: int = BALLAST_BYTES,
+    ) -> None:
+        """Open the journal, or make it.
+
+        Args:
+            disk: through which everything is done.
+            path: the database file, in a folder that is ours alone.
+            committed: told the number of the last entry that is on the disk now.
+            filled: told once, in words, that the disk is full; new work should be refused.
+            freed: told that there is space again.
+            broken: told what ended the writer thread; the daemon must end too.
+            keep: stores what of a payload does not survive by itself, and gives the payload that does.
+            unreferenced: told the objects that no operation refers to any more, after that is committed.
+            alarmed: told of damage that was found while the journal was in use.
+            ballast_bytes: space to hold back for when the disk is full.
+
+        Raises:
+            ConfigError: made by a newer agentd, or no journal at all.
+            StateInUse: another process has it open.
+            DiskError: the disk failed.
+        """
+        self._disk = disk
+        self._path = path
+        self._table = Table(disk, path)
+        self._ballast = Ballast(disk, path.with_name("ballast"), ballast_bytes)
+        self._committed, self._filled, self._freed, self._broken = committed, filled, freed, broken
+        self._keep, self._unreferenced, self._alarmed = keep, unreferenced, alarmed
+        self._upkeep = Upkeep()
+        self._references = References()
+        self._pending: list[Entry] = []
+        self._number = 0
+        self._queue: SimpleQueue[_Batch | _Question | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        # What follows is the writer thread's alone, once it runs.
+        self._next_row = 1
+        self._batches: list[_Batch] = []
+        self._questions: list[_Question] = []
+        self._is_full = False
+        self._is_holding = False
+        self._has_work = False
+        self._has_freed = True
+        self._can_shrink = False
+        self._is_closing = False
+        self._size_bytes = self._table.size_bytes
+
+    # --- before the writer thread runs
+
+    def load(self) -> tuple[Iterator[Entry], list[Alarm]]:
+        """Give all entries in order, and the damage that was found and set aside.
+
+        All damage is looked for before the first entry is given. `start` needs the iterator to have been read to its
+        end, since what the writer knows of the journal is learned on the way.
+
+        Raises:
+            DiskError: the disk failed, or the file is broken beyond reading.
+        """
+        with translated(self._path):
+            alarms = mend(self._table)
+            if alarms is None:
+                self._table, alarm = rebuild(self._disk, self._table)
+                alarms = [alarm, *(mend(self._table) or [])]
+        return self._entries(alarms), alarms
+
+    def _entries(self, alarms: list[Alarm]) -> Iterator[Entry]:
+        with translated(self._path):
+            for row, head, body in self._table.scan():
+                self._next_row = row + 1
+                for record in unpack(row, head, body)[0]:
+                    entry = _readable(record.payload) if isinstance(record, Record) else None
+                    if entry is None or not isinstance(record, Record):
+                        alarms.append(Alarm(f"journal row {row}: a record makes no sense and was passed over", row))
+                        continue
+                    self._account(row, entry, len(record.payload))
+                    yield entry
+
+    @property
+    def references(self) -> frozenset[int]:
+        """Objects on the disk that operations of the journal refer to; to be read between `load` and `start`."""
+        return self._references.objects
+
+    def start(self) -> None:
+        """Run the writer thread."""
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    # --- for the engine's thread
+
+    def append(self, number: int, entry: Entry) -> None:
+        """Have an entry written with the next flush; `number` is larger than all before."""
+        self._pending.append(entry)
+        self._number = number
+
+    def flush(self) -> None:
+        """Hand all that was appended to the writer thread."""
+        if self._pending:
+            self._queue.put(_Batch(self._number, self._pending))
+            self._pending = []
+
+    async def read_outcome(self, operation: int) -> Outcome | None:
+        """Read the recorded end of an operation from the disk; None when there is none.
+
+        One that was damaged since it was written comes as `QUARANTINED`. Cancelling this leaves nothing behind.
+
+        Raises:
+            DiskError: the journal is broken or closed.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome | DiskError | None] = loop.create_future()
+
+        def answer(outcome: Outcome | DiskError | None) -> None:
+            with suppress(RuntimeError):  # the loop has ended since
+                loop.call_soon_threadsafe(_resolve, future, outcome)
+
+        self._queue.put(_Question(operation, answer))
+        if self._thread is None or self._failure is not None or self._is_closing:
+            raise DiskError("the journal is not open: results cannot be read")
+        outcome = await future
+        if isinstance(outcome, DiskError):
+            raise outcome
+        return outcome
+
+    @property
+    def size_bytes(self) -> int:
+        """What the journal takes of the disk, as of the last time that it was tidied."""
+        return self._size_bytes
+
+    def close(self) -> None:
+        """Commit all that was appended, fold the log in, and end the writer thread.
+
+        Raises:
+            DiskError: not all could be committed; nothing of what could not was ever acknowledged.
+        """
+        self.flush()
+        if self._thread is None:
+            self._table.close()
+            return
+        self._queue.put(None)
+        self._thread.join()
+        self._thread = None
+        if self._failure is not None:
+            raise DiskError(f"the journal was not closed in order: {self._failure}") from self._failure
+
+    # --- the writer thread
+
+    def _run(self) -> None:
+        try:
+            self._relieve()
+            while not self._is_closing:
+                self._receive()
+                self._write()
+                self._answer()
+                self._relieve()
+                self._tidy()
+            self._finish()
+        except BaseException as error:  # noqa: BLE001 - this thread's outermost door; the daemon ends by it
+            self._fail(error)
+
+    def _receive(self) -> None:
+        """Take all that is queued; wait for something unless there is other work."""
+        with suppress(Empty):
+            item = self._queue.get(block=not self._has_work, timeout=RETRY_S if self._is_full else None)
+            while True:
+                if item is None:
+                    self._is_closing = True
+                elif isinstance(item, _Batch):
+                    self._batches.append(item)
+                else:
+                    self._questions.append(item)
+                item = self._queue.get_nowait()
+
+    def _write(self) -> None:
+        """Commit what is there, in portions; what does not fit on the disk stays for the next turn."""
+        while self._batches:
+            portion = self._portion()
+            if not self._attempt(self._commit, portion):
+                return
+            del self._batches[: len(portion)]
+            self._committed(portion[-1].last)
+
+    def _portion(self) -> list[_Batch]:
+        portion: list[_Batch] = []
+        count = 0
+        for batch in self._batches:
+            portion.append(batch)
+            count += len(batch.entries)
+            if count >= BATCH_ENTRIES:
+                break
+        return portion
+
+    def _commit(self, portion: list[_Batch]) -> None:
+        entries: list[Entry] = []
+        for batch in portion:
+            self._preserve(batch.entries)
+            entries += batch.entries
+        rows, written = self._rows(entries)
+        self._table.insert(rows)
+        unreferenced: list[int] = []
+        for row, entry, size in written:
+            unreferenced += self._account(row, entry, size)
+        self._next_row = rows[-1][0] + 1
+        if unreferenced:
+            self._unreferenced(unreferenced)
+
+    def _preserve(self, entries: list[Entry]) -> None:
+        """Put what outlives us in the place of values that would not, once; a second call finds nothing left to do."""
+        for at, entry in enumerate(entries):
+            if isinstance(entry, Ended) and entry.outcome.value.parts:
+                entries[at] = self._preserved_end(entry)
+            elif isinstance(entry, Accepted) and entry.payload.parts:
+                with suppress(SegmentLost):  # then the part still names a segment, which tells that it is lost
+                    entries[at] = msgspec.structs.replace(entry, payload=self._keep(entry.payload))
+
+    def _preserved_end(self, entry: Ended) -> Ended:
+        try:
+            outcome = msgspec.structs.replace(entry.outcome, value=self._keep(entry.outcome.value))
+        except SegmentLost as error:
+            failure = Failure(reason=Reason.NOT_ENCODABLE, type="SegmentLost", message=str(error))
+            outcome = msgspec.structs.replace(entry.outcome, status=Status.FAILED, value=NO_VALUE, failure=failure)
+        return msgspec.structs.replace(entry, outcome=outcome)
+
+    def _rows(self, entries: list[Entry]) -> tuple[list[Row], list[tuple[int, Entry, int]]]:
+        """Lay entries out in as many rows as they need."""
+        number, size = self._next_row, 0
+        rows: list[Row] = []
+        records: list[Record] = []
+        written: list[tuple[int, Entry, int]] = []
+        for entry in entries:
+            record = write(entry)
+            length = len(record.payload)
+            if records and size + length > ROW_BYTES:
+                rows.append((number, *pack(number, records)))
+                number, size, records = number + 1, 0, []
+            records.append(record)
+            written.append((number, entry, length))
+            size += length
+        rows.append((number, *pack(number, records)))
+        return rows, written
+
+    def _account(self, row: int, entry: Entry, size: int) -> list[int]:
+        self._upkeep.add(row, entry, size)
+        return self._references.add(entry)
+
+    def _answer(self) -> None:
+        """Answer whoever wants an outcome; what is not committed does not count."""
+        for question in self._questions:
+            question.answer(self._outcome(question.operation))
+        self._questions.clear()
+
+    def _outcome(self, operation: int) -> Outcome | None:
+        row = self._upkeep.row_of_end(operation)
+        found = self._table.read(row) if row else None
+        if found is None:
+            return None
+        head, body = found
+        told = read_head(head)
+        payload = find(row, told, body, _ENDED, operation) if told and isinstance(body, bytes) else None
+        entry = _readable(payload) if payload is not None else None
+        if isinstance(entry, Ended):
+            return entry.outcome
+        self._alarmed(f"journal row {row}: the end of operation {operation} was damaged while the journal was in use")
+        return lost_outcome("end")
+
+    def _tidy(self) -> None:
+        """Keep the file small, as long as nobody waits; what is left to do is done in the next turns."""
+        self._has_work = False
+        if self._table.wants_checkpoint:
+            self._attempt(self._table.checkpoint)
+            self._size_bytes = self._table.size_bytes
+        if not self._queue.empty() and self._upkeep.backlog <= _CLEAN_BACKLOG:
+            return
+        if self._upkeep.backlog:
+            self._has_work = self._has_freed = self._attempt(self._clean)
+        elif self._has_freed:
+            self._has_freed = self._has_work = self._attempt(self._shrink) and self._can_shrink
+
+    def _clean(self) -> None:
+        for alarm in clean(self._table, self._upkeep):
+            self._alarmed(alarm.message)
+
+    def _shrink(self) -> None:
+        self._can_shrink = self._table.shrink()
+        self._size_bytes = self._table.size_bytes
+
+    def _attempt(self, action: Callable[..., object], *arguments: object) -> bool:
+        """Do something that needs space; tell whether there was enough. The ballast is given up for it.
+
+        Raises:
+            DiskError: any other failure of the disk: what it holds now is not known, so nothing is tried again.
+        """
+        for _ in range(2):
+            try:
+                action(*arguments)
+            except (sqlite3.Error, OSError) as error:
+                if not is_full(error):
+                    raise DiskError(f"{self._path}: {error}") from error
+                self._table.rollback()
+                self._give_way(error)
+            else:
+                return True
+        return False
+
+    def _give_way(self, error: Exception) -> None:
+        self._ballast.give_up()
+        if not self._is_full:
+            self._is_full = True
+            self._filled(f"the disk of {self._path.parent} is full ({error}): free some space there")
+
+    def _relieve(self) -> None:
+        """Hold the ballast; when that succeeds, and all is committed, the disk is not full any more."""
+        if self._is_holding and not self._is_full:
+            return
+        self._is_holding = self._ballast.take()
+        if not self._is_holding and not self._is_full:
+            self._is_full = True
+            self._filled(f"the disk of {self._path.parent} is nearly full: free some space there")
+        elif self._is_holding and self._is_full and not self._batches:
+            self._is_full = False
+            self._freed()
+
+    def _finish(self) -> None:
+        """Close in order.
+
+        Raises:
+            DiskError: the disk is full and not all is on it.
+        """
+        if self._batches:
+            raise DiskError(f"the disk of {self._path.parent} is full: what was not acknowledged is not kept")
+        with suppress(sqlite3.Error):  # all is in the log already, and a full disk is no reason to fail
+            self._table.checkpoint(truncate=True)
+        self._table.close()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        with suppress(sqlite3.Error):
+            self._table.close()
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, _Question):
+                    self._questions.append(item)
+        for question in self._questions:
+            question.answer(DiskError("the journal is broken: results cannot be read"))
+        self._broken(error)
+
+
+def _readable(payload: bytes) -> Entry | None:
+    """Read an entry; None when sound bytes are none, which only another program can have written."""
+    try:
+        return decode(payload)
+    except msgspec.DecodeError:
+        return None
+
+
+def _resolve(future: asyncio.Future[Outcome | DiskError | None], outcome: Outcome | DiskError | None) -> None:
+    if not future.done():
+        future.set_result(outcome)

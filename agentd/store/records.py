@@ -1,0 +1,221 @@
+"""How entries lie in a row of the journal: framed, summed, and told twice where each begins.
+
+Law: one flipped bit anywhere in a row costs at most the one record that it is in.
+
+A row holds the entries of one batch. Its *body* is each record as `u32 length · u32 crc32 · payload`, little-endian,
+the payload being the entry in msgpack and the sum starting from the row's number, so that a record in the wrong row
+does not fit. Its *head* tells the row's number and, for each record, length, kind and operation, under a sum of its
+own. Either of the two is enough to find the records; a bit can only have flipped in one of them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from struct import Struct as Layout
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from agentd.core.entries import (
+    Accepted,
+    Booted,
+    Cancelling,
+    Delivered,
+    Ended,
+    Entry,
+    Forgotten,
+    HostAdded,
+    HostRemoved,
+    Returned,
+    Started,
+    WasRead,
+)
+
+_FRAME = Layout("<II")
+_HEAD = Layout("<QI")
+_SUM = Layout("<I")
+_PER_RECORD = 4 + 8 + 1
+
+ROW_BYTES = 256 * 1024
+"""Chosen: a row is read as a whole to find one outcome, and is rewritten as a whole."""
+
+encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(
+    Booted
+    | Accepted
+    | Started
+    | Returned
+    | Ended
+    | Cancelling
+    | WasRead
+    | Delivered
+    | Forgotten
+    | HostAdded
+    | HostRemoved
+).decode
+
+KINDS: dict[type[Entry], int] = {
+    Booted: 1,
+    Accepted: 2,
+    Started: 3,
+    Returned: 4,
+    Ended: 5,
+    Cancelling: 6,
+    WasRead: 7,
+    Delivered: 8,
+    Forgotten: 9,
+    HostAdded: 10,
+    HostRemoved: 11,
+}
+"""The tags under which entries are written."""
+
+NAMES = {kind: entry.__name__ for entry, kind in KINDS.items()}
+
+
+class Record(Struct, gc=False):
+    """One entry in its written form, and what its row's head tells of it."""
+
+    kind: int
+    operation: int
+    payload: bytes
+
+
+class Damage(Struct, frozen=True, gc=False):
+    """A record that does not fit its sum. Kind and operation are 0 where the head was lost too."""
+
+    kind: int
+    operation: int
+    raw: bytes
+
+
+def decode(payload: bytes) -> Entry:
+    """Read one entry back.
+
+    Raises:
+        msgspec.DecodeError: these are not the bytes of an entry.
+    """
+    entry: Entry = _decode(payload)
+    return entry
+
+
+def write(entry: Entry) -> Record:
+    """Bring an entry into its written form."""
+    return Record(KINDS[type(entry)], getattr(entry, "operation", 0), encode(entry))
+
+
+def pack(row: int, records: Sequence[Record]) -> tuple[bytes, bytes]:
+    """Lay records out as the head and the body of a row."""
+    lengths = array("I", [len(record.payload) for record in records])
+    operations = array("Q", [record.operation for record in records])
+    kinds = bytes([record.kind for record in records])
+    head = _HEAD.pack(row, len(records)) + lengths.tobytes() + operations.tobytes() + kinds
+    body: list[bytes] = []
+    seed = row & 0xFFFFFFFF
+    for record in records:
+        payload = record.payload
+        body.append(_FRAME.pack(len(payload), crc32(payload, seed)))
+        body.append(payload)
+    return head + _SUM.pack(crc32(head)), b"".join(body)
+
+
+class Head(Struct, frozen=True, gc=False):
+    """What a sound head tells."""
+
+    row: int
+    lengths: Sequence[int]
+    operations: Sequence[int]
+    kinds: bytes
+
+
+def read_head(head: object) -> Head | None:
+    """Read a head; None when it does not fit its sum."""
+    if not isinstance(head, bytes) or len(head) < _HEAD.size + _SUM.size:
+        return None
+    told, (total,) = head[: -_SUM.size], _SUM.unpack(head[-_SUM.size :])
+    row, count = _HEAD.unpack_from(told)
+    if crc32(told) != total or len(told) != _HEAD.size + count * _PER_RECORD:
+        return None
+    lengths, operations = array("I"), array("Q")
+    operations_at = _HEAD.size + 4 * count
+    kinds_at = operations_at + 8 * count
+    lengths.frombytes(told[_HEAD.size : operations_at])
+    operations.frombytes(told[operations_at:kinds_at])
+    return Head(row, lengths, operations, told[kinds_at:])
+
+
+def _walk(row: int, body: memoryview) -> Iterator[memoryview]:
+    """Follow the frames in the body until one does not fit."""
+    seed, at, end = row & 0xFFFFFFFF, 0, len(body)
+    while at + _FRAME.size <= end:
+        length, total = _FRAME.unpack_from(body, at)
+        at += _FRAME.size
+        payload = body[at : at + length]
+        if len(payload) != length or crc32(payload, seed) != total:
+            return
+        yield payload
+        at += length
+
+
+def find(row: int, head: Head, body: bytes, kind: int, operation: int) -> bytes | None:
+    """Give the first record of this kind and operation; None when it is not there, or not sound."""
+    at = 0
+    for length, its_kind, its_operation in zip(head.lengths, head.kinds, head.operations, strict=True):
+        if its_kind == kind and its_operation == operation:
+            return _sound(row, body[at : at + _FRAME.size + length])
+        at += _FRAME.size + length
+    return None
+
+
+def _sound(row: int, framed: bytes) -> bytes | None:
+    """Give the payload of one whole frame; None when it does not fit its sum."""
+    if len(framed) < _FRAME.size:
+        return None
+    length, total = _FRAME.unpack_from(framed)
+    payload = framed[_FRAME.size :]
+    return payload if len(payload) == length and crc32(payload, row & 0xFFFFFFFF) == total else None
+
+
+def unpack(row: int, head: object, body: object) -> tuple[list[Record | Damage], bool]:
+    """Read a row of which nothing is taken for granted.
+
+    Returns:
+        Its records in order, the damaged ones among them; and whether all of it, the head too, was sound.
+    """
+    told = read_head(head)
+    raw = body if isinstance(body, bytes) else b""
+    if told is not None and told.row == row:
+        return _by_head(row, told, raw)
+    return _by_body(row, raw)
+
+
+def _by_head(row: int, head: Head, body: bytes) -> tuple[list[Record | Damage], bool]:
+    records: list[Record | Damage] = []
+    at = 0
+    for length, kind, operation in zip(head.lengths, head.kinds, head.operations, strict=True):
+        framed = body[at : at + _FRAME.size + length]
+        payload = _sound(row, framed)
+        records.append(Damage(kind, operation, framed) if payload is None else Record(kind, operation, payload))
+        at += _FRAME.size + length
+    return records, at == len(body) and not any(isinstance(record, Damage) for record in records)
+
+
+def _by_body(row: int, body: bytes) -> tuple[list[Record | Damage], bool]:
+    records: list[Record | Damage] = []
+    at = 0
+    for payload in _walk(row, memoryview(body)):
+        records.append(_described(bytes(payload)))
+        at += _FRAME.size + len(payload)
+    if at < len(body):
+        records.append(Damage(0, 0, body[at:]))
+    return records, False
+
+
+def _described(payload: bytes) -> Record | Damage:
+    """Work out anew what a lost head told of a record."""
+    try:
+        entry = decode(payload)
+    except msgspec.DecodeError:
+        return Damage(0, 0, payload)
+    return Record(KINDS[type(entry)], getattr(entry, "operation", 0), payload)

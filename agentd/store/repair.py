@@ -1,0 +1,222 @@
+"""What is done about damage: a record that does not fit its sum is set aside, a broken file is built anew.
+
+Law: an operation of which a record was damaged still reaches one terminal state, and never a second, different one.
+What cannot be known of it any more is `QUARANTINED`; everything else is served as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from agentd.core.entries import Accepted, Ended, Entry, Forgotten
+from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.store.disk import Disk
+from agentd.store.records import KINDS, NAMES, Damage, Record, decode, pack, read_head, unpack, write
+from agentd.store.table import Row, Table, is_damaged, wal_of
+
+_ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]
+_REBUILD_ROWS = 64
+
+
+class Alarm(Struct, frozen=True):
+    """Damage that was found and set aside."""
+
+    message: str
+    row: int = 0
+    operation: int = 0
+
+
+class Mended(Struct, frozen=True):
+    """A row without its damaged records, and what was wrong with it."""
+
+    row: Row
+    damages: tuple[Damage, ...]
+    alarms: tuple[Alarm, ...]
+
+
+def lost_outcome(what: str) -> Outcome:
+    """Make the outcome of an operation whose record was damaged on the disk."""
+    message = f"the record of its {what} was damaged on this agent's disk, and was set aside"
+    return Outcome(
+        status=Status.QUARANTINED, failure=Failure(reason=Reason.NONE, type="RecordDamaged", message=message)
+    )
+
+
+def mend_row(row: int, head: object, body: object, *, at_s: float, wall_s: float) -> Mended | None:
+    """Take the damage out of a row; None when there is none.
+
+    An end that cannot be read becomes an end as quarantined, since it may have been read already. It gets the times
+    given: agent time, and seconds since 1970.
+    """
+    records, is_sound = unpack(row, head, body)
+    if is_sound:
+        return None
+    kept: list[Record] = []
+    damages = [record for record in records if isinstance(record, Damage)]
+    for record in records:
+        if isinstance(record, Record):
+            kept.append(record)
+        elif record.kind == _ENDED:
+            kept.append(write(Ended(record.operation, lost_outcome("end"), at_s, wall_s)))
+    alarms = [_alarm(row, damage) for damage in damages] or [
+        Alarm(f"journal row {row}: its table of contents was damaged and was made again, nothing is lost", row)
+    ]
+    head, packed = pack(row, kept)
+    return Mended((row, head, packed), tuple(damages), tuple(alarms))
+
+
+def _alarm(row: int, damage: Damage) -> Alarm:
+    what = f"a record ({NAMES.get(damage.kind, 'of unknown kind')})"
+    whose = f" of operation {damage.operation}" if damage.operation else ""
+    return Alarm(f"journal row {row}: {what}{whose} was damaged and was set aside", row, damage.operation)
+
+
+def mend(table: Table) -> list[Alarm] | None:
+    """Check each row of a journal and set aside what is damaged; all within one commit.
+
+    Returns:
+        What was found; None when the file's own structure is broken, see `rebuild`.
+    """
+    try:
+        hurt = [(row, head, body) for row, head, body in table.scan() if not unpack(row, head, body)[1]]
+    except sqlite3.DatabaseError as error:
+        if is_damaged(error):
+            return None
+        raise
+    if any(_own_number(row, head) != row for row, head, _ in hurt):
+        return None
+    return _mend(table, hurt) if hurt else []
+
+
+def _own_number(row: int, head: object) -> int:
+    """Give the number that a row says it has, where that can be read; a row under another one is out of order."""
+    told = read_head(head)
+    return row if told is None else told.row
+
+
+def _mend(table: Table, hurt: Sequence[tuple[int, object, object]]) -> list[Alarm]:
+    at_s, wall_s = _latest(table)
+    mended = [found for row in hurt if (found := mend_row(*row, at_s=at_s, wall_s=wall_s))]
+    orphans = {damage.operation for found in mended for damage in found.damages if damage.kind == _ACCEPTED}
+    with table.transaction():
+        set_aside(table, mended)
+        strays = _without_end(table, orphans)
+        if strays:
+            _, last = table.bounds()
+            ends = [write(Ended(stray, lost_outcome("acceptance"), at_s, wall_s)) for stray in strays]
+            table.add([(last + 1, *pack(last + 1, ends))])
+    return [alarm for found in mended for alarm in found.alarms]
+
+
+def set_aside(table: Table, mended: Sequence[Mended]) -> None:
+    """Move damage from the rows into the quarantine; within a transaction."""
+    table.update([found.row for found in mended])
+    for found in mended:
+        for damage, alarm in zip(found.damages, found.alarms, strict=False):
+            table.quarantine(found.row[0], alarm.message, damage.raw)
+
+
+def _entries(table: Table) -> Iterator[Entry]:
+    for row, head, body in table.scan():
+        for record in unpack(row, head, body)[0]:
+            if isinstance(record, Record):
+                with suppress(msgspec.DecodeError):
+                    yield decode(record.payload)
+
+
+def _latest(table: Table) -> tuple[float, float]:
+    """Find the last agent time and the last wall time that the journal tells."""
+    at_s = wall_s = 0.0
+    for entry in _entries(table):
+        at_s = max(at_s, getattr(entry, "at_s", 0.0), getattr(entry, "agent_time_s", 0.0))
+        wall_s = max(wall_s, getattr(entry, "wall_s", 0.0))
+    return at_s, wall_s
+
+
+def _without_end(table: Table, operations: set[int]) -> list[int]:
+    """Tell which of these have neither ended nor been forgotten."""
+    open_ones = set(operations)
+    for entry in _entries(table) if operations else ():
+        if isinstance(entry, Ended):
+            open_ones.discard(entry.operation)
+        elif isinstance(entry, Forgotten):
+            open_ones.difference_update(entry.operations)
+    return sorted(open_ones)
+
+
+# --- a broken file ----------------------------------------------------------------------------------------------
+
+
+def rebuild(disk: Disk, table: Table) -> tuple[Table, Alarm]:
+    """Build the journal anew from all rows that can still be reached; the broken file stays beside it.
+
+    Takes the table over: the one that is returned stands for it. A crash at any point leaves the old or the new file.
+
+    Raises:
+        sqlite3.Error: not even the table of rows can be found.
+        OSError: the disk failed.
+    """
+    path = table.path
+    table.checkpoint(truncate=True)  # a log that is left behind would be played into the new file
+    draft, kept = path.with_name(path.name + ".new"), path_of_damaged(path)
+    for leftover in (draft, wal_of(draft)):
+        disk.unlink(leftover)
+    fresh = Table(disk, draft)
+    count = 0
+    for rows in _reachable(table):
+        with fresh.transaction():
+            fresh.add(rows)
+        count += len(rows)
+    fresh.checkpoint(truncate=True)
+    fresh.close()
+    with suppress(sqlite3.Error):
+        table.close()
+    disk.unlink(kept)
+    with suppress(OSError):  # a file system without hard links; the damaged file is then not kept
+        disk.link(path, kept)
+    disk.unlink(wal_of(path))
+    disk.rename(draft, path)
+    disk.sync_folder(path.parent)
+    message = f"the journal's file was broken: {count} rows were read and written anew, the broken file is {kept.name}"
+    return Table(disk, path), Alarm(message)
+
+
+def _reachable(table: Table) -> Iterator[list[Row]]:
+    """Give all rows that can be read: from the front, from the back, and by number between."""
+    seen: set[int] = set()
+    batch: list[Row] = []
+    for found in _from_all_sides(table, seen):
+        row, head, body = _own_number(found[0], found[1]), found[1], found[2]
+        if row in seen:
+            continue
+        seen.add(row)
+        batch.append((row, head if isinstance(head, bytes) else b"", body if isinstance(body, bytes) else b""))
+        if len(batch) == _REBUILD_ROWS:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _from_all_sides(table: Table, seen: set[int]) -> Iterator[tuple[int, object, object]]:
+    for newest_first in (False, True):
+        with suppress(sqlite3.DatabaseError):
+            yield from table.scan(newest_first=newest_first)
+    low, high = (min(seen), max(seen)) if seen else (0, -1)
+    for row in range(low, high + 1):
+        if row in seen:
+            continue
+        with suppress(sqlite3.DatabaseError):
+            found = table.read(row)
+            if found is not None:
+                yield (row, *found)
+
+
+def path_of_damaged(path: Path) -> Path:
+    """Name the file that `rebuild` leaves beside a journal."""
+    return path.with_name(path.name + ".damaged")

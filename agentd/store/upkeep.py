@@ -1,0 +1,254 @@
+"""Which rows of the journal are still needed, and which may be removed or rewritten smaller.
+
+Law: removing and rewriting what is due never changes what the journal folds into, whenever it happens or does not.
+
+A record is needed for as long as something that it is about, its *subject*, is: an operation until it is forgotten, a
+host's capacity until a newer one or its removal, a boot until the next. Each row knows how many bytes of it are
+needed. A `Forgotten` record is a tombstone: it is itself needed until the last row with records of its operations has
+been removed or rewritten, since else those would rise again when the journal is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct as Layout
+from struct import iter_unpack
+
+from msgspec import Struct
+
+from agentd.core.entries import (
+    Accepted,
+    Booted,
+    Cancelling,
+    Delivered,
+    Ended,
+    Entry,
+    Forgotten,
+    HostAdded,
+    HostRemoved,
+    Returned,
+    Started,
+    WasRead,
+)
+
+REWRITE_BELOW = 0.25
+"""Chosen: each byte is then copied once for at least three that are freed."""
+
+_REFERENCE = Layout("<Q")
+_SHARE_BITS = 24
+_SHARE_MOST = (1 << _SHARE_BITS) - 1
+_ENDED = 1 << _SHARE_BITS
+_ROW_SHIFT = _SHARE_BITS + 1
+
+_BOOT = ""
+"""Subject of `Booted`; hosts have names that are not empty."""
+
+
+class _Row(Struct, gc=False):
+    """Bytes of a row: how many are needed, and how many there were when it was last written."""
+
+    needed: int = 0
+    total: int = 0
+
+
+class _Tomb(Struct, eq=False):
+    """A `Forgotten` record, and the rows that still hold records of its operations."""
+
+    row: int
+    share: int
+    operations: tuple[int, ...]
+    waiting: set[int]
+
+
+class Upkeep:
+    """The account of what is needed, by row and by operation; about 200 bytes an operation."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, _Row] = {}
+        self._places: dict[int, bytes] = {}
+        self._named: dict[str, tuple[int, int]] = {}
+        self._buried: dict[int, _Tomb] = {}
+        self._tombs: dict[int, list[_Tomb]] = {}
+        self._due: dict[int, None] = {}
+        self._first: dict[int, None] = {}
+
+    # --- what is written
+
+    def add(self, row: int, entry: Entry, size: int) -> None:
+        """Account for a record of `size` bytes that was written to, or read from, a row; in the journal's order."""
+        account = self._rows.get(row)
+        if account is None:
+            account = self._rows[row] = _Row()
+        account.total += size
+        if isinstance(entry, Accepted):
+            self._refer(entry.operation, row, account, size, 0)
+        elif isinstance(entry, Ended):
+            self._refer(entry.operation, row, account, size, self._end_flag(entry.operation))
+        elif isinstance(entry, Forgotten):
+            self._bury(entry.operations, row, account, size)
+        elif isinstance(entry, (Booted, HostAdded, HostRemoved)):
+            self._supersede(_name(entry), row, account, 0 if isinstance(entry, HostRemoved) else size)
+        else:
+            self._refer_known(_operations(entry), row, account, size)
+        self._look_at(row, account)
+
+    def _refer(self, operation: int, row: int, account: _Row, size: int, flag: int) -> None:
+        share = min(_SHARE_MOST, size)
+        account.needed += share
+        reference = _REFERENCE.pack(row << _ROW_SHIFT | flag | share)
+        places = self._places
+        places[operation] = places.get(operation, b"") + reference
+
+    def _refer_known(self, operations: Sequence[int], row: int, account: _Row, size: int) -> None:
+        """Account for a record that says something of operations, and means nothing for those that are not there."""
+        share = max(1, size // max(1, len(operations)))
+        for operation in operations:
+            if operation in self._places:
+                self._refer(operation, row, account, share, 0)
+
+    def _end_flag(self, operation: int) -> int:
+        """Mark the first end of an operation: later ones do not count."""
+        return 0 if self.row_of_end(operation) else _ENDED
+
+    def _supersede(self, name: str, row: int, account: _Row, size: int) -> None:
+        former = self._named.pop(name, None)
+        if former is not None:
+            former_row, share = former
+            self._release(former_row, share)
+            self._first[former_row] = None
+        if size:
+            self._named[name] = (row, size)
+            account.needed += size
+
+    def _bury(self, operations: Sequence[int], row: int, account: _Row, size: int) -> None:
+        waiting: set[int] = set()
+        for operation in operations:
+            for (reference,) in iter_unpack("<Q", self._places.pop(operation, b"")):
+                holder = reference >> _ROW_SHIFT
+                self._release(holder, reference & _SHARE_MOST)
+                waiting.add(holder)
+            older = self._buried.get(operation)
+            if older is not None:
+                waiting |= older.waiting
+        if not waiting:
+            return
+        tomb = _Tomb(row, size, tuple(operations), waiting)
+        account.needed += size
+        for holder in waiting:
+            self._tombs.setdefault(holder, []).append(tomb)
+        for operation in operations:
+            self._buried[operation] = tomb
+
+    def _release(self, row: int, share: int) -> None:
+        account = self._rows.get(row)
+        if account is None:
+            return
+        account.needed -= share
+        self._look_at(row, account)
+
+    def _look_at(self, row: int, account: _Row) -> None:
+        if account.needed < account.total * REWRITE_BELOW:
+            self._due[row] = None
+        else:
+            self._due.pop(row, None)
+
+    # --- what is looked up
+
+    def row_of_end(self, operation: int) -> int:
+        """Give the row that holds an operation's first `Ended`; 0 when there is none."""
+        for (reference,) in iter_unpack("<Q", self._places.get(operation, b"")):
+            if reference & _ENDED:
+                return int(reference >> _ROW_SHIFT)
+        return 0
+
+    @property
+    def operations(self) -> int:
+        """How many operations the journal knows."""
+        return len(self._places)
+
+    # --- what is to be done
+
+    def due(self, most: int) -> list[int]:
+        """Give up to `most` rows that are to be rewritten or removed, the ones that cannot wait all and first.
+
+        A row with a superseded boot or host must go before any other, so that what superseded it is never gone first.
+        """
+        if self._first:
+            return list(self._first)
+        return [row for row, _ in zip(self._due, range(most), strict=False)]
+
+    @property
+    def backlog(self) -> int:
+        """How many rows are due."""
+        return len(self._due) + len(self._first)
+
+    def is_spent(self, row: int) -> bool:
+        """Tell whether nothing of a row is needed, so that it can go unread."""
+        return self._rows[row].needed <= 0
+
+    def kept(self, row: int, entries: Sequence[Entry]) -> list[bool]:
+        """Tell for each record of a row whether it must be kept when the row is rewritten."""
+        buried_at: dict[int, int] = {}
+        named_at: dict[str, int] = {}
+        for at, entry in enumerate(entries):
+            if isinstance(entry, Forgotten):
+                buried_at.update(dict.fromkeys(entry.operations, at))
+            elif isinstance(entry, (Booted, HostAdded, HostRemoved)):
+                named_at[_name(entry)] = at
+        return [self._is_kept(row, at, entry, buried_at, named_at) for at, entry in enumerate(entries)]
+
+    def _is_kept(self, row: int, at: int, entry: Entry, buried_at: dict[int, int], named_at: dict[str, int]) -> bool:
+        if isinstance(entry, Forgotten):
+            return any(self._guards(row, operation) for operation in entry.operations)
+        if isinstance(entry, (Booted, HostAdded, HostRemoved)):
+            name = _name(entry)
+            return named_at[name] == at and self._named.get(name, (0, 0))[0] == row
+        return any(
+            buried_at.get(operation, -1) < at and self._is_at(operation, row) for operation in _operations(entry)
+        )
+
+    def _guards(self, row: int, operation: int) -> bool:
+        """Tell whether a tombstone in this row is needed for anything but the row itself."""
+        tomb = self._buried.get(operation)
+        return tomb is not None and tomb.row == row and bool(tomb.waiting - {row})
+
+    def _is_at(self, operation: int, row: int) -> bool:
+        places = self._places.get(operation, b"")
+        return any(reference >> _ROW_SHIFT == row for (reference,) in iter_unpack("<Q", places))
+
+    # --- what was done
+
+    def removed(self, rows: Iterable[int]) -> None:
+        """Take note that rows are gone from the disk."""
+        for row in rows:
+            del self._rows[row]
+            self._settle(row)
+
+    def rewritten(self, row: int, total: int) -> None:
+        """Take note that a row was rewritten with what `kept` told, and is `total` bytes now."""
+        self._rows[row].total = min(total, self._rows[row].needed)
+        self._settle(row)
+
+    def _settle(self, row: int) -> None:
+        """Release the tombstones that waited for this row only."""
+        self._due.pop(row, None)
+        self._first.pop(row, None)
+        for tomb in self._tombs.pop(row, ()):
+            tomb.waiting.discard(row)
+            if tomb.waiting:
+                continue
+            for operation in tomb.operations:
+                if self._buried.get(operation) is tomb:
+                    del self._buried[operation]
+            self._release(tomb.row, tomb.share)
+
+
+def _name(entry: Booted | HostAdded | HostRemoved) -> str:
+    return _BOOT if isinstance(entry, Booted) else entry.name
+
+
+def _operations(entry: Entry) -> tuple[int, ...]:
+    """Give the operations that an entry says something of."""
+    if isinstance(entry, (Started, Returned, WasRead, Delivered)):
+        return entry.operations
+    return (entry.operation,) if isinstance(entry, (Accepted, Ended, Cancelling)) else ()
