@@ -1,0 +1,1 @@
+"""The Comm protocol as values: bytes in, messages out; no socket, no clock, no chance."""

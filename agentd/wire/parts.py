@@ -1,0 +1,91 @@
+"""Buffers of payloads: the large ones leave the body of a message and travel raw behind it.
+
+Law: a part without data, segment and stored object stands for the next `size` bytes of the frame's raw buffers, in
+the order in which such parts appear in the message; all raw bytes are claimed, none twice.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import force_setattr, replace
+
+from agentd.model.errors import PeerError
+from agentd.model.values import Part, Payload
+from agentd.wire.faults import LocalError, NotPortable
+from agentd.wire.framing import Buffer
+
+INLINE_BYTES = 4_096
+"""A part up to this size stays in the body (chosen: copying a page costs less than another piece to write)."""
+
+
+def detach(payload: Payload, buffers: list[Buffer], *, local: bool) -> Payload:
+    """Move the payload's large parts to `buffers` and give what remains; the payload itself is left as it is.
+
+    Raises:
+        NotPortable: a part lies outside of the message, and the other end is not on this device.
+        LocalError: a part has none of its forms, or its size is wrong.
+    """
+    return replace(payload, parts=tuple(_detached(part, buffers, local) for part in payload.parts))
+
+
+def _detached(part: Part, buffers: list[Buffer], local: bool) -> Part:
+    if part.data is None:
+        if not part.segment and not part.stored:
+            raise LocalError(f"a part of {part.size} bytes has no data, no segment and no stored object")
+        if not local:
+            raise NotPortable("a value lies in this device's memory or store: bring its bytes into the message first")
+        return part
+    if len(part.data) != part.size:
+        raise LocalError(f"a part says {part.size} bytes and holds {len(part.data)}")
+    if part.size <= INLINE_BYTES:
+        return part
+    buffers.append(part.data)
+    return Part(part.size)
+
+
+class RawBytes:
+    """The raw buffers of one frame, given out in order."""
+
+    def __init__(self, buffers: Buffer) -> None:
+        self._view = memoryview(buffers)
+        self._used = 0
+
+    def take(self, size: int) -> bytes:
+        """Give the next `size` bytes.
+
+        Raises:
+            PeerError: there are not as many.
+        """
+        end = self._used + size
+        if end > len(self._view):
+            raise PeerError(f"a part claims {size} raw bytes where {len(self._view) - self._used} are left")
+        start, self._used = self._used, end
+        return bytes(self._view[start:end])
+
+    def finish(self) -> None:
+        """Check that nothing is left over.
+
+        Raises:
+            PeerError: raw bytes that no part claims.
+        """
+        if self._used != len(self._view):
+            raise PeerError(f"{len(self._view) - self._used} raw bytes belong to no part of the message")
+
+
+def attach(payload: Payload, raw: RawBytes, *, local: bool) -> None:
+    """Give the parts of a payload that was just decoded their raw bytes, and check the others.
+
+    Raises:
+        PeerError: sizes that do not match, or a part that only makes sense on one device.
+    """
+    for part in payload.parts:
+        if part.size < 0 or part.offset < 0 or part.segment < 0 or part.stored < 0:
+            raise PeerError("a part with a negative size, offset or number")
+        if part.data is not None:
+            if len(part.data) != part.size:
+                raise PeerError(f"a part says {part.size} bytes and holds {len(part.data)}")
+        elif not part.segment and not part.stored:
+            force_setattr(part, "data", raw.take(part.size))
+        elif not local:
+            raise PeerError("a part names shared memory or a stored object over a connection between devices")
+        elif part.segment and part.stored:
+            raise PeerError("a part names both shared memory and a stored object")

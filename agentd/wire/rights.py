@@ -1,0 +1,37 @@
+"""Who may send what: a table by the speaker's part in the connection."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from agentd.wire.messages import Kind
+
+
+class Speaker(Enum):
+    """One end of an open connection, by what it is for the other."""
+
+    USER = "a user"
+    SERVER = "an agent to a user"
+    PEER = "a peer"
+
+
+ALWAYS = frozenset({Kind.GOODBYE, Kind.HEARTBEAT, Kind.CREDIT})
+_DATA = frozenset({Kind.DATA_REQUEST, Kind.DATA_CHUNK, Kind.DATA_RELEASE})
+_SEGMENTS = frozenset({Kind.SEGMENT, Kind.SEGMENT_FREE, Kind.SEGMENT_RELEASE})
+
+RIGHTS: dict[Speaker, frozenset[Kind]] = {
+    Speaker.USER: ALWAYS | _DATA | {Kind.DECLARE, Kind.SUBMIT, Kind.CANCEL_CALLS, Kind.OUTPUT_REQUEST},
+    Speaker.SERVER: ALWAYS | _DATA | {Kind.SETTLED, Kind.OUTPUT, Kind.DRAIN},
+    Speaker.PEER: ALWAYS
+    | _DATA
+    | {Kind.DECLARE, Kind.OFFER, Kind.ANSWER, Kind.ENDED, Kind.ENDED_ACK, Kind.CANCEL_TASKS}
+    | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT},
+}
+
+
+def may_send(speaker: Speaker, *, local: bool) -> frozenset[int]:
+    """Give the kinds that an end may send; shared memory only where both ends are on one device (`local`)."""
+    rights = RIGHTS[speaker]
+    if local and speaker is not Speaker.PEER:
+        rights |= _SEGMENTS
+    return frozenset(map(int, rights))
