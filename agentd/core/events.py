@@ -62,6 +62,13 @@ class OperationWatched(Event):
     operation: int
 
 
+class WatchAbandoned(Event):
+    """A caller waits no longer for an operation's end."""
+
+    caller: int
+    operation: int
+
+
 class CallerLeft(Event):
     """A caller went away: its watches are dropped, and what its session alone wanted is cancelled."""
 

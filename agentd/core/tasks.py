@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from agentd.model.task import Template
 from agentd.model.values import Payload
@@ -59,6 +59,8 @@ class Shape(Struct, eq=False):
     result_bytes: float = 0.0
     """Moving mean of the size of a result."""
     runs: int = 0
+    is_here: bool = True
+    """False: this agent does not have the function, so that only neighbours may run it."""
 
 
 class Path(Struct, frozen=True):
@@ -95,14 +97,17 @@ class Task(Struct, eq=False, gc=False):
     host: str = ""
     """Neighbour that holds it; empty: this agent."""
     worker: int = 0
+    """Of this agent's workers the one that has it; at a neighbour: what it was booked as."""
     epoch: int = 0
     """Lease epoch under which a neighbour holds it."""
     placed_at: float = 0.0
     """When it was last given to a host, agent time in seconds."""
-    refused_by: tuple[str, ...] = field(default_factory=tuple)
-    """Neighbours that declined it since they last reported room."""
-    reason: str = ""
-    """Why it waits, in words for its owner."""
+    caller: int = 0
+    """Session that asked for it and alone wants it; 0: an operation of the ledger, under the task's own number."""
+    ref: int = 0
+    """The session's number for it."""
+    submitted_at: float = 0.0
+    """Agent time in seconds."""
     dropped: bool = False
     """Cancelled while in a queue: to be skipped by whoever meets it there."""
 

@@ -1,0 +1,225 @@
+"""The workers of this agent, each with a line of tasks, and the units that the line holds.
+
+Law: a line's tasks share one demand and one reservation, which passes from each to the next; the first of a line runs,
+the others have not started. So cores are never held by a task that waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import Binding
+from agentd.core.tasks import State, Task
+from agentd.model.errors import BrokenInvariant
+from schedulers.capacity import Capacity, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentd.core.pool import Pool, Reservation
+
+AHEAD_S = 0.001
+"""Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
+AHEAD_MOST = 256
+"""Tasks in a line at the most (measured: no gain beyond)."""
+PAIRS_BELOW_S = 0.05
+"""Tasks shorter than this are followed without a gap by one more in the line (chosen: the gap is ~0.2 ms)."""
+
+
+class Line:
+    """One worker and what it was given, in order."""
+
+    __slots__ = ("ahead_s", "binding", "demand", "exclusive", "is_started", "is_stopping", "pid", "reservation", "revocable",
+                 "revoking", "tasks", "worker")
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+        self.pid = 0
+        self.is_started = False
+        self.is_stopping = False
+        self.tasks: deque[Task] = deque()
+        self.reservation: Reservation | None = None
+        self.binding: Binding | None = None
+        self.demand: Capacity | None = None
+        self.ahead_s = 0.0
+        """Estimated work in the line, in seconds."""
+        self.exclusive = False
+        """Its one task must have the line for itself (time-out, not idempotent, unknown run time)."""
+        self.revoking = 0
+        """Revocations under way: nothing may be added until the worker has confirmed them all."""
+        self.revocable = True
+        """False after a revocation that yielded nothing, until the line changes."""
+
+    def has_room(self, task: Task) -> bool:
+        """Tell whether the task may stand behind those of the line."""
+        if self.exclusive or self.revoking or self.is_stopping or self.demand is not task.shape.demand:
+            return False
+        estimate = task.shape.estimate_s
+        if estimate is None or needs_line_alone(task):
+            return False
+        waiting = len(self.tasks)
+        return (self.ahead_s < AHEAD_S and waiting < AHEAD_MOST) or (waiting < 2 and estimate < PAIRS_BELOW_S)
+
+
+def needs_line_alone(task: Task) -> bool:
+    """Tell whether nothing may stand before or behind the task: its clock, or its one start, must be its own."""
+    template = task.shape.template
+    return template.timeout_s is not None or not template.idempotent
+
+
+class Crew:
+    """All lines, and the pool that they draw from."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.lines: dict[int, Line] = {}
+        self._idle: list[Line] = []
+        """Lines without tasks, the one used last at the end (its caches are warm)."""
+        self._last_worker = 0
+        self.may_start = True
+        """False while starting workers backs off."""
+        self._filling: Line | None = None
+
+    # --- questions --------------------------------------------------------------------------------------------
+
+    def is_idle(self, task: Task) -> bool:
+        """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
+        return self.pool.fits_now(task.shape.demand) and (self.may_start or bool(self._idle))
+
+    def room(self, task: Task) -> Line | None:
+        """Find a line that takes the task ahead of time; one is filled before the next is begun."""
+        line = self._filling
+        if line is not None and line.tasks and line.has_room(task):
+            return line
+        for line in self.lines.values():
+            if line.tasks and line.has_room(task):
+                self._filling = line
+                return line
+        return None
+
+    def running(self) -> int:
+        """Count the lines at work."""
+        return sum(1 for line in self.lines.values() if line.tasks)
+
+    def backlog_s(self, unknown_s: float) -> float:
+        """Sum what was handed out and has not ended, in seconds of one core."""
+        total = 0.0
+        for line in self.lines.values():
+            for_one = unknown_s if line.exclusive else line.ahead_s
+            total += for_one if line.tasks else 0.0
+        return total
+
+    def surplus(self) -> Iterator[Line]:
+        """Yield idle workers beyond what the pool can ever use at once."""
+        spare = len(self.lines) - max(self.pool.total(Kind.CPU) + self.pool.owed(Kind.CPU), 1)
+        for line in list(self._idle[: max(spare, 0)]):
+            yield line
+
+    # --- changes ----------------------------------------------------------------------------------------------
+
+    def seat(self, task: Task) -> tuple[Line, bool, Binding | None]:
+        """Put a task into a line: on free cores if there are any, else behind others.
+
+        Returns:
+            The line, whether its worker has yet to be made, and the units to bind to when they are new.
+        """
+        reservation = self.pool.reserve(task.shape.demand) if self.is_idle(task) else None
+        if reservation is None:
+            line = self.room(task)
+            if line is None:
+                raise BrokenInvariant(f"no room for task {task.id}")
+            self._append(line, task)
+            task.state = State.ASSIGNED
+            return line, False, None
+        is_new = not self._idle
+        line = self._new_line() if is_new else self._idle.pop()
+        binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
+        changed = binding if binding != line.binding else None
+        line.reservation, line.binding, line.demand = reservation, binding, task.shape.demand
+        line.exclusive = needs_line_alone(task) or task.shape.estimate_s is None
+        line.revocable = True
+        self._append(line, task)
+        task.state = State.RUNNING
+        return line, is_new, changed
+
+    def _new_line(self) -> Line:
+        self._last_worker += 1
+        line = Line(self._last_worker)
+        self.lines[line.worker] = line
+        return line
+
+    @staticmethod
+    def _append(line: Line, task: Task) -> None:
+        line.tasks.append(task)
+        line.ahead_s += task.shape.estimate_s or 0.0
+        task.worker = line.worker
+
+    def pop(self, line: Line, task_id: int) -> Task | None:
+        """Take the first task out of a line as ended; None when the worker names another one."""
+        if not line.tasks or line.tasks[0].id != task_id:
+            return None
+        task = line.tasks.popleft()
+        line.ahead_s -= task.shape.estimate_s or 0.0
+        line.revocable = True
+        return task
+
+    def settle(self, line: Line) -> Task | None:
+        """After tasks left a line: its new first task runs, or its units go back to the pool."""
+        if line.tasks:
+            first = line.tasks[0]
+            if first.state is State.ASSIGNED:
+                first.state = State.RUNNING
+            line.ahead_s = max(line.ahead_s, 0.0)
+            line.exclusive = needs_line_alone(first)
+            return first
+        self._release(line)
+        if line.worker in self.lines and not line.is_stopping:
+            self._idle.append(line)
+        return None
+
+    def _release(self, line: Line) -> None:
+        line.ahead_s = 0.0
+        line.exclusive = False
+        line.demand = None
+        if line.reservation is not None:
+            self.pool.release(line.reservation)
+            line.reservation = None
+        if self._filling is line:
+            self._filling = None
+
+    def to_revoke(self) -> tuple[Line, int] | None:
+        """Choose the line to take from, and how much, for cores that are idle while nothing waits."""
+        best: Line | None = None
+        for line in self.lines.values():
+            if line.revoking or not line.revocable or len(line.tasks) < 2 or line.demand is None:
+                continue
+            if (best is None or len(line.tasks) > len(best.tasks)) and self.pool.fits_now(line.demand):
+                best = line
+        return (best, len(best.tasks) // 2) if best is not None else None
+
+    def revoked(self, line: Line, count: int) -> list[Task]:
+        """Take back the last `count` tasks of a line, oldest first."""
+        taken = [line.tasks.pop() for _ in range(count)]
+        taken.reverse()
+        for task in taken:
+            line.ahead_s -= task.shape.estimate_s or 0.0
+        if not count:
+            line.revocable = False
+        return taken
+
+    def lose(self, line: Line) -> list[Task]:
+        """Strike a worker off; gives the tasks that it had, in order."""
+        tasks = list(line.tasks)
+        line.tasks.clear()
+        self._release(line)
+        self.lines.pop(line.worker, None)
+        if line in self._idle:
+            self._idle.remove(line)
+        return tasks
+
+    def retire(self, line: Line) -> None:
+        """Let an idle worker get no more tasks, since it is about to be stopped."""
+        line.is_stopping = True
+        if line in self._idle:
+            self._idle.remove(line)

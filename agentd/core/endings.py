@@ -1,0 +1,166 @@
+"""How tasks end, and who is told when.
+
+Law: the first end of a task counts; an end of an operation is told only after the journal has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import Publish, Reply
+from agentd.core.entries import Ended, Returned
+from agentd.core.tasks import State, Task
+from agentd.model.exchange import End, Settled
+from agentd.model.task import Failure, Outcome, Reason, Status
+
+if TYPE_CHECKING:
+    from agentd.core.ledger import Operation
+    from agentd.core.state import AgentState
+
+RETRIES = 3
+"""Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
+BLAMES = 3
+"""Deaths of workers while one task ran that make it quarantined."""
+
+
+class Endings:
+    """Ends tasks, or lets them try again."""
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    # --- one end ----------------------------------------------------------------------------------------------
+
+    def end(self, task: Task, outcome: Outcome, now: float) -> None:
+        """Give a task its one outcome; it must have left queue, line and neighbour."""
+        state = self._state
+        task.state = State.ENDED
+        del state.tasks[task.id]
+        state.counters["ended"] += 1
+        if state.stopping:
+            state.stopping.pop(task.id, None)
+        if task.payload.parts:
+            self._release(task)
+        if task.caller:
+            state.outbox.settle(task.caller, Settled(task.ref, outcome))
+            return
+        operation = state.ledger.get(task.id)
+        if operation is not None and not operation.has_ended:
+            self._end_operation(operation, outcome, now)
+
+    def _release(self, task: Task) -> None:
+        segments = tuple({part.segment for part in task.payload.parts if part.segment})
+        if segments:
+            self._state.outbox.release(segments)
+
+    def _end_operation(self, operation: Operation, outcome: Outcome, now: float) -> None:
+        state = self._state
+        operation.is_ending = True
+        operation.outcome = outcome
+        operation.ended_wall = state.wall(now)
+        if operation.durable:
+            entry = Ended(operation.id, outcome, now, operation.ended_wall, operation.started_wall)
+            number = state.outbox.record(entry)
+            state.outbox.after(number, lambda: self._tell(operation, outcome, now))
+        else:
+            self._tell(operation, outcome, now)
+
+    def _tell(self, operation: Operation, outcome: Outcome, now: float) -> None:
+        """The end is safe: whoever waits for it may know."""
+        state = self._state
+        state.ledger.close(operation, outcome, now)
+        for caller in operation.watchers:
+            state.outbox.add(Reply(caller, operation.id))
+        operation.watchers.clear()
+        if operation.caller:
+            state.outbox.settle(operation.caller, Settled(operation.ref, outcome))
+            operation.read_at = now
+        sender = operation.path.sender
+        if sender is None:
+            operation.outcome = None
+        else:
+            self.deliver(operation, outcome, sender)
+        state.outbox.add(Publish("operation", str(operation.id), {"state": Status(outcome.status).name.lower()}))
+
+    def deliver(self, operation: Operation, outcome: Outcome, sender: str) -> None:
+        """Tell a neighbour the end of its task; said again over each new link until it confirms."""
+        neighbour = self._state.neighbourhood.ensure(sender, self._state.rules.hop_limit)
+        neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
+        told = Outcome(
+            outcome.status,
+            outcome.value,
+            outcome.failure,
+            outcome.seconds,
+            outcome.agent,
+            outcome.hops + 1,
+            outcome.attempts,
+        )
+        end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
+        self._state.outbox.end(sender, end)
+
+    # --- ends of our own making -------------------------------------------------------------------------------
+
+    def fail(self, task: Task, failure: Failure, now: float, status: Status = Status.FAILED) -> None:
+        """End a task without a value."""
+        agent = self._state.identity.name
+        self.end(task, Outcome(status, failure=failure, agent=task.host or agent, attempts=task.attempt), now)
+
+    def cancel(self, task: Task, now: float) -> None:
+        """End a task as cancelled."""
+        failure = Failure(Reason.NONE, "Cancelled", "cancelled before it ended", agent=task.host)
+        self.fail(task, failure, now, Status.CANCELLED)
+
+    def stopped(self, task: Task, now: float) -> None:
+        """A task that was being stopped has really ended, whatever it says of itself."""
+        failure = self._state.stopping.pop(task.id, None)
+        if failure is None:
+            self.cancel(task, now)
+        else:
+            self.fail(task, failure, now)
+
+    # --- trying again -----------------------------------------------------------------------------------------
+
+    def repeat(self, task: Task) -> None:
+        """Let a task wait again as it was: nothing had been started."""
+        state = self._state
+        operation = state.operation_of(task)
+        if operation is not None and operation.durable:
+            state.outbox.record(Returned((task.id,)))
+        self._back(task)
+
+    def _back(self, task: Task) -> None:
+        task.host = ""
+        task.worker = 0
+        task.epoch = 0
+        self._state.wait(task)
+
+    def user_code_raised(self, task: Task, outcome: Outcome, now: float) -> None:
+        """End the task, or run it once more where its owner wants that."""
+        template = task.shape.template
+        failure = outcome.failure
+        repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT, Reason.TIMED_OUT}
+        if template.on_failure == "RETRY" and repeatable and task.retries < RETRIES:
+            task.retries += 1
+            self._back(task)
+        else:
+            self.end(task, outcome, now)
+
+    def host_lost(self, task: Task, failure: Failure, now: float, *, blame: bool) -> None:
+        """The host of a started task is gone: try elsewhere under a new attempt number, if that is allowed."""
+        state = self._state
+        state.counters["lost_tasks"] += 1
+        template = task.shape.template
+        task.blames += blame
+        if task.state is State.STOPPING:
+            self.stopped(task, now)
+        elif failure.reason in {Reason.OUT_OF_MEMORY, Reason.TIMED_OUT}:
+            self.fail(task, failure, now)
+        elif not template.idempotent:
+            self.fail(task, failure, now, Status.LOST_UNKNOWN)
+        elif task.blames >= BLAMES or (blame and task.attempt >= template.max_attempts):
+            self.fail(task, failure, now, Status.QUARANTINED)
+        elif task.attempt >= template.max_attempts:
+            self.fail(task, failure, now, Status.LOST_UNKNOWN)
+        else:
+            task.attempt += 1
+            self._back(task)

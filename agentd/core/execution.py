@@ -1,0 +1,261 @@
+"""What this agent's workers report, and what they are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import InterruptTask, RevokeTasks, StartWorker, StopWorker
+from agentd.core.entries import Started
+from agentd.core.shapes import learn
+from agentd.core.tasks import State, Task
+from agentd.model.errors import BrokenInvariant
+from agentd.model.task import Failure, Outcome, Reason, Status
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from agentd.core.crew import Line
+    from agentd.core.endings import Endings
+    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+    from agentd.core.state import AgentState
+
+STORM = 5
+"""Losses of workers within `STORM_S` above which starting them backs off (promised)."""
+STORM_S = 10.0
+LEAST_S = 3e-6
+"""Floor of a learned run time: what a task costs a worker besides users' code (measured)."""
+
+
+class Execution:
+    """Runs tasks on this agent."""
+
+    def __init__(self, state: AgentState, endings: Endings) -> None:
+        self._state = state
+        self._endings = endings
+        self._losses: list[float] = []
+
+    # --- giving -----------------------------------------------------------------------------------------------
+
+    def run(self, task: Task, now: float) -> None:
+        """Seat a waiting task in a worker's line; for one that may run only once, after that is on the disk."""
+        state = self._state
+        state.queue.take(task)
+        line, is_new, binding = state.crew.seat(task)
+        if is_new:
+            state.outbox.add(StartWorker(line.worker))
+        task.host = ""
+        task.placed_at = now
+        operation = state.operation_of(task)
+        if operation is not None:
+            if not operation.started_wall:
+                operation.started_wall = state.wall(now)
+            if operation.durable and not task.shape.template.idempotent:
+                number = state.outbox.record(Started((task.id,)))
+                state.outbox.after(number, lambda: self._run_once(line, task, now))
+                self._watch_time(task, now)
+                return
+            if operation.durable:
+                state.started.append(task.id)
+        state.outbox.run(line.worker, task, binding)
+        if task.shape.template.timeout_s is not None:
+            self._watch_time(task, now)
+
+    def _run_once(self, line: Line, task: Task, now: float) -> None:
+        """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
+        if not line.tasks or line.tasks[0] is not task:
+            return
+        if task.state is State.STOPPING:
+            self._state.crew.pop(line, task.id)
+            self._state.crew.settle(line)
+            self._endings.stopped(task, now)
+        else:
+            self._state.outbox.run(line.worker, task, line.binding)
+
+    def _watch_time(self, task: Task, now: float) -> None:
+        limit = task.shape.template.timeout_s
+        if limit is None:
+            return
+        attempt = task.attempt + task.retries
+
+        def late(now: float) -> None:
+            if task.state is State.RUNNING and task.attempt + task.retries == attempt and not task.host:
+                words = f"ran longer than its time-out of {limit:g} s"
+                self.stop(task, now, Failure(Reason.TIMED_OUT, "TimeoutError", words, agent=self._state.identity.name))
+
+        self._state.timers.at(now + limit, late)
+
+    # --- stopping ---------------------------------------------------------------------------------------------
+
+    def stop(self, task: Task, now: float, failure: Failure | None) -> None:
+        """Stop a task that runs on a worker of ours: flag, then SIGINT, then SIGKILL; None: it was cancelled."""
+        state, rules = self._state, self._state.rules
+        state.move(task, State.STOPPING)
+        state.stopping[task.id] = failure
+        late = failure is not None
+        if late:
+            self._interrupt(task, 1, late)
+        else:
+            self._interrupt(task, 0, late)
+            state.timers.at(now + rules.flag_first_s, lambda _: self._interrupt(task, 1, late))
+        patience = rules.kill_late_after_s if late else rules.kill_after_s + rules.flag_first_s
+        state.timers.at(now + patience, lambda _: self._interrupt(task, 2, late))
+
+    def _interrupt(self, task: Task, level: int, timed_out: bool) -> None:
+        if task.state is State.STOPPING:
+            self._state.outbox.add(InterruptTask(task.worker, task.id, level, timed_out))
+
+    def cancel_assigned(self, task: Task) -> None:
+        """Stop a task that stands behind others: take the tail of its line back, it and all after it."""
+        line = self._state.crew.lines[task.worker]
+        self._state.stopping[task.id] = None
+        self.take_back(line, len(line.tasks) - line.tasks.index(task))
+
+    def take_back(self, line: Line, count: int) -> None:
+        """Ask for the tail of a line; what had started stays."""
+        if count > 0:
+            line.revoking += 1
+            self._state.outbox.cut_run(line.worker)
+            self._state.outbox.add(RevokeTasks(line.worker, count))
+
+    def balance(self) -> None:
+        """Cores are idle and nothing waits: share out what stands behind others."""
+        found = self._state.crew.to_revoke()
+        if found is not None:
+            self.take_back(*found)
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def worker_started(self, event: WorkerStarted, now: float) -> None:  # noqa: ARG002 - all handlers are alike
+        """A worker is ready; what was queued for it is on its way already."""
+        line = self._state.crew.lines.get(event.worker)
+        if line is not None:
+            line.pid = event.pid
+            line.is_started = True
+
+    def tasks_ended(self, event: TasksEnded, now: float) -> None:
+        """A worker has finished tasks."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        for result in event.results:
+            task = state.crew.pop(line, result.task)
+            if task is None:
+                raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
+            self._ended(task, result, now)
+        state.crew.settle(line)
+        state.changes.add(Change.ROOM)
+
+    def _ended(self, task: Task, result: TaskResult, now: float) -> None:
+        state = self._state
+        if task.state is State.STOPPING:
+            self._endings.stopped(task, now)
+            return
+        if result.status == Status.DONE:
+            value = result.value
+            learn(task.shape, max(result.seconds, LEAST_S) * state.rules.speed, value.size_bytes)
+            outcome = Outcome(0, value, None, result.seconds, state.identity.name, 0, task.attempt)
+            self._endings.end(task, outcome, now)
+            return
+        failure = result.failure or Failure(Reason.EXCEPTION, "Error", "the worker gave no reason")
+        outcome = Outcome(result.status, result.value, failure, result.seconds, state.identity.name, 0, task.attempt)
+        if result.status == Status.FAILED:
+            self._endings.user_code_raised(task, outcome, now)
+        else:
+            self._endings.end(task, outcome, now)
+
+    def tasks_revoked(self, event: TasksRevoked, now: float) -> None:
+        """The tail of a line came back unstarted."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        taken = state.crew.revoked(line, event.count)
+        state.counters["revoked"] += len(taken)
+        for task in taken:
+            if task.id in state.stopping:
+                state.stopping.pop(task.id)
+                self._endings.cancel(task, now)
+            else:
+                self._endings.repeat(task)
+        if not event.count:
+            line.revoking -= 1
+        self._stop_what_started(line, now)
+        if not line.tasks:
+            state.crew.settle(line)
+
+    def _stop_what_started(self, line: Line, now: float) -> None:
+        """Those in a line that were to be cancelled but could not be taken back are stopped as running ones."""
+        state = self._state
+        for task in list(line.tasks):
+            if task.id in state.stopping and task.state is not State.STOPPING:
+                task.state = State.RUNNING
+                self.stop(task, now, None)
+
+    def revoke_settled(self, event: RevokeSettled, now: float) -> None:  # noqa: ARG002
+        """The worker knows what was taken back: it may be given more."""
+        line = self._state.crew.lines.get(event.worker)
+        if line is not None:
+            line.revoking -= 1
+            self._state.changes.add(Change.ROOM)
+
+    def worker_lost(self, event: WorkerLost, now: float) -> None:
+        """A worker is gone: what ran is tried again and counted, what only stood behind it is not."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        wanted = line.is_stopping and not line.tasks
+        tasks = state.crew.lose(line)
+        state.changes.add(Change.ROOM)
+        for task in tasks:
+            if task.id == event.running:
+                failure = self._signed(event.failure, task)
+                self._endings.host_lost(task, failure, now, blame=True)
+            elif task.id in state.stopping:
+                self._endings.stopped(task, now)
+            else:
+                self._endings.repeat(task)
+        if not wanted:
+            state.counters["worker_losses"] += 1
+            self._back_off(event.failure.message, now)
+
+    def _signed(self, failure: Failure, task: Task) -> Failure:
+        return Failure(
+            failure.reason, failure.type, failure.message, failure.traceback, self._state.identity.name, task.attempt
+        )
+
+    def _back_off(self, why: str, now: float) -> None:
+        """Too many losses in a row: start no workers for a while, and say so."""
+        state = self._state
+        self._losses = [when for when in self._losses if now - when < STORM_S] + [now]
+        over = len(self._losses) - STORM
+        if over <= 0 or state.not_starting:
+            return
+        pause = min(0.5 * 2**over, 30.0)
+        state.not_starting = f"{len(self._losses)} workers ended within {STORM_S:g} s, the last because: {why}"
+        state.crew.may_start = False
+
+        def resume(_: float) -> None:
+            state.not_starting = ""
+            state.crew.may_start = True
+            state.changes.add(Change.ROOM)
+
+        state.timers.at(now + pause, resume)
+
+    # --- after each plan --------------------------------------------------------------------------------------
+
+    def note_started(self) -> None:
+        """Write down in one entry which operations were handed to workers in this drain."""
+        state = self._state
+        if state.started:
+            state.outbox.record(Started(tuple(state.started)))
+            state.started = []
+
+    def trim(self) -> None:
+        """Let workers go that the pool can no longer use."""
+        state = self._state
+        for line in state.crew.surplus():
+            state.crew.retire(line)
+            state.outbox.add(StopWorker(line.worker))
+
+

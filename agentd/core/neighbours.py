@@ -1,0 +1,311 @@
+"""The agents next to this one: what they granted and reported, what they hold of ours, and how long we believe in them.
+
+Law: what was sent and not yet seen in a report is taken off what the report says, so that stale news herds nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agentd.core.pool import Pool
+from agentd.core.tasks import Task
+from agentd.model.exchange import Report
+from schedulers.capacity import Capacity, shortfalls
+from schedulers.view import Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agentd.core.tasks import Shape
+
+UNKNOWN_S = 0.1
+"""What a function never seen is taken to run, in seconds (chosen: longer than a link, shorter than patience)."""
+LEAD_S = 0.002
+"""Work that may be under way to a neighbour beyond its cores, at least (chosen: hides a loopback round trip)."""
+AHEAD_MOST = 512
+"""Tasks beyond its cores at a neighbour, at the most, per core granted."""
+
+
+class LinkState(Enum):
+    """How a neighbour can be reached."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CUT = "cut"
+    LOST = "lost"
+    DRAINING = "draining"
+
+
+def simultaneous(capacity: Capacity, demand: Capacity) -> int:
+    """Count how many tasks of one demand a host of this capacity could run at once."""
+    if not capacity.covers(demand):
+        return 0
+    counts = [
+        max(entry.units for entry in capacity.processors if entry.kind is asked.kind) // asked.units
+        for asked in demand.processors
+        if asked.units
+    ]
+    if demand.memory_mib and capacity.memory_mib is not None:
+        counts.append(capacity.memory_mib // demand.memory_mib)
+    return min(counts, default=1)
+
+
+class Neighbour:
+    """One neighbour; it is also the row that a policy reads."""
+
+    def __init__(self, name: str, hop_limit: int) -> None:
+        self.name = name
+        self.hop_limit = hop_limit
+        self.agent_id = ""
+        self.boot = ""
+        self.link = 0
+        self.state = LinkState.CONNECTING
+        self.adaptor = ""
+        self.properties: tuple[tuple[str, str], ...] = ()
+        self.is_parent = False
+        self.is_pooled = False
+        """We may offload to it; a neighbour that only gives us work is not pooled."""
+        self.declared = False
+        self.granted = Capacity()
+        """What the operator granted, or what it reports of itself."""
+        self.report = Report()
+        self.reported_at = 0.0
+        self.heard_at = 0.0
+        self.latency_s = 0.0005
+        self.seconds_per_byte = 0.0
+        self.link_wait_s = 0.0
+        self.now_s = 0.0
+        self.held: dict[int, Task] = {}
+        """Tasks of ours that it was offered or accepted, by number."""
+        self.declared_shapes: set[int] = set()
+        """Shapes whose templates were told over the present link."""
+        self.refusals: dict[int, tuple[str, bool]] = {}
+        """By shape: why it declined, and whether for good; what is not for good is forgotten when it reports."""
+        self.last_refusal = ""
+        self.sequence = 0
+        """Of the last offer sent."""
+        self._unseen: deque[tuple[int, float]] = deque()
+        """Offers that its last report had not seen: (sequence, estimate in seconds)."""
+        self._unseen_s = 0.0
+        self._counts: dict[int, tuple[Capacity, int]] = {}
+        self._booked: dict[int, int] = {}
+        """Tasks held, by count of how many of their demand fit at once."""
+        self.sent_report: Report | None = None
+        self.sent_report_at = -1e9
+        self.report_wake_at = -1e9
+        self.received_sequence = 0
+        """Of the last offer that we had from it."""
+        self.is_watched = False
+        """A timer looks after its lease."""
+        self.look: Callable[[float], None] = lambda _: None
+        self.is_leaving = False
+        """Removed from the pool; its link closes when it holds nothing of ours."""
+        self.ends_unacknowledged: dict[int, int] = {}
+        """Tasks of its, ended here, that it has not confirmed: task → attempt."""
+
+    # --- what a policy reads ----------------------------------------------------------------------------------
+
+    @property
+    def age_s(self) -> float:
+        """Time since its last load report."""
+        return self.now_s - self.reported_at
+
+    @property
+    def tiers(self) -> Sequence[Tier]:
+        """What it reported, corrected by what is still in flight; never negative."""
+        rows = self.report.tiers
+        if not rows:
+            cores = float(self.granted.units())
+            rows = (Tier(1.0, max(cores - len(self.held), 0.0), cores, max(cores, 0.001), 0.0),)
+        if not self._unseen:
+            return rows
+        left, seconds = float(len(self._unseen)), self._unseen_s
+        corrected = []
+        for row in sorted(rows, key=lambda tier: -tier.speed):
+            taken = min(row.free, left)
+            left -= taken
+            corrected.append(row._replace(free=row.free - taken))
+        fastest = corrected[0]
+        corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + seconds)
+        return corrected
+
+    def admits(self, task: Task) -> bool:
+        """Tell whether the task may go there at all."""
+        return self.objection(task) is None
+
+    def has_room(self, task: Task) -> bool:
+        """Tell whether the task may be handed over now, within what was granted and a little ahead of it."""
+        fit = self._fit(task.shape)
+        if not fit:
+            return False
+        share = sum(held / count for count, held in self._booked.items())
+        estimate = task.shape.estimate_s
+        ahead = 0.0
+        if estimate is not None:
+            ahead = min(max(LEAD_S, 4 * self.latency_s) / max(estimate, 1e-6), AHEAD_MOST)
+        return share + 1 / fit <= 1.0 + ahead + 1e-9
+
+    # --- bookkeeping ------------------------------------------------------------------------------------------
+
+    def objection(self, task: Task) -> str | None:
+        """Say why the task may not go there; None when it may."""
+        if self.state is not LinkState.CONNECTED:
+            return f"its link is {self.state.value}"
+        if not self.is_pooled:
+            return "it gives us work and was not added to the pool"
+        if self.report.draining:
+            return "it is draining"
+        path = task.path
+        if self.agent_id in path.visited or self.name == path.sender:
+            return "the task came through it"
+        if path.hops >= self.hop_limit:
+            return f"the task has made {path.hops} hops, the limit is {self.hop_limit}"
+        refused = self.refusals.get(task.shape.number)
+        if refused is not None:
+            return f"it declined: {refused[0]}"
+        if task.shape.template.constraints.is_local:
+            return "the task is to stay on the agent that was asked"
+        if not task.payload.is_portable:
+            return "its arguments are in shared memory of this device"
+        if not self._fit(task.shape):
+            return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
+        return None
+
+    def _fit(self, shape: Shape) -> int:
+        known = self._counts.get(shape.number)
+        if known is None or known[0] is not self.granted:
+            count = simultaneous(self.granted, shape.demand)
+            if not self.declared and count:
+                cores = sum(tier.cores for tier in self.report.tiers)
+                count = max(int(count * cores / max(self.granted.units(), 1)), 1)
+            known = (self.granted, count)
+            self._counts[shape.number] = known
+        return known[1]
+
+    def grow(self, more: Capacity) -> None:
+        """The operator grants more of it."""
+        pool = Pool(self.granted)
+        pool.add(more)
+        self.granted = pool.capacity
+
+    def shrink(self, less: Capacity) -> None:
+        """The operator grants less of it; what it holds already may end.
+
+        Raises:
+            RequestError: there is not that much; nothing was taken.
+        """
+        pool = Pool(self.granted)
+        pool.reduce(less)
+        self.granted = pool.capacity
+
+    def book(self, task: Task) -> int:
+        """Note a task as sent; gives the sequence number of its offer."""
+        self.held[task.id] = task
+        fit = max(self._fit(task.shape), 1)
+        self._booked[fit] = self._booked.get(fit, 0) + 1
+        task.worker = fit
+        self.sequence += 1
+        estimate = UNKNOWN_S if task.shape.estimate_s is None else task.shape.estimate_s
+        self._unseen.append((self.sequence, estimate))
+        self._unseen_s += estimate
+        return self.sequence
+
+    def unbook(self, task: Task) -> None:
+        """Strike a task off that it no longer holds."""
+        if self.held.pop(task.id, None) is None:
+            return
+        left = self._booked[task.worker] - 1
+        if left:
+            self._booked[task.worker] = left
+        else:
+            del self._booked[task.worker]
+        task.worker = 0
+
+    def take_report(self, report: Report, now: float) -> None:
+        """Believe the newest report; forget refusals that were not for good."""
+        self.report = report
+        self.reported_at = now
+        while self._unseen and self._unseen[0][0] <= report.acknowledged:
+            self._unseen_s -= self._unseen.popleft()[1]
+        if not self._unseen:
+            self._unseen_s = 0.0
+        self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[1]}
+        if not self.declared:
+            if report.capacity != self.granted:
+                self.granted = report.capacity
+            self._counts.clear()
+
+    def restart(self) -> None:
+        """Forget what belonged to its former boot or link."""
+        self.declared_shapes.clear()
+        self.refusals.clear()
+        self._unseen.clear()
+        self._unseen_s = 0.0
+        self.report = Report()
+        self.sent_report = None
+        self.sent_report_at = -1e9
+
+
+class Neighbourhood:
+    """All neighbours by name, and the loads told to each without counting anyone twice."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Neighbour] = {}
+        self.rows: list[Neighbour] = []
+        """Those that work may be handed to, in the order in which they were added."""
+
+    def get(self, name: str) -> Neighbour | None:
+        """Find a neighbour."""
+        return self.by_name.get(name)
+
+    def ensure(self, name: str, hop_limit: int) -> Neighbour:
+        """Find a neighbour, or note a new one."""
+        found = self.by_name.get(name)
+        if found is None:
+            found = self.by_name[name] = Neighbour(name, hop_limit)
+        return found
+
+    def arrange(self) -> None:
+        """Work out anew whom a policy sees."""
+        self.rows = [row for row in self.by_name.values() if row.is_pooled and row.state is LinkState.CONNECTED]
+
+    def remove(self, name: str) -> None:
+        """Let a neighbour go."""
+        self.by_name.pop(name, None)
+        self.arrange()
+
+    def beyond(self, but: Neighbour) -> Iterator[Tier]:
+        """Yield the loads of all sides except one: what that one is told of us (split horizon)."""
+        for row in self.rows:
+            if row is not but and row.agent_id != but.agent_id:
+                for tier in row.tiers:
+                    yield tier._replace(
+                        delay_s=tier.delay_s + row.latency_s,
+                        seconds_per_byte=tier.seconds_per_byte + row.seconds_per_byte,
+                    )
+
+
+def merge_tiers(tiers: Iterator[Tier], most: int = 6) -> tuple[Tier, ...]:
+    """Add up rows of like speed, so that a report stays small; delays are means weighted by capacity."""
+    classes: dict[float, list[Tier]] = {}
+    for tier in tiers:
+        if tier.cores > 0:
+            classes.setdefault(round(tier.speed, 1), []).append(tier)
+    merged = []
+    for speed, rows in classes.items():
+        capacity = sum(row.capacity for row in rows) or 0.001
+        merged.append(
+            Tier(
+                speed=speed,
+                free=sum(max(row.free, 0.0) for row in rows),
+                cores=sum(row.cores for row in rows),
+                capacity=capacity,
+                backlog_s=sum(max(row.backlog_s, 0.0) for row in rows),
+                delay_s=sum(row.delay_s * row.capacity for row in rows) / capacity,
+                seconds_per_byte=sum(row.seconds_per_byte * row.capacity for row in rows) / capacity,
+            )
+        )
+    merged.sort(key=lambda tier: -tier.capacity)
+    return tuple(merged[:most])

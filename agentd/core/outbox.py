@@ -1,0 +1,149 @@
+"""Commands on their way out: the hot ones gathered per receiver, the cautious ones held until their entry is safe.
+
+Law: what was held for a journal entry leaves only after `Committed` with that entry's number, in the order of entries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import (
+    AcknowledgeEnds,
+    AnswerOffers,
+    Binding,
+    Command,
+    Record,
+    ReleaseSegments,
+    RunTasks,
+    SendEnds,
+    SendOffers,
+    SettleCalls,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.core.entries import Entry
+    from agentd.core.tasks import Task
+    from agentd.model.exchange import End, Offer, Refusal, Settled
+
+
+class Outbox:
+    """All that one drain of the lane wants done."""
+
+    def __init__(self) -> None:
+        self._commands: list[Command] = []
+        self._runs: dict[int, RunTasks] = {}
+        self._settled: dict[int, list[Settled]] = {}
+        self._offers: dict[str, list[Offer]] = {}
+        self._accepted: dict[tuple[str, int], tuple[list[tuple[int, int, int]], list[Refusal]]] = {}
+        self._ends: dict[str, list[End]] = {}
+        self._acknowledged: dict[str, list[tuple[int, int]]] = {}
+        self._segments: list[int] = []
+        self._held: deque[tuple[int, Callable[[], None]]] = deque()
+        self.number = 0
+        """Of the last journal entry."""
+        self.committed = 0
+
+    def add(self, command: Command) -> None:
+        """Want something done that is not gathered."""
+        self._commands.append(command)
+
+    def run(self, worker: int, task: Task, binding: Binding | None) -> None:
+        """Hand a task to a worker."""
+        run = self._runs.get(worker)
+        if run is None or binding is not None:
+            if run is not None:
+                self._commands.append(run)
+            self._runs[worker] = RunTasks(worker, [task], binding)
+        else:
+            run.tasks.append(task)
+
+    def cut_run(self, worker: int) -> None:
+        """What was gathered for a worker leaves before whatever is wanted next."""
+        run = self._runs.pop(worker, None)
+        if run is not None:
+            self._commands.append(run)
+
+    def settle(self, caller: int, settled: Settled) -> None:
+        """Tell a session how a call ended."""
+        found = self._settled.get(caller)
+        if found is None:
+            self._settled[caller] = [settled]
+        else:
+            found.append(settled)
+
+    def offer(self, neighbour: str, offer: Offer) -> None:
+        """Ask a neighbour to take a task."""
+        self._offers.setdefault(neighbour, []).append(offer)
+
+    def accept(self, neighbour: str, link: int, accepted: tuple[int, int, int]) -> None:
+        """Accept an offer: (task, attempt, epoch)."""
+        self._accepted.setdefault((neighbour, link), ([], []))[0].append(accepted)
+
+    def refuse(self, neighbour: str, link: int, refusal: Refusal) -> None:
+        """Decline an offer."""
+        self._accepted.setdefault((neighbour, link), ([], []))[1].append(refusal)
+
+    def end(self, neighbour: str, end: End) -> None:
+        """Tell a neighbour how its task ended."""
+        self._ends.setdefault(neighbour, []).append(end)
+
+    def acknowledge(self, neighbour: str, task: int, attempt: int) -> None:
+        """Tell a neighbour that an end is recorded."""
+        self._acknowledged.setdefault(neighbour, []).append((task, attempt))
+
+    def release(self, segments: tuple[int, ...]) -> None:
+        """Let shared segments go."""
+        self._segments.extend(segments)
+
+    # --- the journal ------------------------------------------------------------------------------------------
+
+    def record(self, entry: Entry) -> int:
+        """Write an entry and give its number."""
+        self.number += 1
+        self._commands.append(Record(self.number, entry))
+        return self.number
+
+    def after(self, number: int, act: Callable[[], None]) -> None:
+        """Do something once the entry of this number is safe; numbers must not fall from call to call."""
+        if number <= self.committed:
+            act()
+        else:
+            self._held.append((number, act))
+
+    def commit(self, up_to: int) -> None:
+        """Let go what was held for entries up to this number."""
+        self.committed = max(self.committed, up_to)
+        held = self._held
+        while held and held[0][0] <= up_to:
+            held.popleft()[1]()
+
+    # --- leaving ----------------------------------------------------------------------------------------------
+
+    def drain(self) -> list[Command]:
+        """Give all commands of this batch: single ones in order, then one per receiver for what was gathered."""
+        commands, self._commands = self._commands, []
+        if self._runs:
+            commands.extend(self._runs.values())
+            self._runs = {}
+        if self._settled:
+            commands.extend(SettleCalls(caller, settled) for caller, settled in self._settled.items())
+            self._settled = {}
+        if self._offers or self._accepted or self._ends or self._acknowledged:
+            self._drain_neighbours(commands)
+        if self._segments:
+            commands.append(ReleaseSegments(tuple(self._segments)))
+            self._segments = []
+        return commands
+
+    def _drain_neighbours(self, commands: list[Command]) -> None:
+        commands.extend(SendOffers(name, offers) for name, offers in self._offers.items())
+        commands.extend(
+            AnswerOffers(name, link, tuple(accepted), tuple(refused))
+            for (name, link), (accepted, refused) in self._accepted.items()
+        )
+        commands.extend(SendEnds(name, ends) for name, ends in self._ends.items())
+        commands.extend(AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items())
+        self._offers, self._accepted, self._ends, self._acknowledged = {}, {}, {}, {}

@@ -1,0 +1,162 @@
+"""Plan, then apply: the policy is asked over a live view, and each wish is checked before it becomes a command.
+
+Law: whatever a policy answers, a task is placed at most once, on a host that admits it and has room for it.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+from agentd.core.neighbours import UNKNOWN_S, Neighbour
+from agentd.core.tasks import State, Task
+from schedulers.view import Change, Forward, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agentd.core.crew import Crew
+    from agentd.core.neighbours import Neighbourhood
+    from agentd.core.queue import Queue
+    from schedulers.view import Decision, NeighbourRow, Scheduler, TaskRow
+
+
+class OwnSide:
+    """This agent's cores, as a policy sees them."""
+
+    def __init__(self, crew: Crew, queue: Queue, speed: float) -> None:
+        self._crew = crew
+        self._queue = queue
+        self.speed = speed
+        self._backlog_s: float | None = None
+
+    def is_idle(self, task: TaskRow) -> bool:
+        """Tell whether cores for `task` are free this moment."""
+        task = cast("Task", task)
+        return task.shape.is_here and self._crew.is_idle(task)
+
+    def has_room(self, task: TaskRow) -> bool:
+        """Tell whether `task` may be handed to a worker now."""
+        task = cast("Task", task)
+        return task.shape.is_here and (self._crew.is_idle(task) or self._crew.room(task) is not None)
+
+    def could_host(self, task: TaskRow) -> bool:
+        """Tell whether `task` would fit if all own cores were free."""
+        return cast("Task", task).shape.is_here and self._crew.pool.could_fit(task.demand)
+
+    def wait_s(self, task: TaskRow) -> float:
+        """Estimate how long `task` waits for an own core, in seconds; infinite if it never fits."""
+        if self.is_idle(task):
+            return 0.0
+        if not self.could_host(task):
+            return inf
+        if self._backlog_s is None:
+            self._backlog_s = self._crew.backlog_s(UNKNOWN_S) + self._queue.backlog_s(UNKNOWN_S)
+        cores = max(self._crew.pool.total(), 1) * self.speed
+        return self._backlog_s / cores
+
+    def left(self, task: Task) -> None:
+        """A task went elsewhere: the wait here is shorter."""
+        if self._backlog_s is not None:
+            self._backlog_s = max(0.0, self._backlog_s - (UNKNOWN_S if task.estimate_s is None else task.estimate_s))
+
+    def begin(self) -> None:
+        """Forget what was worked out for the last question."""
+        self._backlog_s = None
+
+
+class Window:
+    """The view that a policy is given: a window onto the engine's own rows."""
+
+    def __init__(self, own: OwnSide, queue: Queue, neighbourhood: Neighbourhood) -> None:
+        self.now_s = 0.0
+        self.changes: frozenset[Change] = frozenset()
+        self.own = own
+        self._queue = queue
+        self._neighbourhood = neighbourhood
+
+    @property
+    def neighbours(self) -> Sequence[NeighbourRow]:
+        """The neighbours that work may be handed to."""
+        return self._neighbourhood.rows
+
+    def oldest(self) -> Iterator[TaskRow]:
+        """Yield waiting tasks by priority, then age."""
+        return self._queue.oldest()
+
+    def newest(self) -> Iterator[TaskRow]:
+        """Yield waiting tasks by priority, newest first."""
+        return self._queue.newest()
+
+
+class Placing:
+    """Asks the policy and applies what it answers."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        window: Window,
+        run: Callable[[Task], None],
+        forward: Callable[[Task, Neighbour], None],
+        neighbourhood: Neighbourhood,
+    ) -> None:
+        self.scheduler = scheduler
+        self.window = window
+        self._run = run
+        self._forward = forward
+        self._neighbourhood = neighbourhood
+        self.violations = 0
+        """Wishes that could not be granted; a policy that causes them is buggy."""
+        self.last_violation = ""
+
+    def plan(self, now: float, changes: frozenset[Change]) -> None:
+        """Ask once, and apply each decision before the next is asked for."""
+        window = self.window
+        window.now_s = now
+        window.changes = changes
+        window.own.begin()
+        for row in self._neighbourhood.rows:
+            row.now_s = now
+        for decision in self.scheduler.plan(window):
+            if type(decision) is Run:
+                task = decision.task
+                if type(task) is Task and task.state is State.WAITING and window.own.has_room(task):
+                    self._run(task)
+                else:
+                    self._violated(decision, "no room here")
+            elif type(decision) is Forward:
+                self._apply_forward(decision)
+
+    def _apply_forward(self, decision: Forward) -> None:
+        task, neighbour = decision.task, self._neighbourhood.get(decision.to)
+        if type(task) is not Task or task.state is not State.WAITING or neighbour is None:
+            self._violated(decision, "unknown task or neighbour")
+        elif (objection := neighbour.objection(task)) is not None:
+            self._violated(decision, objection)
+        elif not neighbour.has_room(task):
+            self._violated(decision, "no room there")
+        else:
+            self.window.own.left(task)
+            self._forward(task, neighbour)
+
+    def _violated(self, decision: Decision, why: str) -> None:
+        self.violations += 1
+        self.last_violation = f"{type(decision).__name__} of task {getattr(decision.task, 'id', '?')}: {why}"
+
+
+def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall: str, ahead: int) -> str:
+    """Say why a task waits: own cores first, then each neighbour."""
+    words = []
+    if not task.shape.is_here:
+        words.append("the function is not on this agent")
+    elif shortfall:
+        words.append(f"this agent: {shortfall}")
+    elif not window.own.has_room(task):
+        words.append(f"this agent: all fitting cores are busy, {ahead} tasks wait")
+    for row in neighbourhood.by_name.values():
+        if row.is_pooled:
+            objection = row.objection(task)
+            if objection is None and not row.has_room(task):
+                objection = f"all that it granted is in use by {len(row.held)} tasks"
+            words.append(f"{row.name}: {objection or 'has room, the scheduler keeps the task here'}")
+    return "; ".join(words)

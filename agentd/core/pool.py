@@ -1,0 +1,214 @@
+"""The resources that this agent can grant now: what there is, what is reserved, what is owed.
+
+Law: for every entry, total = free + reserved, and owed is part of reserved; nothing is ever granted twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from msgspec import Struct
+
+from agentd.model.errors import BrokenInvariant, RequestError
+from schedulers.capacity import Capacity, Kind, Processor, shortfalls, suits
+
+
+class Slot(Struct, eq=False):
+    """One processor entry of the pool: its units by id."""
+
+    processor: Processor
+    free: list[int]
+    total: int
+    owed: int = 0
+    """Units that leave the pool as soon as whoever holds them lets go."""
+
+
+class Reservation(Struct, eq=False, frozen=True):
+    """What is granted to a line of tasks; given back exactly once."""
+
+    units: tuple[tuple[Slot, tuple[int, ...]], ...]
+    memory_mib: int = 0
+
+    def ids(self, kind: Kind) -> tuple[int, ...]:
+        """Give the ids of the units of one kind."""
+        return tuple(unit for slot, units in self.units if slot.processor.kind is kind for unit in units)
+
+
+def _alike(one: Processor, other: Processor) -> bool:
+    """Tell whether units may join an entry: the same in everything, or unknown on one side."""
+    return suits(one, replace(other, units=0)) and suits(other, replace(one, units=0))
+
+
+class Pool:
+    """The capacity of one host, and who has it."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
+        self.slots: list[Slot] = []
+        self.memory_free = capacity.memory_mib
+        self.memory_owed = 0
+        self._next_unit: dict[Kind, int] = {}
+        self._version = 0
+        self._answers: dict[int, tuple[Capacity, int, bool]] = {}
+        """By identity of the demand, since demands are interned and hashing one costs more than the answer."""
+        for processor in capacity.processors:
+            self._join(processor)
+        self._describe()
+
+    # --- questions --------------------------------------------------------------------------------------------
+
+    def fits_now(self, demand: Capacity) -> bool:
+        """Tell whether a demand could be reserved this moment; remembered until the pool changes."""
+        known = self._answers.get(id(demand))
+        if known is not None and known[1] == self._version and known[0] is demand:
+            return known[2]
+        answer = self.capacity.covers(demand) and self._choose(demand) is not None
+        self._answers[id(demand)] = (demand, self._version, answer)
+        return answer
+
+    def could_fit(self, demand: Capacity) -> bool:
+        """Tell whether a demand would fit if everything were free."""
+        return self.capacity.covers(demand)
+
+    def free(self, kind: Kind = Kind.CPU) -> int:
+        """Count the units of a kind that nobody holds."""
+        return sum(len(slot.free) for slot in self.slots if slot.processor.kind is kind)
+
+    def total(self, kind: Kind = Kind.CPU) -> int:
+        """Count the units of a kind that will remain once all debts are paid."""
+        return sum(slot.total - slot.owed for slot in self.slots if slot.processor.kind is kind)
+
+    def owed(self, kind: Kind = Kind.CPU) -> int:
+        """Count the units of a kind that leave when their holders let go."""
+        return sum(slot.owed for slot in self.slots if slot.processor.kind is kind)
+
+    # --- reserving --------------------------------------------------------------------------------------------
+
+    def _choose(self, demand: Capacity) -> tuple[tuple[Slot, int], ...] | None:
+        """Find for each processor asked for one entry with enough free units; None when there is none."""
+        if demand.memory_mib is not None and self.memory_free is not None and self.memory_free < demand.memory_mib:
+            return None
+        chosen: list[tuple[Slot, int]] = []
+        for asked in demand.processors:
+            for slot in self.slots:
+                taken = sum(units for other, units in chosen if other is slot)
+                if len(slot.free) - taken >= asked.units and suits(slot.processor, asked):
+                    chosen.append((slot, asked.units))
+                    break
+            else:
+                return None
+        return tuple(chosen)
+
+    def reserve(self, demand: Capacity) -> Reservation | None:
+        """Grant a demand, or None when it does not fit now."""
+        if not self.fits_now(demand):
+            return None
+        chosen = self._choose(demand)
+        if chosen is None:
+            raise BrokenInvariant("a demand that fits cannot be granted")
+        granted = []
+        for slot, units in chosen:
+            granted.append((slot, tuple(slot.free[:units])))
+            del slot.free[:units]
+        memory = demand.memory_mib or 0
+        if self.memory_free is not None:
+            self.memory_free -= memory
+        self._version += 1
+        return Reservation(tuple(granted), memory)
+
+    def release(self, reservation: Reservation) -> None:
+        """Take back what was granted; debts are repaid first."""
+        for slot, units in reservation.units:
+            repaid = min(slot.owed, len(units))
+            slot.owed -= repaid
+            slot.total -= repaid
+            slot.free.extend(units[: len(units) - repaid])
+            slot.free.sort()
+            if len(slot.free) > slot.total:
+                raise BrokenInvariant(f"more units of {slot.processor} are free than there are")
+        if self.memory_free is not None:
+            repaid = min(self.memory_owed, reservation.memory_mib)
+            self.memory_owed -= repaid
+            self.memory_free += reservation.memory_mib - repaid
+        self.slots = [slot for slot in self.slots if slot.total > 0]
+        self._version += 1
+
+    # --- reshaping --------------------------------------------------------------------------------------------
+
+    def _join(self, processor: Processor) -> None:
+        first = self._next_unit.get(processor.kind, 0)
+        ids = list(range(first, first + processor.units))
+        self._next_unit[processor.kind] = first + processor.units
+        for slot in self.slots:
+            if _alike(slot.processor, processor):
+                slot.free.extend(ids)
+                slot.total += processor.units
+                return
+        self.slots.append(Slot(processor, ids, processor.units))
+
+    def add(self, more: Capacity) -> None:
+        """Let the host grow: units join the entry that they are alike to, figures add where both are known."""
+        for processor in more.processors:
+            self._join(processor)
+        memory = self.capacity.memory_mib
+        if memory is not None and more.memory_mib is not None:
+            memory += more.memory_mib
+            self.memory_free = (self.memory_free or 0) + more.memory_mib
+        self.capacity = replace(
+            self.capacity,
+            memory_mib=memory,
+            storage_gb=max(filter(None, (self.capacity.storage_gb, more.storage_gb)), default=None),
+            os_type=self.capacity.os_type or more.os_type,
+            os_distribution=self.capacity.os_distribution or more.os_distribution,
+            os_version=self.capacity.os_version or more.os_version,
+            software=self.capacity.software | more.software,
+            queues=self.capacity.queues | more.queues,
+            labels=self.capacity.labels | more.labels,
+        )
+        self._describe()
+
+    def reduce(self, less: Capacity) -> None:
+        """Take capacity away: idle units leave at once, the rest is owed by whoever holds it.
+
+        Raises:
+            RequestError: there is not that much; nothing was taken.
+        """
+        plan = self._reduction(less)
+        for slot, units in plan:
+            idle = min(units, len(slot.free))
+            del slot.free[len(slot.free) - idle :]
+            slot.total -= idle
+            slot.owed += units - idle
+        if less.memory_mib is not None and self.memory_free is not None and self.capacity.memory_mib is not None:
+            idle = min(less.memory_mib, self.memory_free)
+            self.memory_free -= idle
+            self.memory_owed += less.memory_mib - idle
+            self.capacity = replace(self.capacity, memory_mib=self.capacity.memory_mib - less.memory_mib)
+        self.slots = [slot for slot in self.slots if slot.total > 0]
+        self._describe()
+
+    def _reduction(self, less: Capacity) -> list[tuple[Slot, int]]:
+        plan: list[tuple[Slot, int]] = []
+        for asked in less.processors:
+            for slot in self.slots:
+                planned = sum(units for other, units in plan if other is slot)
+                if suits(slot.processor, asked) and slot.total - slot.owed - planned >= asked.units:
+                    plan.append((slot, asked.units))
+                    break
+            else:
+                raise RequestError("cannot take away that much: " + "; ".join(shortfalls(self.capacity, less)), status=409)
+        known = self.capacity.memory_mib
+        if less.memory_mib is not None and known is not None and known < less.memory_mib:
+            raise RequestError(f"cannot take away {less.memory_mib} MiB of memory: there are {known}", status=409)
+        return plan
+
+    def _describe(self) -> None:
+        """Work the present processors, debts taken off, into the capacity that answers questions."""
+        self.capacity = replace(
+            self.capacity,
+            processors=tuple(
+                replace(slot.processor, units=slot.total - slot.owed) for slot in self.slots if slot.total > slot.owed
+            ),
+        )
+        self._version += 1
+        self._answers.clear()

@@ -1,0 +1,200 @@
+"""Tasks that wait for a host, in buckets of tasks that are alike.
+
+Law: adding, taking and looking at the next candidate cost O(log b) in the number of buckets, whatever waits in them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from agentd.core.tasks import HERE, Path, Shape, State, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Key = tuple[int, Path]
+
+
+class Bucket:
+    """Tasks of one shape and one path, oldest first; a placement answers alike for all of them."""
+
+    __slots__ = ("heap_order", "key", "path", "shape", "tasks")
+
+    def __init__(self, shape: Shape, path: Path) -> None:
+        self.key: Key = (shape.number, path)
+        self.shape = shape
+        self.path = path
+        self.tasks: deque[Task] = deque()
+        self.heap_order = -1
+        """Order under which the bucket stands in the heap of heads; -1: it does not stand there."""
+
+    def insert(self, task: Task) -> None:
+        """Put a task where its age belongs; new ones and returning oldest ones cost O(1)."""
+        tasks = self.tasks
+        if not tasks or task.order > tasks[-1].order:
+            tasks.append(task)
+        elif task.order < tasks[0].order:
+            tasks.appendleft(task)
+        else:
+            place = sum(1 for other in tasks if other.order < task.order)
+            tasks.insert(place, task)
+
+    def first(self) -> Task | None:
+        """Give the oldest that still waits."""
+        tasks = self.tasks
+        while tasks and tasks[0].dropped:
+            tasks.popleft()
+        return tasks[0] if tasks else None
+
+    def last(self) -> Task | None:
+        """Give the newest that still waits."""
+        tasks = self.tasks
+        while tasks and tasks[-1].dropped:
+            tasks.pop()
+        return tasks[-1] if tasks else None
+
+    def take(self, task: Task) -> None:
+        """Remove a task that has been placed."""
+        tasks = self.tasks
+        if tasks[0] is task:
+            tasks.popleft()
+        elif tasks[-1] is task:
+            tasks.pop()
+        else:
+            tasks.remove(task)
+
+
+class Queue:
+    """All tasks that wait at this agent."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[Key, Bucket] = {}
+        self._local: dict[int, Bucket] = {}
+        """The buckets of our own users' tasks again, by shape number alone: the common, hot case."""
+        self._heads: list[tuple[int, int, int, Bucket]] = []
+        """Heap of (-priority, age of the oldest, shape number, bucket); stale entries are mended when met."""
+        self.size = 0
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def bucket(self, task: Task) -> Bucket:
+        """Give the bucket that a task belongs to, made on first use."""
+        found = self._local.get(task.shape.number) if task.path is HERE else self._buckets.get((task.shape.number, task.path))
+        if found is None:
+            found = Bucket(task.shape, task.path)
+            self._buckets[found.key] = found
+            if task.path is HERE:
+                self._local[task.shape.number] = found
+        return found
+
+    def buckets(self) -> Iterator[Bucket]:
+        """Yield the buckets that hold something."""
+        return (bucket for bucket in self._buckets.values() if bucket.first() is not None)
+
+    def backlog_s(self, unknown_s: float) -> float:
+        """Sum what waits, in seconds of one core of speed 1; a function never seen counts as `unknown_s`."""
+        total = 0.0
+        for bucket in self._buckets.values():
+            shape = bucket.shape
+            seconds = unknown_s if shape.estimate_s is None else shape.estimate_s
+            total += len(bucket.tasks) * seconds * shape.demand.units()
+        return total
+
+    def add(self, task: Task) -> None:
+        """Let a task wait."""
+        bucket = self.bucket(task)
+        bucket.insert(task)
+        self.size += 1
+        self.bytes += len(task.payload.data)
+        if not 0 <= bucket.heap_order <= task.order:
+            self._stand(bucket, task.order)
+
+    def take(self, task: Task) -> None:
+        """Remove a task that has been placed."""
+        self.bucket(task).take(task)
+        self._left(task)
+
+    def drop(self, task: Task) -> None:
+        """Remove a task that will not run; its record is skipped when it is met."""
+        task.dropped = True
+        self._left(task)
+
+    def _left(self, task: Task) -> None:
+        self.size -= 1
+        self.bytes -= len(task.payload.data)
+
+    def _stand(self, bucket: Bucket, order: int) -> None:
+        bucket.heap_order = order
+        heappush(self._heads, (-bucket.shape.template.priority, order, bucket.shape.number, bucket))
+
+    def _next_head(self) -> Bucket | None:
+        """Take the bucket with the most urgent head out of the heap; its first task waits."""
+        heads = self._heads
+        while heads:
+            _, order, _, bucket = heappop(heads)
+            if order != bucket.heap_order:
+                continue
+            first = bucket.first()
+            bucket.heap_order = -1
+            if first is None:
+                self._forget(bucket)
+            elif first.order == order:
+                return bucket
+            else:
+                self._stand(bucket, first.order)
+        return None
+
+    def _forget(self, bucket: Bucket) -> None:
+        self._buckets.pop(bucket.key, None)
+        if bucket.path is HERE:
+            self._local.pop(bucket.shape.number, None)
+
+    def oldest(self) -> Iterator[Task]:
+        """Yield by priority, then age; what is not taken is passed over with all that are alike."""
+        taken_out: list[Bucket] = []
+        try:
+            while (bucket := self._next_head()) is not None:
+                taken_out.append(bucket)
+                limit = self._heads[0][:2] if self._heads else None
+                rank = -bucket.shape.template.priority
+                while (task := bucket.first()) is not None:
+                    if limit is not None and (rank, task.order) > limit:
+                        self._restand(taken_out.pop())
+                        break
+                    yield task
+                    if task.state is State.WAITING and bucket.tasks and bucket.tasks[0] is task:
+                        break
+        finally:
+            for bucket in taken_out:
+                self._restand(bucket)
+
+    def _restand(self, bucket: Bucket) -> None:
+        first = bucket.first()
+        if first is None:
+            if bucket.heap_order < 0:
+                self._forget(bucket)
+        elif bucket.heap_order != first.order:
+            self._stand(bucket, first.order)
+
+    def newest(self) -> Iterator[Task]:
+        """As `oldest`, newest first; costs O(b log b) in the buckets once per question."""
+        heads: list[tuple[int, int, Bucket]] = []
+        for bucket in self._buckets.values():
+            last = bucket.last()
+            if last is not None:
+                heappush(heads, (-bucket.shape.template.priority, -last.order, bucket))
+        while heads:
+            rank, _, bucket = heappop(heads)
+            task = bucket.last()
+            if task is None:
+                continue
+            yield task
+            if task.state is State.WAITING and bucket.tasks and bucket.tasks[-1] is task:
+                continue
+            last = bucket.last()
+            if last is not None:
+                heappush(heads, (rank, -last.order, bucket))

@@ -1,0 +1,128 @@
+"""All that the engine knows, shared by the parts that handle events; it decides nothing itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from agentd.core.crew import Crew
+from agentd.core.ledger import Ledger, Operation, Retention
+from agentd.core.neighbours import Neighbourhood
+from agentd.core.outbox import Outbox
+from agentd.core.pool import Pool
+from agentd.core.queue import Queue
+from agentd.core.shapes import Shapes
+from agentd.core.tasks import HERE, MOVES, Path, Shape, State, Task
+from agentd.core.timers import Timers
+from agentd.model.errors import BrokenInvariant
+from agentd.model.task import Failure
+from schedulers.capacity import Capacity
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Identity(Struct, frozen=True):
+    """Who this agent is."""
+
+    name: str
+    agent_id: str
+    boot: str
+    epoch: int
+    """Grows with each boot: a lease granted by an earlier boot is recognised as old."""
+
+
+class Rules(Struct, frozen=True):
+    """Settings that the engine obeys; times in seconds."""
+
+    hop_limit: int = 8
+    lease_s: float = 5.0
+    most_waiting: int = 1_000_000
+    """Tasks that may wait; above it users are told to come back later."""
+    most_waiting_bytes: int = 512 << 20
+    """Bytes of arguments that may wait."""
+    unschedulable_after_s: float | None = None
+    speed: float = 1.0
+    """Of one own core, 1 being the reference."""
+    flag_first_s: float = 0.2
+    """Between the cancel flag and SIGINT (chosen: time for a loop to look at the flag)."""
+    kill_after_s: float = 3.0
+    """Between SIGINT and SIGKILL when cancelling."""
+    kill_late_after_s: float = 1.0
+    """The same when out of time, which must have ended within 2 s."""
+    orphan_ttl_s: float = 600.0
+    """How long work for a lost neighbour goes on."""
+    retention: Retention = Retention()
+
+
+class AgentState:
+    """The engine's memory."""
+
+    def __init__(
+        self, identity: Identity, capacity: Capacity, rules: Rules, ids: Iterator[int]
+    ) -> None:
+        self.identity = identity
+        self.rules = rules
+        self.ids = ids
+        self.tasks: dict[int, Task] = {}
+        """Every task that has not ended, by number."""
+        self.queue = Queue()
+        self.pool = Pool(capacity)
+        self.crew = Crew(self.pool)
+        self.neighbourhood = Neighbourhood()
+        self.ledger = Ledger(rules.retention)
+        self.shapes = Shapes()
+        self.outbox = Outbox()
+        self.timers = Timers()
+        self.declared: dict[int, dict[int, Shape]] = {}
+        """Shapes by caller and the caller's number for their template."""
+        self.stopping: dict[int, Failure | None] = {}
+        """Tasks that are being stopped: the failure they end with, None for a cancellation."""
+        self.started: list[int] = []
+        """Operations handed out in this drain, for one journal entry."""
+        self.changes: set[Change] = set()
+        self.wall_offset_s = 0.0
+        self.draining = False
+        self.disk_full = ""
+        self.not_starting = ""
+        """Why workers are not started at the moment; empty when they are."""
+        self.counters: dict[str, int] = dict.fromkeys(
+            ("accepted", "ended", "late_ends", "lost_tasks", "refused", "forwarded", "worker_losses", "revoked"), 0
+        )
+        self._order = 0
+        self._paths: dict[Path, Path] = {HERE: HERE}
+
+    def wall(self, now: float) -> float:
+        """Say what the wall clock shows, for people."""
+        return now + self.wall_offset_s
+
+    def next_order(self) -> int:
+        """Give the age of the next task."""
+        self._order += 1
+        return self._order
+
+    def path(self, path: Path) -> Path:
+        """Give the one object that stands for this path."""
+        return self._paths.setdefault(path, path)
+
+    def move(self, task: Task, state: State) -> None:
+        """Let a task change its state, by the table.
+
+        Raises:
+            BrokenInvariant: the table knows no such move.
+        """
+        if state not in MOVES[task.state]:
+            raise BrokenInvariant(f"task {task.id} cannot go from {task.state.name} to {state.name}")
+        task.state = state
+
+    def wait(self, task: Task) -> None:
+        """Put a task into the queue."""
+        task.state = State.WAITING
+        self.queue.add(task)
+        self.changes.add(Change.READY)
+
+    def operation_of(self, task: Task) -> Operation | None:
+        """Find the operation that a task is the root of; None for a session's call."""
+        return None if task.caller else self.ledger.get(task.id)
