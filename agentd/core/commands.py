@@ -23,19 +23,19 @@ class Binding(Struct, frozen=True):
     """Ids of the GPU units."""
 
 
-class StartWorker(Command):
+class StartWorker(Command, frozen=True, gc=False):
     """Make a process that runs users' code; ends in `WorkerStarted` or `WorkerLost`."""
 
     worker: int
 
 
-class StopWorker(Command):
+class StopWorker(Command, frozen=True, gc=False):
     """End an idle worker; ends in `WorkerLost`."""
 
     worker: int
 
 
-class RunTasks(Command):
+class RunTasks(Command, frozen=True, gc=False):
     """Append tasks to a worker's line; ends in `TasksEnded`, `TasksRevoked` or `WorkerLost` for each of them."""
 
     worker: int
@@ -44,14 +44,14 @@ class RunTasks(Command):
     """Given when the units differ from those of the tasks before."""
 
 
-class RevokeTasks(Command):
+class RevokeTasks(Command, frozen=True, gc=False):
     """Take back up to `count` tasks from the end of a worker's line; ends in `TasksRevoked` and `RevokeSettled`."""
 
     worker: int
     count: int
 
 
-class InterruptTask(Command):
+class InterruptTask(Command, frozen=True, gc=False):
     """Stop the task that a worker runs: 0 sets the flag, 1 sends SIGINT, 2 sends SIGKILL; ends as the task ends."""
 
     worker: int
@@ -60,48 +60,48 @@ class InterruptTask(Command):
     timed_out: bool = False
 
 
-class ReleaseSegments(Command):
+class ReleaseSegments(Command, frozen=True, gc=False):
     """The engine no longer needs these shared segments: whoever made them may reuse them when the readers are done."""
 
     segments: tuple[int, ...]
 
 
-class Record(Command):
+class Record(Command, frozen=True, gc=False):
     """Write an entry to the journal under the next number; ends in `Committed` with that number or a larger one."""
 
     number: int
     entry: Entry
 
 
-class Reply(Command):
+class Reply(Command, frozen=True, gc=False):
     """Answer a caller that waits: with a value, or with the exception to raise there."""
 
     caller: int
     value: object
 
 
-class SettleCalls(Command):
+class SettleCalls(Command, frozen=True, gc=False):
     """Tell a session how its calls ended."""
 
     caller: int
     settled: list[Settled]
 
 
-class DeclareTemplates(Command):
+class DeclareTemplates(Command, frozen=True, gc=False):
     """Tell a neighbour the templates that offers will name by number."""
 
     neighbour: str
     templates: tuple[tuple[int, Template], ...]
 
 
-class SendOffers(Command):
+class SendOffers(Command, frozen=True, gc=False):
     """Ask a neighbour to run tasks; ends in `OffersAnswered`, `LinkClosed` or the lease's end."""
 
     neighbour: str
     offers: list[Offer]
 
 
-class AnswerOffers(Command):
+class AnswerOffers(Command, frozen=True, gc=False):
     """Accept or decline what a neighbour offered."""
 
     neighbour: str
@@ -110,35 +110,35 @@ class AnswerOffers(Command):
     refused: tuple[Refusal, ...] = ()
 
 
-class SendEnds(Command):
+class SendEnds(Command, frozen=True, gc=False):
     """Tell a neighbour how its tasks ended; ends in `EndsAcknowledged`, or is sent again over the next link."""
 
     neighbour: str
     ends: list[End]
 
 
-class AcknowledgeEnds(Command):
+class AcknowledgeEnds(Command, frozen=True, gc=False):
     """Tell a neighbour that the ends are recorded."""
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]
 
 
-class CancelTasks(Command):
+class CancelTasks(Command, frozen=True, gc=False):
     """Ask a neighbour to stop tasks of ours. (task, attempt)."""
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]
 
 
-class SendReport(Command):
+class SendReport(Command, frozen=True, gc=False):
     """Tell a neighbour how we stand."""
 
     neighbour: str
     report: Report
 
 
-class OpenLink(Command):
+class OpenLink(Command, frozen=True, gc=False):
     """Reach a neighbour through an adaptor; ends in `LinkOpened` or `LinkClosed`, and is tried again by itself."""
 
     neighbour: str
@@ -146,13 +146,13 @@ class OpenLink(Command):
     properties: tuple[tuple[str, str], ...]
 
 
-class CloseLink(Command):
+class CloseLink(Command, frozen=True, gc=False):
     """Let a neighbour go; ends in `LinkClosed`."""
 
     neighbour: str
 
 
-class Publish(Command):
+class Publish(Command, frozen=True, gc=False):
     """Something that watchers of the agent's events want to know."""
 
     topic: str
@@ -160,12 +160,12 @@ class Publish(Command):
     detail: dict[str, object]
 
 
-class Alarm(Command):
+class Alarm(Command, frozen=True, gc=False):
     """Something that an operator must know; goes to the log."""
 
     message: str
     detail: dict[str, object]
 
 
-class Stop(Command):
+class Stop(Command, frozen=True, gc=False):
     """Everything is drained: the daemon may end."""

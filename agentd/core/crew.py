@@ -10,13 +10,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import Binding
-from agentd.core.tasks import State, Task
-from agentd.model.errors import BrokenInvariant
+from agentd.core.tasks import Shape, State, Task
 from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agentd.core.pool import Pool, Reservation
 
 AHEAD_S = 0.001
@@ -30,8 +27,22 @@ PAIRS_BELOW_S = 0.05
 class Line:
     """One worker and what it was given, in order."""
 
-    __slots__ = ("ahead_s", "binding", "demand", "exclusive", "is_started", "is_stopping", "pid", "reservation", "revocable",
-                 "revoking", "tasks", "worker")
+    __slots__ = (
+        "_left",
+        "_left_shape",
+        "ahead_s",
+        "binding",
+        "demand",
+        "exclusive",
+        "is_started",
+        "is_stopping",
+        "pid",
+        "reservation",
+        "revocable",
+        "revoking",
+        "tasks",
+        "worker",
+    )
 
     def __init__(self, worker: int) -> None:
         self.worker = worker
@@ -50,16 +61,40 @@ class Line:
         """Revocations under way: nothing may be added until the worker has confirmed them all."""
         self.revocable = True
         """False after a revocation that yielded nothing, until the line changes."""
+        self._left_shape: Shape | None = None
+        self._left = 0
+        """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
 
     def has_room(self, task: Task) -> bool:
         """Tell whether the task may stand behind those of the line."""
+        if self._left > 0 and task.shape is self._left_shape:
+            return True
+        left = self._room_for(task)
+        self._left, self._left_shape = left, task.shape
+        return left > 0
+
+    def _room_for(self, task: Task) -> int:
+        """Count how many tasks like this one may stand behind those of the line."""
         if self.exclusive or self.revoking or self.is_stopping or self.demand is not task.shape.demand:
-            return False
+            return 0
         estimate = task.shape.estimate_s
         if estimate is None or needs_line_alone(task):
-            return False
+            return 0
         waiting = len(self.tasks)
-        return (self.ahead_s < AHEAD_S and waiting < AHEAD_MOST) or (waiting < 2 and estimate < PAIRS_BELOW_S)
+        if self.ahead_s < AHEAD_S and waiting < AHEAD_MOST:
+            return min(AHEAD_MOST - waiting, int((AHEAD_S - self.ahead_s) / estimate) + 1)
+        return int(waiting < 2 and estimate < PAIRS_BELOW_S)
+
+    def append(self, task: Task) -> None:
+        """Put a task at the end."""
+        self.tasks.append(task)
+        self.ahead_s += task.shape.estimate_s or 0.0
+        self._left -= 1
+        task.worker = self.worker
+
+    def changed(self) -> None:
+        """Forget what was worked out: tasks have left, or the line may be used otherwise now."""
+        self._left = 0
 
 
 def needs_line_alone(task: Task) -> bool:
@@ -110,16 +145,15 @@ class Crew:
             total += for_one if line.tasks else 0.0
         return total
 
-    def surplus(self) -> Iterator[Line]:
-        """Yield idle workers beyond what the pool can ever use at once."""
+    def surplus(self) -> list[Line]:
+        """Give the idle workers beyond what the pool can ever use at once."""
         spare = len(self.lines) - max(self.pool.total(Kind.CPU) + self.pool.owed(Kind.CPU), 1)
-        for line in list(self._idle[: max(spare, 0)]):
-            yield line
+        return list(self._idle[: max(spare, 0)])
 
     # --- changes ----------------------------------------------------------------------------------------------
 
-    def seat(self, task: Task) -> tuple[Line, bool, Binding | None]:
-        """Put a task into a line: on free cores if there are any, else behind others.
+    def seat(self, task: Task) -> tuple[Line, bool, Binding | None] | None:
+        """Put a task into a line: on free cores if there are any, else behind others; None when there is no room.
 
         Returns:
             The line, whether its worker has yet to be made, and the units to bind to when they are new.
@@ -128,8 +162,8 @@ class Crew:
         if reservation is None:
             line = self.room(task)
             if line is None:
-                raise BrokenInvariant(f"no room for task {task.id}")
-            self._append(line, task)
+                return None
+            line.append(task)
             task.state = State.ASSIGNED
             return line, False, None
         is_new = not self._idle
@@ -139,7 +173,8 @@ class Crew:
         line.reservation, line.binding, line.demand = reservation, binding, task.shape.demand
         line.exclusive = needs_line_alone(task) or task.shape.estimate_s is None
         line.revocable = True
-        self._append(line, task)
+        line.append(task)
+        line.changed()
         task.state = State.RUNNING
         return line, is_new, changed
 
@@ -149,23 +184,18 @@ class Crew:
         self.lines[line.worker] = line
         return line
 
-    @staticmethod
-    def _append(line: Line, task: Task) -> None:
-        line.tasks.append(task)
-        line.ahead_s += task.shape.estimate_s or 0.0
-        task.worker = line.worker
-
     def pop(self, line: Line, task_id: int) -> Task | None:
         """Take the first task out of a line as ended; None when the worker names another one."""
         if not line.tasks or line.tasks[0].id != task_id:
             return None
         task = line.tasks.popleft()
         line.ahead_s -= task.shape.estimate_s or 0.0
-        line.revocable = True
         return task
 
     def settle(self, line: Line) -> Task | None:
         """After tasks left a line: its new first task runs, or its units go back to the pool."""
+        line.changed()
+        line.revocable = True
         if line.tasks:
             first = line.tasks[0]
             if first.state is State.ASSIGNED:
@@ -181,6 +211,7 @@ class Crew:
     def _release(self, line: Line) -> None:
         line.ahead_s = 0.0
         line.exclusive = False
+        line.changed()
         line.demand = None
         if line.reservation is not None:
             self.pool.release(line.reservation)
@@ -202,6 +233,7 @@ class Crew:
         """Take back the last `count` tasks of a line, oldest first."""
         taken = [line.tasks.pop() for _ in range(count)]
         taken.reverse()
+        line.changed()
         for task in taken:
             line.ahead_s -= task.shape.estimate_s or 0.0
         if not count:
@@ -221,5 +253,6 @@ class Crew:
     def retire(self, line: Line) -> None:
         """Let an idle worker get no more tasks, since it is about to be stopped."""
         line.is_stopping = True
+        line.changed()
         if line in self._idle:
             self._idle.remove(line)

@@ -121,7 +121,7 @@ class Endings:
     # --- trying again -----------------------------------------------------------------------------------------
 
     def repeat(self, task: Task) -> None:
-        """Let a task wait again as it was: nothing had been started."""
+        """Let a task wait again without counting an attempt: nothing had been started, or its owner wants it so."""
         state = self._state
         operation = state.operation_of(task)
         if operation is not None and operation.durable:
@@ -141,7 +141,7 @@ class Endings:
         repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT, Reason.TIMED_OUT}
         if template.on_failure == "RETRY" and repeatable and task.retries < RETRIES:
             task.retries += 1
-            self._back(task)
+            self.repeat(task)
         else:
             self.end(task, outcome, now)
 

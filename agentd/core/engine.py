@@ -16,7 +16,7 @@ from agentd.core.execution import Execution
 from agentd.core.intake import Intake
 from agentd.core.placing import OwnSide, Placing, Window
 from agentd.core.resources import Resources
-from agentd.core.restoring import restore
+from agentd.core.restoring import Restoring
 from agentd.core.state import AgentState, Identity, Rules
 from agentd.core.tasks import State
 from agentd.model.errors import BrokenInvariant
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentd.core.commands import Command
     from agentd.core.recovery import Recovered
     from agentd.core.tasks import Task
+    from agentd.model.task import Outcome
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 
@@ -39,7 +40,12 @@ class Engine:
     """One agent's whole behaviour, without the world."""
 
     def __init__(
-        self, identity: Identity, capacity: Capacity, scheduler: Scheduler, ids: Iterator[int], rules: Rules | None = None
+        self,
+        identity: Identity,
+        capacity: Capacity,
+        scheduler: Scheduler,
+        ids: Iterator[int],
+        rules: Rules | None = None,
     ) -> None:
         state = self.state = AgentState(identity, capacity, rules or Rules(), ids)
         self._endings = Endings(state)
@@ -136,9 +142,9 @@ class Engine:
 
     # --- start ------------------------------------------------------------------------------------------------
 
-    def restore(self, recovered: Recovered, now: float) -> None:
-        """Take up what the journal holds, before the first event."""
-        restore(self.state, self._intake, self._endings, recovered, now)
+    def restore(self, recovered: Recovered, outcomes: dict[int, Outcome], now: float) -> None:
+        """Take up what the journal holds, before the first event; `outcomes`: ends that neighbours did not confirm."""
+        Restoring(self.state, self._intake, self._endings, self._exchange).restore(recovered, outcomes, now)
         self._sweep(now)
 
     def _sweep(self, now: float) -> None:

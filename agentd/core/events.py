@@ -17,21 +17,21 @@ class Event(Struct, frozen=True, gc=False):
 # --- users ------------------------------------------------------------------------------------------------------
 
 
-class TemplatesDeclared(Event):
+class TemplatesDeclared(Event, frozen=True, gc=False):
     """A caller will refer to these templates by these numbers."""
 
     caller: int
     templates: tuple[tuple[int, Template], ...]
 
 
-class CallsSubmitted(Event):
+class CallsSubmitted(Event, frozen=True, gc=False):
     """A caller's session asks for calls that end with it (not durable unless their template says so)."""
 
     caller: int
     calls: list[Submission]
 
 
-class OperationSubmitted(Event):
+class OperationSubmitted(Event, frozen=True, gc=False):
     """A caller asks for one operation that must survive; answered by `Reply` once it is committed.
 
     The reply is an `Accepted` or a `RequestError`.
@@ -48,48 +48,48 @@ class OperationSubmitted(Event):
     callback: str = ""
 
 
-class OperationsSubmitted(Event):
+class OperationsSubmitted(Event, frozen=True, gc=False):
     """As `OperationSubmitted`, many at once in one commit; answered by one `Reply` with a list."""
 
     caller: int
     operations: list[OperationSubmitted]
 
 
-class OperationWatched(Event):
+class OperationWatched(Event, frozen=True, gc=False):
     """A caller wants one `Reply` with the operation's row when it is terminal (and committed)."""
 
     caller: int
     operation: int
 
 
-class WatchAbandoned(Event):
+class WatchAbandoned(Event, frozen=True, gc=False):
     """A caller waits no longer for an operation's end."""
 
     caller: int
     operation: int
 
 
-class CallerLeft(Event):
+class CallerLeft(Event, frozen=True, gc=False):
     """A caller went away: its watches are dropped, and what its session alone wanted is cancelled."""
 
     caller: int
 
 
-class CancelRequested(Event):
+class CancelRequested(Event, frozen=True, gc=False):
     """A user wants an operation stopped; answered by `Reply` with its row, or a `RequestError`."""
 
     caller: int
     operation: int
 
 
-class CallsCancelled(Event):
+class CallsCancelled(Event, frozen=True, gc=False):
     """A session gives up some of its calls."""
 
     caller: int
     refs: tuple[int, ...]
 
 
-class ResultRead(Event):
+class ResultRead(Event, frozen=True, gc=False):
     """A user has read an operation's result: it may expire."""
 
     operation: int
@@ -113,34 +113,34 @@ class TaskResult(Struct, frozen=True, gc=False):
     """How much it wrote to stdout and stderr."""
 
 
-class WorkerStarted(Event):
+class WorkerStarted(Event, frozen=True, gc=False):
     """A worker is ready to run tasks."""
 
     worker: int
     pid: int
 
 
-class TasksEnded(Event):
+class TasksEnded(Event, frozen=True, gc=False):
     """A worker has finished tasks, in the order in which it was given them."""
 
     worker: int
     results: list[TaskResult]
 
 
-class TasksRevoked(Event):
+class TasksRevoked(Event, frozen=True, gc=False):
     """So many tasks at the end of the worker's line were taken back before they started (possibly none)."""
 
     worker: int
     count: int
 
 
-class RevokeSettled(Event):
+class RevokeSettled(Event, frozen=True, gc=False):
     """The worker knows which tasks were taken back: it may be given more."""
 
     worker: int
 
 
-class WorkerLost(Event):
+class WorkerLost(Event, frozen=True, gc=False):
     """A worker's process has ended, wanted or not. What it had finished was reported before."""
 
     worker: int
@@ -152,26 +152,26 @@ class WorkerLost(Event):
 # --- journal ----------------------------------------------------------------------------------------------------
 
 
-class Committed(Event):
+class Committed(Event, frozen=True, gc=False):
     """All journal entries up to this number are on the disk."""
 
     up_to: int
 
 
-class DiskFilled(Event):
+class DiskFilled(Event, frozen=True, gc=False):
     """The journal cannot take more: new work is refused until `DiskFreed`."""
 
     message: str
 
 
-class DiskFreed(Event):
+class DiskFreed(Event, frozen=True, gc=False):
     """The journal takes entries again."""
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------
 
 
-class LinkOpened(Event):
+class LinkOpened(Event, frozen=True, gc=False):
     """A neighbour is connected and has said who it is."""
 
     neighbour: str
@@ -181,7 +181,7 @@ class LinkOpened(Event):
     """Number of this connection; the caller number of the frames that come over it."""
 
 
-class LinkClosed(Event):
+class LinkClosed(Event, frozen=True, gc=False):
     """The connection of a neighbour is gone; its lease goes on."""
 
     neighbour: str
@@ -189,7 +189,7 @@ class LinkClosed(Event):
     reason: str
 
 
-class NeighbourHeard(Event):
+class NeighbourHeard(Event, frozen=True, gc=False):
     """Any sign of life, with the link's figures as measured."""
 
     neighbour: str
@@ -198,14 +198,14 @@ class NeighbourHeard(Event):
     link_wait_s: float
 
 
-class LoadReported(Event):
+class LoadReported(Event, frozen=True, gc=False):
     """A neighbour says how it stands."""
 
     neighbour: str
     report: Report
 
 
-class OffersReceived(Event):
+class OffersReceived(Event, frozen=True, gc=False):
     """A neighbour asks us to run tasks; each is answered by accept or refuse."""
 
     neighbour: str
@@ -213,7 +213,7 @@ class OffersReceived(Event):
     offers: list[Offer]
 
 
-class OffersAnswered(Event):
+class OffersAnswered(Event, frozen=True, gc=False):
     """A neighbour accepted, with its epoch, or declined."""
 
     neighbour: str
@@ -222,21 +222,21 @@ class OffersAnswered(Event):
     refused: tuple[Refusal, ...] = ()
 
 
-class EndsReceived(Event):
+class EndsReceived(Event, frozen=True, gc=False):
     """Tasks that a neighbour held have ended."""
 
     neighbour: str
     ends: list[End]
 
 
-class EndsAcknowledged(Event):
+class EndsAcknowledged(Event, frozen=True, gc=False):
     """A neighbour has recorded these ends: we may forget them. (task, attempt)."""
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]
 
 
-class CancelReceived(Event):
+class CancelReceived(Event, frozen=True, gc=False):
     """A neighbour wants tasks stopped that it gave us. (task, attempt)."""
 
     neighbour: str
@@ -246,7 +246,7 @@ class CancelReceived(Event):
 # --- resources --------------------------------------------------------------------------------------------------
 
 
-class ResourceAdded(Event):
+class ResourceAdded(Event, frozen=True, gc=False):
     """The operator adds capacity: to this device (its own name), a known neighbour, or a new one."""
 
     caller: int
@@ -259,7 +259,7 @@ class ResourceAdded(Event):
     """False: its capacity is what it reports of itself, not what the operator granted."""
 
 
-class ResourceReduced(Event):
+class ResourceReduced(Event, frozen=True, gc=False):
     """The operator takes capacity away; what is in use is owed until it is free."""
 
     caller: int
@@ -267,7 +267,7 @@ class ResourceReduced(Event):
     capacity: Capacity
 
 
-class ResourceRemoved(Event):
+class ResourceRemoved(Event, frozen=True, gc=False):
     """The operator removes a host: drained, or lost at once."""
 
     caller: int
@@ -278,17 +278,17 @@ class ResourceRemoved(Event):
 # --- the agent itself -------------------------------------------------------------------------------------------
 
 
-class ClockRead(Event):
+class ClockRead(Event, frozen=True, gc=False):
     """The wall clock is so many seconds ahead of the agent's monotonic time."""
 
     wall_offset_s: float
 
 
-class Ticked(Event):
+class Ticked(Event, frozen=True, gc=False):
     """The time that the engine asked to be woken at has come."""
 
 
-class DrainRequested(Event):
+class DrainRequested(Event, frozen=True, gc=False):
     """No new work; end what runs within the grace, hand back the rest."""
 
     grace_s: float

@@ -11,10 +11,10 @@ from agentd.core.commands import Alarm, CancelTasks, CloseLink, DeclareTemplates
 from agentd.core.entries import Accepted, Cancelling, Delivered, Started
 from agentd.core.ledger import Operation
 from agentd.core.neighbours import LinkState, Neighbour
+from agentd.core.shapes import learn
 from agentd.core.tasks import Path, State, Task
 from agentd.model.exchange import Offer, Refusal
-from agentd.model.task import Failure, Outcome, Reason, Status
-from agentd.core.shapes import learn
+from agentd.model.task import Failure, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Exchange:
         )
         state.outbox.offer(neighbour.name, offer)
 
-    def offers_answered(self, event: e.OffersAnswered, now: float) -> None:  # noqa: ARG002
+    def offers_answered(self, event: e.OffersAnswered, now: float) -> None:
         """A neighbour accepted or declined; a late refusal hands an unstarted task back."""
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is None:
@@ -178,7 +178,14 @@ class Exchange:
         state = self._state
         template = state.declared[link][offer.template].template
         entry = Accepted(
-            offer.task, template, offer.payload, now, state.wall(now), name=template.name, path=path, attempt=offer.attempt
+            offer.task,
+            template,
+            offer.payload,
+            now,
+            state.wall(now),
+            name=template.name,
+            path=path,
+            attempt=offer.attempt,
         )
         operation = Operation(
             id=offer.task,
@@ -289,6 +296,12 @@ class Exchange:
             neighbour.link_wait_s = event.link_wait_s
             self._heard(neighbour, now)
 
+    def believe(self, neighbour: Neighbour, now: float) -> None:
+        """Believe for one lease in a neighbour that has not been heard of yet."""
+        neighbour.state = LinkState.CUT
+        neighbour.heard_at = now
+        self._watch_lease(neighbour, now)
+
     def _heard(self, neighbour: Neighbour, now: float) -> None:
         neighbour.heard_at = now
         if neighbour.held:
@@ -347,5 +360,3 @@ class Exchange:
         neighbour.take_report(event.report, now)
         self._heard(neighbour, now)
         state.changes.add(Change.PROFILE)
-
-

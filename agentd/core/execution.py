@@ -35,16 +35,19 @@ class Execution:
 
     # --- giving -----------------------------------------------------------------------------------------------
 
-    def run(self, task: Task, now: float) -> None:
-        """Seat a waiting task in a worker's line; for one that may run only once, after that is on the disk."""
+    def run(self, task: Task, now: float) -> bool:
+        """Seat a waiting task in a worker's line, if there is room; one that may run only once waits for the disk."""
         state = self._state
+        seat = state.crew.seat(task)
+        if seat is None:
+            return False
+        line, is_new, binding = seat
         state.queue.take(task)
-        line, is_new, binding = state.crew.seat(task)
         if is_new:
             state.outbox.add(StartWorker(line.worker))
         task.host = ""
         task.placed_at = now
-        operation = state.operation_of(task)
+        operation = None if task.caller else state.ledger.get(task.id)
         if operation is not None:
             if not operation.started_wall:
                 operation.started_wall = state.wall(now)
@@ -52,12 +55,13 @@ class Execution:
                 number = state.outbox.record(Started((task.id,)))
                 state.outbox.after(number, lambda: self._run_once(line, task, now))
                 self._watch_time(task, now)
-                return
+                return True
             if operation.durable:
                 state.started.append(task.id)
         state.outbox.run(line.worker, task, binding)
         if task.shape.template.timeout_s is not None:
             self._watch_time(task, now)
+        return True
 
     def _run_once(self, line: Line, task: Task, now: float) -> None:
         """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
@@ -257,5 +261,3 @@ class Execution:
         for line in state.crew.surplus():
             state.crew.retire(line)
             state.outbox.add(StopWorker(line.worker))
-
-

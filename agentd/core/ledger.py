@@ -167,5 +167,3 @@ class Ledger:
             self._result_bytes -= operation.result_bytes
         if operation.key and self.keys.get(operation.key) == operation.id:
             del self.keys[operation.key]
-
-

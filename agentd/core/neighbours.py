@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from agentd.core.pool import Pool
 from agentd.core.tasks import Task
 from agentd.model.exchange import Report
 from schedulers.capacity import Capacity, shortfalls
-from schedulers.view import Tier
+from schedulers.view import TaskRow, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,17 +131,18 @@ class Neighbour:
         corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + seconds)
         return corrected
 
-    def admits(self, task: Task) -> bool:
+    def admits(self, task: TaskRow) -> bool:
         """Tell whether the task may go there at all."""
-        return self.objection(task) is None
+        return self.objection(cast("Task", task)) is None
 
-    def has_room(self, task: Task) -> bool:
+    def has_room(self, task: TaskRow) -> bool:
         """Tell whether the task may be handed over now, within what was granted and a little ahead of it."""
-        fit = self._fit(task.shape)
+        shape = cast("Task", task).shape
+        fit = self._fit(shape)
         if not fit:
             return False
         share = sum(held / count for count, held in self._booked.items())
-        estimate = task.shape.estimate_s
+        estimate = shape.estimate_s
         ahead = 0.0
         if estimate is not None:
             ahead = min(max(LEAD_S, 4 * self.latency_s) / max(estimate, 1e-6), AHEAD_MOST)

@@ -38,7 +38,7 @@ class OwnSide:
     def has_room(self, task: TaskRow) -> bool:
         """Tell whether `task` may be handed to a worker now."""
         task = cast("Task", task)
-        return task.shape.is_here and (self._crew.is_idle(task) or self._crew.room(task) is not None)
+        return task.shape.is_here and (self._crew.room(task) is not None or self._crew.is_idle(task))
 
     def could_host(self, task: TaskRow) -> bool:
         """Tell whether `task` would fit if all own cores were free."""
@@ -96,7 +96,7 @@ class Placing:
         self,
         scheduler: Scheduler,
         window: Window,
-        run: Callable[[Task], None],
+        run: Callable[[Task], bool],
         forward: Callable[[Task, Neighbour], None],
         neighbourhood: Neighbourhood,
     ) -> None:
@@ -120,9 +120,9 @@ class Placing:
         for decision in self.scheduler.plan(window):
             if type(decision) is Run:
                 task = decision.task
-                if type(task) is Task and task.state is State.WAITING and window.own.has_room(task):
-                    self._run(task)
-                else:
+                if type(task) is not Task or task.state is not State.WAITING:
+                    self._violated(decision, "it does not wait")
+                elif not task.shape.is_here or not self._run(task):
                     self._violated(decision, "no room here")
             elif type(decision) is Forward:
                 self._apply_forward(decision)

@@ -196,7 +196,9 @@ class Pool:
                     plan.append((slot, asked.units))
                     break
             else:
-                raise RequestError("cannot take away that much: " + "; ".join(shortfalls(self.capacity, less)), status=409)
+                raise RequestError(
+                    "cannot take away that much: " + "; ".join(shortfalls(self.capacity, less)), status=409
+                )
         known = self.capacity.memory_mib
         if less.memory_mib is not None and known is not None and known < less.memory_mib:
             raise RequestError(f"cannot take away {less.memory_mib} MiB of memory: there are {known}", status=409)

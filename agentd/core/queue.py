@@ -83,7 +83,11 @@ class Queue:
 
     def bucket(self, task: Task) -> Bucket:
         """Give the bucket that a task belongs to, made on first use."""
-        found = self._local.get(task.shape.number) if task.path is HERE else self._buckets.get((task.shape.number, task.path))
+        found = (
+            self._local.get(task.shape.number)
+            if task.path is HERE
+            else self._buckets.get((task.shape.number, task.path))
+        )
         if found is None:
             found = Bucket(task.shape, task.path)
             self._buckets[found.key] = found

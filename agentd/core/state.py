@@ -60,9 +60,7 @@ class Rules(Struct, frozen=True):
 class AgentState:
     """The engine's memory."""
 
-    def __init__(
-        self, identity: Identity, capacity: Capacity, rules: Rules, ids: Iterator[int]
-    ) -> None:
+    def __init__(self, identity: Identity, capacity: Capacity, rules: Rules, ids: Iterator[int]) -> None:
         self.identity = identity
         self.rules = rules
         self.ids = ids
