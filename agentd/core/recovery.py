@@ -5,7 +5,7 @@ which batches the entries were committed; and what was forgotten leaves nothing 
 
 | entry | about a live operation | about an ended one | about an unknown one |
 |---|---|---|---|
-| Accepted | passed over | passed over | becomes live, its key stands for it |
+| Accepted | passed over | passed over | becomes live |
 | Started | one attempt more; that host holds it | passed over | passed over |
 | Returned | one attempt less; nobody holds it | passed over | passed over |
 | Cancelling | is cancelling | passed over | passed over |
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from agentd.core.entries import (
     Accepted,
@@ -102,12 +103,20 @@ class Recovered(Struct):
     """By operation, in the order of their acceptance."""
     finished: dict[int, Finished] = field(default_factory=dict)
     """By operation, in the order of their ends."""
-    keys: dict[str, int] = field(default_factory=dict)
-    """Which operation an idempotency key stands for."""
     hosts: dict[str, HostAdded] = field(default_factory=dict)
     """The operator's pool by name: the last that was said of each host."""
-    templates: dict[Template, Template] = field(default_factory=dict)
-    """Of live operations: equal ones are one object."""
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """Which operation each idempotency key stands for; worked out of the operations that are there."""
+        keys: dict[str, int] = {}
+        for finished in self.finished.values():
+            if finished.key:
+                keys.setdefault(finished.key, finished.operation)
+        for operation, live in self.live.items():
+            if live.accepted.key:
+                keys.setdefault(live.accepted.key, operation)
+        return keys
 
     @property
     def epoch(self) -> int:
@@ -116,11 +125,20 @@ class Recovered(Struct):
 
 
 def fold(entries: Iterable[Entry], onto: Recovered | None = None) -> Recovered:
-    """Fold entries, in the journal's order, into a state, or on top of one, which is changed."""
+    """Fold entries, in the journal's order, into a state, or on top of one, which is changed.
+
+    Equal templates become one object, so that many calls of one function weigh little.
+    """
     state = Recovered() if onto is None else onto
+    templates: dict[Template, Template] = {}
     for entry in entries:
-        _STEPS[type(entry)](state, entry)
+        _STEPS[type(entry)](state, _interned(templates, entry) if isinstance(entry, Accepted) else entry)
     return state
+
+
+def _interned(templates: dict[Template, Template], entry: Accepted) -> Accepted:
+    template = templates.setdefault(entry.template, entry.template)
+    return entry if template is entry.template else replace(entry, template=template)
 
 
 def _booted(state: Recovered, entry: Booted) -> None:
@@ -132,29 +150,7 @@ def _accepted(state: Recovered, entry: Accepted) -> None:
     state.agent_time_s = max(state.agent_time_s, entry.at_s)
     if entry.operation in state.live or entry.operation in state.finished:
         return
-    state.live[entry.operation] = Live(_interned(state, entry))
-    if entry.key:
-        state.keys.setdefault(entry.key, entry.operation)
-
-
-def _interned(state: Recovered, entry: Accepted) -> Accepted:
-    """Let equal templates be one object, so that many calls of one function weigh little."""
-    template = state.templates.setdefault(entry.template, entry.template)
-    if template is entry.template:
-        return entry
-    return Accepted(
-        operation=entry.operation,
-        template=template,
-        payload=entry.payload,
-        at_s=entry.at_s,
-        wall_s=entry.wall_s,
-        key=entry.key,
-        digest=entry.digest,
-        name=entry.name,
-        callback=entry.callback,
-        path=entry.path,
-        attempt=entry.attempt,
-    )
+    state.live[entry.operation] = Live(entry)
 
 
 def _started(state: Recovered, entry: Started) -> None:
@@ -231,11 +227,8 @@ def _delivered(state: Recovered, entry: Delivered) -> None:
 
 def _forgotten(state: Recovered, entry: Forgotten) -> None:
     for operation in entry.operations:
-        live = state.live.pop(operation, None)
-        finished = state.finished.pop(operation, None)
-        key = live.accepted.key if live is not None else finished.key if finished is not None else ""
-        if key and state.keys.get(key) == operation:
-            del state.keys[key]
+        state.live.pop(operation, None)
+        state.finished.pop(operation, None)
 
 
 def _host_added(state: Recovered, entry: HostAdded) -> None:

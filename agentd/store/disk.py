@@ -199,14 +199,9 @@ def read_file(disk: Disk, path: Path, *, limit: int) -> bytes | None:
     Raises:
         ConfigError: it is larger than `limit` bytes, which no file of ours is, or it is a link.
     """
-    try:
-        fd = disk.open(path)
-    except FileNotFoundError:
+    fd = _opened(disk, path)
+    if fd is None:
         return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ConfigError(f"{path} is a link, and links are not followed here: remove it") from error
-        raise
     try:
         data = bytearray()
         while len(data) <= limit:
@@ -217,6 +212,28 @@ def read_file(disk: Disk, path: Path, *, limit: int) -> bytes | None:
     finally:
         disk.close(fd)
     raise ConfigError(f"{path} is larger than {limit} bytes, so it is not what agentd wrote: remove it")
+
+
+def _opened(disk: Disk, path: Path) -> int | None:
+    try:
+        return disk.open(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(f"{path} is a link, and links are not followed here: remove it") from error
+        raise
+
+
+def refuse_link(disk: Disk, path: Path) -> None:
+    """See that there is a plain file, or nothing; only while nobody has the file open.
+
+    Raises:
+        ConfigError: there is a link.
+    """
+    fd = _opened(disk, path)
+    if fd is not None:
+        disk.close(fd)  # closing drops the locks that this process holds on the file, hence the condition
 
 
 def preallocate(disk: Disk, path: Path, size: int) -> None:

@@ -116,6 +116,7 @@ class Journal:
         self._next_row = 1
         self._batches: list[_Batch] = []
         self._questions: list[_Question] = []
+        self._dropped: list[int] = []
         self._is_full = False
         self._is_holding = False
         self._has_work = False
@@ -257,6 +258,9 @@ class Journal:
                 return
             del self._batches[: len(portion)]
             self._committed(portion[-1].last)
+            dropped, self._dropped = self._dropped, []
+            if dropped:
+                self._unreferenced(dropped)
 
     def _portion(self) -> list[_Batch]:
         portion: list[_Batch] = []
@@ -275,12 +279,9 @@ class Journal:
             entries += batch.entries
         rows, written = self._rows(entries)
         self._table.insert(rows)
-        unreferenced: list[int] = []
         for row, entry, size in written:
-            unreferenced += self._account(row, entry, size)
+            self._dropped += self._account(row, entry, size)
         self._next_row = rows[-1][0] + 1
-        if unreferenced:
-            self._unreferenced(unreferenced)
 
     def _preserve(self, entries: list[Entry]) -> None:
         """Put what outlives us in the place of values that would not, once; a second call finds nothing left to do."""
@@ -411,6 +412,8 @@ class Journal:
         self._table.close()
 
     def _fail(self, error: BaseException) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
+            error = DiskError(f"{self._path}: {error}")
         self._failure = error
         with suppress(sqlite3.Error):
             self._table.close()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agentd.model.errors import ConfigError, DiskError, StateInUse
-from agentd.store.disk import Disk, is_full
+from agentd.store.disk import Disk, is_full, refuse_link
 
 APPLICATION_ID = 0x61676A6C
 """Chosen: `agjl`; tells a journal from any other SQLite file."""
@@ -70,12 +70,16 @@ class Table:
 
     @staticmethod
     def _create(disk: Disk, path: Path) -> None:
-        """Make the file for us alone, durably; SQLite would make it readable for all, and leave its name unsynced."""
+        """Make the file for us alone, durably; SQLite would make it readable for all, and leave its name unsynced.
+
+        Raises:
+            ConfigError: there is a link in its place, or in that of its log.
+        """
         try:
             disk.close(disk.create(path))
         except FileExistsError:
-            if path.is_symlink():
-                raise ConfigError(f"{path} is a link, and links are not followed here: remove it") from None
+            for name in (path, wal_of(path)):
+                refuse_link(disk, name)
             return
         disk.sync_folder(path.parent)
 
