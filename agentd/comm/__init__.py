@@ -1,0 +1,1 @@
+"""Sockets: for the Comm protocol, and for what talks to this agent on the same device."""

@@ -1,0 +1,1 @@
+"""Processes that run users' code: started, fed, watched and ended here."""

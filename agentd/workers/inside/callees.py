@@ -1,0 +1,88 @@
+"""What a worker knows of a function: how to get it, how to call it, how long it takes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..protocol import TEMPLATE_HEAD
+from .failures import Reason, Refused
+from .functions import Finder, Script, load_value
+from .values import read_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+NAME, VALUE, SCRIPT, CHUNK = range(4)
+"""As `agentd.model.task.Form`, which this side cannot import."""
+_FADE = 0.98
+"""How much of the slowest run is remembered after each further run; chosen: an outlier counts for some 100 runs."""
+
+
+class Declared(NamedTuple):
+    """A template, as the daemon declared it."""
+
+    function: str
+    form: int
+    wants_json: bool
+    code: bytes
+
+
+def read_template(body: memoryview) -> tuple[int, Declared]:
+    """Read the body of a TEMPLATE frame."""
+    number, form, wants_json, length = TEMPLATE_HEAD.unpack_from(body)
+    start = TEMPLATE_HEAD.size + length
+    return number, Declared(
+        bytes(body[TEMPLATE_HEAD.size : start]).decode(), form, bool(wants_json), bytes(body[start:])
+    )
+
+
+class Callee:
+    """A function that was found and may be called.
+
+    Raises:
+        Refused: by `__init__`, when it is not there or may not be called.
+    """
+
+    __slots__ = ("_function", "_is_chunk", "slowest_s", "wants_json")
+
+    def __init__(self, declared: Declared, finder: Finder) -> None:
+        self.wants_json = declared.wants_json
+        self.slowest_s = 0.0
+        """The longest of the last runs, fading: how long the next one may hold back the results before it."""
+        self._is_chunk = declared.form == CHUNK
+        function: Callable[..., Any]
+        if declared.form == SCRIPT:
+            function = Script(declared.function, declared.code)
+        elif declared.code:
+            function = load_value(declared.code)
+        else:
+            function = finder.find(declared.function)
+        self._function = function
+
+    def call(self, codec: int, data: memoryview, buffers: Sequence[memoryview]) -> Any:
+        """Read the arguments and call it; a chunk is called with each of its tuples of arguments in turn.
+
+        Raises:
+            Refused: the arguments cannot be read.
+            BaseException: whatever users' code raises.
+        """
+        try:
+            if self._is_chunk:
+                calls = list(map(tuple, pickle.loads(data, buffers=buffers)))
+            else:
+                args, kwargs = read_arguments(codec, data, buffers)
+        except MemoryError:
+            raise
+        except Exception as error:  # users' code runs here
+            message = f"the arguments cannot be read here: {type(error).__name__}: {error}"
+            raise Refused(Reason.NOT_DECODABLE, message) from error
+        function = self._function
+        if self._is_chunk:
+            return [function(*args) for args in calls]
+        return function(*args, **kwargs)
+
+    def learn(self, seconds: float) -> None:
+        """Take note of how long a run took."""
+        faded = self.slowest_s * _FADE
+        self.slowest_s = max(faded, seconds)

@@ -1,0 +1,47 @@
+"""SIGINT as a KeyboardInterrupt in users' code, and in nothing else.
+
+Law: a SIGINT raises only while the very task runs that the daemon wants stopped; it never ends the worker and never
+meets the next task, however late it comes.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from ..page import FLAGGED, INTERRUPTED, RUNNING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ..page import Page
+
+_AGAIN_S = 0.2
+"""A task that swallowed the exception is interrupted again after this; chosen: longer than its way out takes."""
+
+
+class Guard:
+    """Says which task may be interrupted. `task` is set just before users' code and cleared just after it."""
+
+    __slots__ = ("_last", "_words", "task")
+
+    def __init__(self, page: Page) -> None:
+        self._words = page.words
+        self._last = 0.0
+        self.task = 0
+
+    def install(self) -> None:
+        """Take over SIGINT."""
+        signal.signal(signal.SIGINT, self._on_sigint)
+
+    def _on_sigint(self, _signal: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.task and self._words[INTERRUPTED] == self.task and now - self._last > _AGAIN_S:
+            self._last = now
+            raise KeyboardInterrupt
+
+    def is_cancelled(self) -> bool:
+        """Tell users' code whether the task that runs is asked to end."""
+        task = self._words[RUNNING]
+        return bool(task) and task in {self._words[FLAGGED], self._words[INTERRUPTED]}

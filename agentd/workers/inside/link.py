@@ -1,0 +1,83 @@
+"""A process's blocking end of the socket to the daemon."""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+from collections import deque
+
+from ..protocol import FrameReader
+
+READ_BYTES = 1024 * 1024
+_FDS = 16
+_ANCILLARY = socket.CMSG_SPACE(_FDS * array.array("i").itemsize)
+
+
+class Link:
+    """Frames in, frames out, with descriptors; everything blocks, but for `poll`."""
+
+    __slots__ = ("_poll", "_reader", "_sock", "fds")
+
+    def __init__(self, sock: socket.socket, limit: int) -> None:
+        self._sock = sock
+        self._reader = FrameReader(limit)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self.fds: deque[int] = deque()
+        """Descriptors that came and that no frame has claimed yet, in order."""
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Let the socket go."""
+        self._sock.close()
+
+    def send(self, data: bytes) -> None:
+        """Send it all."""
+        self._sock.sendall(data)
+
+    def send_with(self, data: bytes, fds: list[int]) -> None:
+        """Send it all, with descriptors, which stay the caller's."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        sent = self._sock.sendmsg([data], rights)
+        if sent < len(data):
+            self._sock.sendall(memoryview(data)[sent:])
+
+    def receive(self) -> list[tuple[int, memoryview]]:
+        """Wait for bytes and give the frames that they complete, possibly none.
+
+        Raises:
+            EOFError: the daemon is gone.
+        """
+        data, ancillary, _, _ = self._sock.recvmsg(READ_BYTES, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, packed in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(packed[: len(packed) - len(packed) % fds.itemsize])
+                self.fds.extend(fds)
+        if not data:
+            raise EOFError("the daemon closed the connection")
+        return self._reader.feed(data)
+
+    def poll(self, timeout_s: float = 0.0) -> bool:
+        """Tell whether something can be read within so many seconds."""
+        return bool(self._poll.poll(timeout_s * 1000))
+
+    def claim(self) -> int:
+        """Take the descriptor that belongs to the frame at hand.
+
+        Raises:
+            EOFError: it did not come: this process has no room for more open files.
+        """
+        if not self.fds:
+            raise EOFError("a descriptor was lost on the way: the limit of open files is reached")
+        return self.fds.popleft()
+
+    def forget_fds(self) -> None:
+        """Close what came and was not claimed."""
+        while self.fds:
+            os.close(self.fds.popleft())

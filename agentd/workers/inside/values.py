@@ -1,0 +1,311 @@
+"""Values between bytes and objects: arguments are read here, results are written here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import mmap
+import os
+import pickle
+from functools import partial
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+from ..protocol import INLINE, PART, SEGMENT, STORED
+from .failures import Reason, Refused
+from .readable import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .interrupts import Guard
+    from .shared import SegmentMap, SegmentPool
+
+NONE, PICKLE, JSON, BYTES, BOTH = range(5)
+"""As `agentd.model.values.Codec`, which this side cannot import."""
+INLINE_LIMIT = 48 * 1024 * 1024
+"""Bytes of a result that may travel through the socket; chosen below the daemon's limit of a frame."""
+_SEARCH_STEPS = 2_000
+"""How many elements are tried when the one that cannot be encoded is looked for; chosen: well under a second."""
+
+Part = tuple[int, int, int, int, memoryview]
+"""A part of arguments: where it is, number, offset, size, inline bytes."""
+Encoded = tuple[int, bytes, "list[tuple[int, bytes | memoryview, int, int]] | None"]
+"""Codec, encoded bytes, parts: (size, inline bytes, segment, offset)."""
+
+
+class Reader:
+    """Finds the buffers of arguments; large ones are views of shared memory.
+
+    `released(number)` is told of a segment that could not be lent: nobody else will.
+    """
+
+    def __init__(self, segments: SegmentMap, released: Callable[[int], None]) -> None:
+        self._segments = segments
+        self._released = released
+        self.files: dict[int, list[tuple[int, int]]] = {}
+        """Stored objects whose descriptors have come: number to (descriptor, size), one for each use."""
+
+    def buffers(self, parts: Sequence[Part]) -> list[memoryview]:
+        """Give read-only views of the parts.
+
+        Raises:
+            Refused: shared memory or a stored object cannot be mapped.
+        """
+        try:
+            lent = self._lend(parts)
+            views = []
+            for kind, number, offset, size, data in parts:
+                if kind == SEGMENT:
+                    views.append(next(lent[number]))
+                elif kind == INLINE:
+                    views.append(data)
+                elif kind == STORED:
+                    views.append(self._open(number, offset, size))
+                else:
+                    raise LookupError(f"{size} bytes of it are no longer on this agent")
+        except (OSError, LookupError, ValueError) as error:
+            raise Refused(Reason.NOT_DECODABLE, f"an argument cannot be mapped: {error}") from error
+        return views
+
+    def discard(self, parts: Sequence[Part]) -> None:
+        """Let go the parts of a task that will not run."""
+        for number in {number for kind, number, *_ in parts if kind == SEGMENT}:
+            self._released(number)
+        for kind, number, *_ in parts:
+            if kind == STORED:
+                os.close(self._claim(number)[0])
+
+    def _lend(self, parts: Sequence[Part]) -> dict[int, Iterator[memoryview]]:
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for kind, number, offset, size, _ in parts:
+            if kind == SEGMENT:
+                wanted.setdefault(number, []).append((offset, size))
+        lent: dict[int, Iterator[memoryview]] = {}
+        try:
+            for number, spans in wanted.items():
+                lent[number] = iter(self._segments.lend(number, spans))
+        except BaseException:
+            for number in wanted.keys() - lent.keys():
+                self._released(number)
+            raise
+        return lent
+
+    def _claim(self, number: int) -> tuple[int, int]:
+        uses = self.files[number]
+        use = uses.pop()
+        if not uses:
+            del self.files[number]
+        return use
+
+    def _open(self, number: int, offset: int, size: int) -> memoryview:
+        fd, length = self._claim(number)
+        try:
+            if not length:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ))[offset : offset + size]
+        finally:
+            os.close(fd)
+
+
+def read_arguments(codec: int, data: memoryview, buffers: Sequence[memoryview]) -> tuple[Any, dict[str, Any]]:
+    """Read (args, kwargs).
+
+    Raises:
+        Exception: they are not what the codec says, or users' classes refuse to be made.
+    """
+    if codec == PICKLE:
+        args, kwargs = pickle.loads(data, buffers=buffers)
+        return args, kwargs
+    if codec == NONE:
+        return (), {}
+    if codec == JSON:
+        found = json.loads(bytes(data))
+        if buffers:
+            found = _with_blobs(found, buffers, {})
+        return tuple(found.get("args", ())), dict(found.get("kwargs", {}))
+    raise ValueError(f"arguments cannot be in codec {codec}")
+
+
+def _with_blobs(value: Any, buffers: Sequence[memoryview], seen: dict[str, bytes]) -> Any:
+    """Put bytes in the place of `{"$blob": id}`; the n-th id, in the order of the text, stands for the n-th buffer."""
+    if isinstance(value, list):
+        return [_with_blobs(item, buffers, seen) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"$blob"}:
+        name = str(value["$blob"])
+        if name not in seen:
+            seen[name] = bytes(buffers[len(seen)])
+        return seen[name]
+    return {key: _with_blobs(item, buffers, seen) for key, item in value.items()}
+
+
+class _Nested:
+    """Pickles as what a stream of bytes, itself a pickle, gives: so that the stream can be a buffer of its own."""
+
+    def __init__(self, stream: bytes, buffers: list[PickleBuffer]) -> None:
+        self._stream = stream
+        self._buffers = buffers
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return partial(pickle.loads, buffers=self._buffers), (PickleBuffer(self._stream),)
+
+
+class _Raw:
+    """Pickles as bytes or a bytearray whose content is a buffer."""
+
+    def __init__(self, value: bytes | bytearray) -> None:
+        self._value = value
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return type(self._value), (PickleBuffer(self._value),)
+
+
+class Writer:
+    """Writes results; buffers of together at least `threshold` bytes go into shared memory."""
+
+    def __init__(self, pool: SegmentPool, threshold: int, guard: Guard, catch_up: Callable[[], None]) -> None:
+        self._pool = pool
+        self._threshold = threshold
+        self._guard = guard
+        self._catch_up = catch_up
+        self.placed = 0
+        """The segment of the value that was encoded last, until `keep` or `take_back`."""
+
+    def keep(self) -> None:
+        """The last value is on its way."""
+        self.placed = 0
+
+    def take_back(self) -> None:
+        """Nobody will see the last value."""
+        if self.placed:
+            self._pool.free(self.placed)
+            self.placed = 0
+
+    def encode(self, value: Any, wants_json: bool) -> Encoded:
+        """Write a result.
+
+        Raises:
+            Refused: it cannot be pickled; the message names the element.
+            MemoryError: it is too large for what shared memory is left.
+        """
+        if value is None:
+            return NONE, b"", None
+        if not wants_json:
+            return self._pickle(value)
+        if type(value) is bytes:
+            if len(value) < self._threshold:
+                return BYTES, value, None
+            return BYTES, b"", self._place([memoryview(value)])
+        text, is_all = to_json(value)
+        if text is not None and is_all:
+            return JSON, text, None
+        codec, data, parts = self._pickle(value)
+        if text is None:
+            return codec, data, parts
+        return BOTH, len(text).to_bytes(4, "big") + text + data, parts
+
+    def _pickle(self, value: Any) -> Encoded:
+        large = type(value) in {bytes, bytearray} and len(value) >= self._threshold
+        buffers: list[PickleBuffer] = []
+        data = _dumps(_Raw(value) if large else value, buffers)
+        if len(data) >= self._threshold:
+            nested, buffers = _Nested(data, buffers), []
+            data = pickle.dumps(nested, 5, buffer_callback=buffers.append)
+        return PICKLE, data, self._place([buffer.raw() for buffer in buffers]) if buffers else None
+
+    def _place(self, buffers: list[memoryview]) -> list[tuple[int, bytes | memoryview, int, int]]:
+        total = sum(map(len, buffers))
+        if total >= self._threshold:
+            placed = self._put(buffers, total)
+            if placed is not None:
+                number, offsets = placed
+                return [(len(buffer), b"", number, offset) for buffer, offset in zip(buffers, offsets)]  # noqa: B905 - as long as each other
+        if total > INLINE_LIMIT:
+            raise MemoryError(f"no shared memory is left for a result of {total} bytes")
+        return [(len(buffer), buffer, 0, 0) for buffer in buffers]
+
+    def _put(self, buffers: list[memoryview], total: int) -> tuple[int, list[int]] | None:
+        """Copy into a segment, not interrupted: half a frame on the socket would be the end of this worker."""
+        task, self._guard.task = self._guard.task, 0
+        try:
+            if not self._pool.has_idle(total):
+                self._catch_up()  # segments may have been freed since the last look
+            placed = self._pool.put(buffers)
+            if placed is not None:
+                self.placed = placed[0]
+            return placed
+        finally:
+            self._guard.task = task
+
+
+def _dumps(value: Any, buffers: list[PickleBuffer]) -> bytes:
+    """Pickle, by value where by name does not do."""
+    try:
+        return pickle.dumps(value, 5, buffer_callback=buffers.append)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - users' code runs here
+        reason = error
+    buffers.clear()
+    try:
+        by_value = importlib.import_module("cloudpickle")
+        data: bytes = by_value.dumps(value, 5, buffer_callback=buffers.append)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - users' code runs here
+        if not isinstance(error, ModuleNotFoundError):
+            reason = error
+        where = _culprit(value)
+        raise Refused(Reason.NOT_ENCODABLE, f"{where} cannot be pickled: {type(reason).__name__}: {reason}") from reason
+    return data
+
+
+def _culprit(value: Any) -> str:
+    """Name the innermost element that cannot be pickled."""
+    place, steps = "the result", _SEARCH_STEPS
+    while True:
+        for name, element in _elements(value):
+            steps -= 1
+            if steps < 0:
+                break
+            if not _can_pickle(element):
+                place, value = place + name, element
+                break
+        else:
+            break
+        if steps < 0:
+            break
+    return f"{place} (a {type(value).__qualname__})"
+
+
+def _elements(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", item) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"[{index}]", item) for index, item in enumerate(value)]
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict) and not callable(value):
+        return [(f".{name}", item) for name, item in attributes.items()]
+    return []
+
+
+def _can_pickle(value: Any) -> bool:
+    try:
+        pickle.dumps(value, 5)
+    except Exception:  # noqa: BLE001 - users' code runs here
+        return False
+    return True
+
+
+def read_parts(body: memoryview, position: int, count: int) -> tuple[list[Part], int]:
+    """Read the parts of a task from a RUN frame; gives them and where they end."""
+    parts: list[Part] = []
+    for _ in range(count):
+        kind, number, offset, size = PART.unpack_from(body, position)
+        position += PART.size
+        end = position + size if kind == INLINE else position
+        parts.append((kind, number, offset, size, body[position:end]))
+        position = end
+    return parts, position

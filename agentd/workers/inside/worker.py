@@ -1,0 +1,282 @@
+"""The life of a worker: take a task from the line, run it, put its result out; again."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+import types
+from collections import deque
+from typing import Any
+
+from .. import protocol
+from ..page import ERR_START, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page
+from ..protocol import COUNT, NUMBER, RUN_ROW, SIZED, Kind, ProtocolError, frame
+from .callees import Callee, Declared, read_template
+from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
+from .functions import Finder
+from .interrupts import Guard
+from .link import Link
+from .results import FLUSH_S, Outbox
+from .shared import SegmentMap, SegmentPool
+from .surroundings import CpuLimit, TaskVariable, Units
+from .values import Encoded, Reader, Writer, read_parts
+
+Row = tuple[int, int, int, Any, Any]
+"""A task that waits: id, template, codec, encoded bytes, parts (or None)."""
+_NO_VALUE: Encoded = (0, b"", None)
+_PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""How long to wait for work before memory is tidied: soon at first, then ever more seldom."""
+_IDLE_SEGMENT_S = 10.0
+"""A segment that was not needed for so long is given up; chosen."""
+
+
+class Worker:
+    """One process that runs users' code, one task at a time, in the order given, in its main thread."""
+
+    def __init__(self, link: Link, tokens: int, page: Page, config: dict[str, Any]) -> None:
+        self._link = link
+        self._tokens = tokens
+        self._page = page
+        self._line: deque[Row] = deque()
+        self._stopping = False
+        self._is_fork = False
+        self._declared: dict[int, Declared] = {}
+        self._callees: dict[int, Callee] = {}
+        self._guard = Guard(page)
+        released: deque[int] = deque()
+        self._outbox = Outbox(link, released)
+        self._segments = SegmentMap(released.append)
+        self._pool = SegmentPool(
+            self._announce,
+            self._withdraw,
+            idle_limit_bytes=config["idle_segment_bytes"],
+            total_limit_bytes=config["segment_bytes"],
+        )
+        self._reader = Reader(self._segments, released.append)
+        self._writer = Writer(self._pool, config["segment_threshold_bytes"], self._guard, self._catch_up)
+        self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
+        self._units = Units(config["hostname"])
+        self._variable = TaskVariable()
+        self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
+        self._streams = (sys.stdout, sys.stderr)
+        self._out_end = self._err_end = 0
+        self._on_frame = {
+            Kind.RUN: self._on_run,
+            Kind.TEMPLATE: self._on_template,
+            Kind.REVOKE: self._on_revoke,
+            Kind.BIND: self._on_bind,
+            Kind.MAP: self._on_map,
+            Kind.UNMAP: self._on_unmap,
+            Kind.FREE: self._on_free,
+            Kind.FILE: self._on_file,
+            Kind.STOP: self._on_stop,
+        }
+
+    # --- the line -----------------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Run tasks until the daemon says stop.
+
+        Raises:
+            EOFError: the daemon is gone.
+        """
+        os.register_at_fork(after_in_child=self._forked)
+        self._guard.install()
+        self._expose()
+        self._link.send(frame(Kind.HELLO, NUMBER.pack(os.getpid())))
+        line, tokens = self._line, self._tokens
+        while line or not self._stopping:
+            if line:
+                try:
+                    os.eventfd_read(tokens)
+                except BlockingIOError:
+                    self._rest()  # what is left of the line was taken back: a REVOKE frame is on its way
+                else:
+                    self._run(line.popleft())
+            else:
+                self._rest()
+        self._outbox.flush()
+
+    def _rest(self) -> None:
+        """Send what waits, then wait for frames."""
+        outbox = self._outbox
+        outbox.flush()
+        for patience_s in _PATIENCE_S:
+            if not (self._pool.idle_bytes or self._segments.lent) or self._link.poll(patience_s):
+                break
+            gc.collect()
+            self._pool.trim(_IDLE_SEGMENT_S)
+            outbox.flush()
+        self._receive()
+
+    def _catch_up(self) -> None:
+        """Take what has come while a task ran, without waiting."""
+        while self._link.poll():
+            self._receive()
+
+    def _receive(self) -> None:
+        for kind, body in self._link.receive():
+            act = self._on_frame.get(kind)
+            if act is None:
+                raise ProtocolError(f"a frame of kind {kind} came")
+            act(body)
+
+    def _forked(self) -> None:
+        """Keep a child that users' code forks away from the daemon."""
+        self._link.close()
+        os.close(self._tokens)
+        self._guard.task = 0
+        self._is_fork = True
+
+    def _expose(self) -> None:
+        """Let the programming model find out about the task that runs, without importing us by a public name."""
+        module = types.ModuleType("_agentd_worker_task")
+        module.cancelled = self._guard.is_cancelled  # type: ignore[attr-defined]
+        module.task_id = lambda: self._page.words[RUNNING]  # type: ignore[attr-defined]
+        sys.modules[module.__name__] = module
+
+    # --- one task -----------------------------------------------------------------------------------------------
+
+    def _run(self, row: Row) -> None:
+        task = row[0]
+        page, outbox = self._page, self._outbox
+        callee = self._callees.get(row[1])
+        if outbox.oldest and (callee is None or callee.slowest_s > FLUSH_S):
+            outbox.flush()
+        if self._cpu_limit is not None:
+            self._cpu_limit.renew()
+        self._variable.set(task)
+        failure: Failure | None = None
+        page.seconds[STARTED] = started = time.monotonic()
+        page.words[RUNNING] = task
+        try:
+            encoded = self._perform(row, callee)
+            status = DONE
+        except BaseException as error:  # noqa: BLE001 - users' code runs here
+            self._guard.task = 0
+            self._writer.take_back()
+            encoded, status, failure = _NO_VALUE, FAILED, failure_of(error)
+        if self._is_fork:
+            self._end_fork()
+        seconds = time.monotonic() - started
+        if page.words[INTERRUPTED] == task:
+            self._writer.take_back()
+            encoded, status, failure = self._interrupted(failure)
+        if callee is None:
+            callee = self._callees.get(row[1])
+        if callee is not None:
+            callee.learn(seconds)
+        written = self._output()
+        page.words[RUNNING] = 0
+        outbox.add(task, status, encoded, failure, started, seconds, written)
+        self._writer.keep()
+
+    def _perform(self, row: Row, callee: Callee | None) -> Encoded:
+        """Run users' code: find it, read its arguments, call it, write its result."""
+        task, number, codec, data, parts = row
+        buffers = self._reader.buffers(parts) if parts else ()
+        guard = self._guard
+        try:
+            guard.task = task
+            if self._page.words[INTERRUPTED] == task:
+                raise KeyboardInterrupt
+            if callee is None:
+                callee = self._callees[number] = Callee(self._declared[number], self._finder)
+            return self._writer.encode(callee.call(codec, data, buffers), callee.wants_json)
+        finally:
+            guard.task = 0
+
+    def _interrupted(self, failure: Failure | None) -> tuple[Encoded, int, Failure | None]:
+        """End a task that was to be stopped: also if it ended by itself meanwhile."""
+        trace = failure.traceback if failure else ""
+        if self._page.words[TIMED_OUT] == self._page.words[RUNNING]:
+            return _NO_VALUE, FAILED, Failure(Reason.TIMED_OUT, "TimedOut", "the task ran longer than it may", trace)
+        return _NO_VALUE, CANCELLED, None
+
+    def _end_fork(self) -> None:
+        """End a child that users' code forked and that came back from it, as if it were the worker."""
+        for stream in self._streams:
+            stream.flush()
+        os._exit(0)
+
+    def _output(self) -> tuple[int, int] | None:
+        """Say how much the task wrote to stdout and stderr; None for nothing."""
+        for stream in self._streams:
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # users' code closed it, or the disk is full
+                continue
+        try:
+            out, err = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
+        except OSError:
+            return None
+        if out == self._out_end and err == self._err_end:
+            return None
+        written = max(0, out - self._out_end), max(0, err - self._err_end)
+        self._out_end, self._err_end = out, err
+        self._page.words[OUT_START], self._page.words[ERR_START] = out, err
+        return written
+
+    # --- frames -------------------------------------------------------------------------------------------------
+
+    def _on_run(self, body: memoryview) -> None:
+        (count,) = COUNT.unpack_from(body)
+        position = COUNT.size + count * RUN_ROW.size
+        append = self._line.append
+        for task, template, codec, parts, length in RUN_ROW.iter_unpack(body[COUNT.size : position]):
+            data = body[position : position + length]
+            position += length
+            if parts:
+                read, position = read_parts(body, position, parts)
+                append((task, template, codec, data, read))
+            else:
+                append((task, template, codec, data, None))
+
+    def _on_template(self, body: memoryview) -> None:
+        number, declared = read_template(body)
+        self._declared[number] = declared
+
+    def _on_revoke(self, body: memoryview) -> None:
+        (count,) = COUNT.unpack(body)
+        for _ in range(min(count, len(self._line))):
+            self._reader.discard(self._line.pop()[4] or ())
+        self._outbox.flush()
+        self._link.send(frame(Kind.SETTLED, COUNT.pack(1)))
+
+    def _on_bind(self, body: memoryview) -> None:
+        units = json.loads(bytes(body))
+        self._units.bind(units["cpus"], units["gpus"])
+
+    def _on_map(self, body: memoryview) -> None:
+        number, size = SIZED.unpack(body)
+        fd = self._link.claim()
+        try:
+            self._segments.add(number, fd, size)
+        finally:
+            os.close(fd)
+
+    def _on_unmap(self, body: memoryview) -> None:
+        for number in protocol.numbers(body):
+            self._segments.drop(number)
+
+    def _on_free(self, body: memoryview) -> None:
+        for number in protocol.numbers(body):
+            self._pool.free(number)
+
+    def _on_file(self, body: memoryview) -> None:
+        number, size = SIZED.unpack(body)
+        self._reader.files.setdefault(number, []).append((self._link.claim(), size))
+
+    def _on_stop(self, _body: memoryview) -> None:
+        self._stopping = True
+
+    # --- own segments -------------------------------------------------------------------------------------------
+
+    def _announce(self, number: int, fd: int, size: int) -> None:
+        self._link.send_with(frame(Kind.NEW_SEGMENT, SIZED.pack(number, size)), [fd])
+
+    def _withdraw(self, number: int) -> None:
+        self._link.send(frame(Kind.DROPPED, NUMBER.pack(number)))

@@ -1,0 +1,431 @@
+"""The processes that run users' code: starts, feeds, watches and ends them; commands in, events out.
+
+Law: whatever was asked of a worker ends in exactly one event, and what a worker had finished is told before its death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from agentd.comm.unix import UnixConnection
+from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+from agentd.model.errors import ConfigError
+from agentd.model.task import Failure
+from agentd.workers import deaths
+from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
+from agentd.workers.output import STREAMS, Outputs
+from agentd.workers.process import MAX_CLAIMS, Process
+from agentd.workers.protocol import COUNT, NUMBER, FrameReader, Kind, ProtocolError, frame
+from agentd.workers.segments import Segments
+from agentd.workers.sharing import Sharing
+from agentd.workers.spawning import Spawner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks
+    from agentd.core.events import Event
+    from agentd.workers.settings import WorkerSettings
+
+STATUS_S = 0.08
+"""How long the reason of a death is waited for; the death itself is told within 0.1 s."""
+STOP_S = 2.0
+"""How long an idle worker may take to end by itself."""
+WATCH_S = 1.0
+"""How often the output of running tasks is held to its limit."""
+_PROBES = 1 << 62
+"""Numbers of probes begin here, far above those of workers."""
+
+
+class Supervisor:
+    """Carries out the commands that concern workers, on the running loop, and posts what became of them.
+
+    Nothing here waits but `start`, `probe` and `close`. What is written to workers leaves with `flush`.
+    `open_stored(number)` gives a read-only descriptor of an object on the disk, which then is ours, or raises OSError.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: WorkerSettings,
+        post: Callable[[Event], None],
+        *,
+        segments: Segments | None = None,
+        open_stored: Callable[[int], int] | None = None,
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._post = post
+        self.segments = Segments() if segments is None else segments
+        self._outputs = Outputs(loop, settings.log_folder, settings.output_bytes)
+        errors = settings.log_folder / "workers" / "spawner.err"
+        self._spawner = Spawner(loop, settings, errors, self._on_exit)
+        self._processes: dict[int, Process] = {}
+        self._dirty: set[Process] = set()
+        self._flush_is_due = False
+        self._sharing = Sharing(self.segments, self._touch, open_stored)
+        self.segments.on_gone(self._on_segment_gone)
+        self._oom = deaths.OutOfMemoryCount()
+        self._probes = itertools.count(_PROBES)
+        self._watch: asyncio.TimerHandle | None = None
+        self._all_lost: asyncio.Future[None] | None = None
+        self._on_frame: dict[int, Callable[[Process, memoryview], None]] = {
+            Kind.RESULTS: self._on_results,
+            Kind.OUTPUT: self._on_output,
+            Kind.SETTLED: self._on_settled,
+            Kind.HELLO: self._on_hello,
+            Kind.NEW_SEGMENT: self._sharing.on_new,
+            Kind.DROPPED: self._sharing.on_dropped,
+            Kind.RELEASED: self._sharing.on_released,
+        }
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the process that forks workers.
+
+        Raises:
+            ConfigError: the interpreter cannot be used; the message says why.
+        """
+        self._spawner.start()
+        await self._spawner.wait_ready()
+
+    def start_worker(self, worker: int) -> None:
+        """Fork a worker; ends in `WorkerStarted` or `WorkerLost`."""
+        try:
+            process = Process(worker, self._outputs.open(worker))
+        except OSError as error:
+            failure = deaths.failure_of_loss(f"no worker can be made: {error}")
+            self._loop.call_soon(self._post, WorkerLost(worker, failure))
+            return
+        here, there = socket.socketpair()
+        process.connection = UnixConnection(
+            self._loop,
+            here,
+            lambda data, fds: self._on_bytes(process, data, fds),
+            lambda reason: self._on_closed(process, reason),
+        )
+        self._processes[worker] = process
+        try:
+            self._spawner.fork(worker, process.descriptors(there))
+        except (ConfigError, OSError) as error:
+            process.complaint = deaths.failure_of_loss(str(error))
+            process.status = 0
+            self._loop.call_soon(process.connection.close)
+        finally:
+            there.close()
+
+    def run(self, command: RunTasks) -> None:
+        """Append tasks to a worker's line. A worker that is gone is ignored: its loss answers for them."""
+        process = self._processes.get(command.worker)
+        if process is None or process.is_closed:
+            return
+        write = process.connection.write
+        if command.binding is not None:
+            process.bind(command.binding)
+        known = process.templates
+        shared = False
+        for task in command.tasks:
+            number = task.shape.number
+            if number not in known:
+                known.add(number)
+                write(encode_template(number, task.shape.template))
+            if task.payload.parts:
+                shared = True
+        gone = self._sharing.lend(process, command.tasks) if shared else frozenset()
+        for piece in encode_run(command.tasks, gone=gone):
+            write(piece)
+        process.append(command.tasks)
+        self._dirty.add(process)
+        if self._watch is None:
+            self._watch = self._loop.call_later(WATCH_S, self._watch_output)
+
+    def revoke(self, command: RevokeTasks) -> None:
+        """Take back what has not started from the end of a worker's line."""
+        process = self._processes.get(command.worker)
+        if process is None or process.is_closed:
+            return
+        count = process.take_back(command.count)
+        if count:
+            process.revoke(count)
+            self._dirty.add(process)
+        process.owed += 1
+        self._post(TasksRevoked(command.worker, count))
+        self._settle(process)
+
+    def interrupt(self, command: InterruptTask) -> None:
+        """Stop a task: by the flag, by SIGINT, by SIGKILL. One that has ended already is left alone."""
+        process, task = self._processes.get(command.worker), command.task
+        if process is None or process.is_closed or task not in process.line:
+            return
+        if command.level == 0:
+            process.ask_to_end(task)
+            return
+        process.mark_interrupted(task, timed_out=command.timed_out)
+        running = process.running()
+        if running is None or running[0] != task:
+            return  # it has not started and will not; or it has just ended
+        if command.level == 1:
+            self._spawner.signal(process.number, signal.SIGINT)
+        else:
+            process.killed = task, command.timed_out
+            self._spawner.signal(process.number, signal.SIGKILL)
+
+    def stop_worker(self, worker: int) -> None:
+        """End a worker when its line is empty; it is killed if it does not go. Ends in `WorkerLost`."""
+        process = self._processes.get(worker)
+        if process is None or process.is_closed:
+            return
+        process.is_stopping = True
+        process.connection.write(frame(Kind.STOP))
+        process.connection.flush()
+        if not process.line:
+            self._loop.call_later(STOP_S, self._kill, process)
+
+    def flush(self) -> None:
+        """Send what was written to workers: at most one write for each."""
+        for process in self._dirty:
+            process.connection.flush()
+        self._dirty.clear()
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def running(self, worker: int) -> tuple[int, float] | None:
+        """Give the task that a worker really runs, and since when on the monotonic clock; None between tasks."""
+        process = self._processes.get(worker)
+        return None if process is None or process.is_closed else process.running()
+
+    def pids(self) -> dict[int, int]:
+        """Give the pid of each worker that has said hello; the spawner's under 0."""
+        pids = {process.number: process.pid for process in self._processes.values() if process.pid}
+        if self._spawner.pid is not None:
+            pids[0] = self._spawner.pid
+        return pids
+
+    def read_output(self, task: int, stream: str, offset: int, limit: int) -> bytes:
+        """Read what a task wrote to `out` or `err`, also while it runs; nothing where there is nothing (yet)."""
+        which = STREAMS.index(stream)
+        for process in self._processes.values():
+            running = process.running()
+            if running is not None and running[0] == task:
+                live = process.output, process.output_starts()[which]
+                data = self._outputs.read(task, which, offset, limit, live)
+                if process.running() == running:
+                    return data
+        return self._outputs.read(task, which, offset, limit, None)
+
+    def forget_output(self, task: int) -> None:
+        """Remove what was kept of a task's output."""
+        self._outputs.forget(task)
+
+    async def probe(self, function: str) -> str | None:
+        """Look for a function by importing its module, in a process of its own; gives why it cannot be called."""
+        here, there = socket.socketpair()
+        done: asyncio.Future[None] = self._loop.create_future()
+        reader, answers = FrameReader(64 * 1024), list[str]()
+
+        def on_bytes(data: bytes, fds: list[int]) -> None:
+            for fd in fds:
+                os.close(fd)
+            try:
+                answers.extend(bytes(body).decode("utf-8", "replace") for _, body in reader.feed(data))
+            except ProtocolError:
+                connection.close()
+
+        def on_closed(_reason: str) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        connection = UnixConnection(self._loop, here, on_bytes, on_closed)
+        number = next(self._probes)
+        try:
+            self._spawner.probe(number, function, there.fileno())
+            there.close()
+            async with asyncio.timeout(self._settings.probe_s):
+                await done
+        except TimeoutError:
+            limit_s = self._settings.probe_s
+            return f"looking for {function} took longer than {limit_s:g} s: its module takes too long to import"
+        except ConfigError as error:
+            return str(error)
+        finally:
+            there.close()
+            connection.close()
+            self._spawner.signal(number, signal.SIGKILL)
+        return (answers[0] or None) if answers else f"the process that looked for {function} ended without an answer"
+
+    async def close(self, grace_s: float) -> None:
+        """End all workers: what runs may go on for the grace, then everything is killed."""
+        self._all_lost = self._loop.create_future()
+        for process in list(self._processes.values()):
+            self.stop_worker(process.number)
+        for last_s in (grace_s, STOP_S):
+            if not self._processes:
+                break
+            await asyncio.wait([self._all_lost], timeout=last_s)
+            for process in list(self._processes.values()):
+                self._kill(process)
+        await self._spawner.close(STOP_S)
+        for process in list(self._processes.values()):
+            process.connection.close()
+            self._lose(process)
+        if self._watch is not None:
+            self._watch.cancel()
+        self._outputs.close()
+
+    # --- what workers send --------------------------------------------------------------------------------------
+
+    def _on_bytes(self, process: Process, data: bytes, fds: list[int]) -> None:
+        process.fds.extend(fds)
+        try:
+            for kind, body in process.reader.feed(data):
+                act = self._on_frame.get(kind)
+                if act is None:
+                    raise ProtocolError(f"a frame of kind {kind} came")
+                act(process, body)
+            if len(process.fds) > MAX_CLAIMS:
+                raise ProtocolError(f"{len(process.fds)} descriptors came without a frame")
+        except (ProtocolError, struct.error, ValueError, OSError) as error:
+            process.complaint = deaths.failure_of_loss(f"the worker broke the protocol and was killed: {error}")
+            self._spawner.signal(process.number, signal.SIGKILL)
+            process.connection.close()
+
+    def _on_results(self, process: Process, body: memoryview) -> None:
+        results = decode_results(body)
+        outputs = process.outputs
+        shared = False
+        for result in results:
+            process.end_task(result.task)
+            if result.value.parts:
+                shared = True
+            if outputs:
+                sizes = outputs.pop(result.task, None)
+                if sizes is not None:
+                    self._outputs.take(process.output, result.task, sizes)
+        ended: list[TaskResult] = [*results]
+        if shared:
+            ended = [self._sharing.adopted(process, result) for result in ended]
+        self._post(TasksEnded(process.number, ended))
+
+    def _on_output(self, process: Process, body: memoryview) -> None:
+        for task, out, err in decode_output(body):
+            if task in process.line:
+                process.outputs[task] = out, err
+
+    def _on_settled(self, process: Process, body: memoryview) -> None:
+        (count,) = COUNT.unpack(body)
+        if count > process.unsettled:
+            raise ProtocolError(f"{count} revocations are said to be settled, {process.unsettled} were asked for")
+        process.unsettled -= count
+        self._settle(process)
+
+    def _settle(self, process: Process) -> None:
+        """Tell that tasks may be added again, once no revocation is open."""
+        while process.owed and not process.unsettled:
+            process.owed -= 1
+            self._post(RevokeSettled(process.number))
+
+    def _on_hello(self, process: Process, body: memoryview) -> None:
+        if process.pid:
+            raise ProtocolError("it said hello twice")
+        (process.pid,) = NUMBER.unpack(body)
+        self._post(WorkerStarted(process.number, process.pid))
+
+    # --- shared memory ------------------------------------------------------------------------------------------
+
+    def _touch(self, process: Process) -> None:
+        """Have what was written leave in this turn of the loop, also if nothing calls `flush`."""
+        self._dirty.add(process)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_is_due = False
+        self.flush()
+
+    def _on_segment_gone(self, segment: int) -> None:
+        for process in self._processes.values():
+            if segment in process.mapped:
+                process.mapped.discard(segment)
+                process.connection.write(frame(Kind.UNMAP, NUMBER.pack(segment)))
+                self._touch(process)
+
+    # --- deaths -------------------------------------------------------------------------------------------------
+
+    def _on_exit(self, worker: int, status: int) -> None:
+        process = self._processes.get(worker)
+        if process is None:
+            return
+        process.status = status
+        if process.is_closed:
+            self._lose(process)
+        else:
+            # What it forked may still hold its socket open; all that it sent itself is there to be read.
+            process.connection.drain()
+            process.connection.close("the process has ended")
+
+    def _on_closed(self, process: Process, _reason: str) -> None:
+        process.is_closed = True
+        if process.status is not None:
+            self._lose(process)
+        else:
+            self._loop.call_later(STATUS_S, self._give_up, process)
+
+    def _give_up(self, process: Process) -> None:
+        """Its connection has ended and nobody knows how the process did: make sure that it has."""
+        if process.number in self._processes and self._processes[process.number] is process:
+            self._spawner.signal(process.number, signal.SIGKILL)
+            self._lose(process)
+
+    def _kill(self, process: Process) -> None:
+        if self._processes.get(process.number) is process and process.status is None:
+            self._spawner.signal(process.number, signal.SIGKILL)
+
+    def _lose(self, process: Process) -> None:
+        """Tell the death, once, and let go what the worker held."""
+        if self._processes.get(process.number) is not process:
+            return
+        del self._processes[process.number]
+        self._dirty.discard(process)
+        running = process.running()
+        task = 0 if running is None else running[0]
+        words = self._outputs.take_rest(process.output, task)
+        failure = self._failure(process, words)
+        if process.killed is not None and process.killed[0] != task:
+            task = 0  # another one than was meant had just begun: it is innocent
+        self._sharing.forget(process)
+        process.close()
+        self._post(WorkerLost(process.number, failure, task))
+        if not self._processes and self._all_lost is not None and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+    def _failure(self, process: Process, words: str) -> Failure:
+        status = process.status
+        if process.killed is not None:
+            return deaths.failure_of_kill(timed_out=process.killed[1])
+        if process.complaint is not None:
+            return process.complaint
+        if process.is_stopping and (status is None or not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0):
+            return deaths.STOPPED
+        if status is None:
+            return deaths.failure_of_loss("the worker lost its connection, or the process that forked it was killed")
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        return deaths.failure_of_exit(status, out_of_memory=killed and self._oom.has_risen(), last_words=words)
+
+    # --- output -------------------------------------------------------------------------------------------------
+
+    def _watch_output(self) -> None:
+        """Hold what runs for long to its limit of output; idle agents are not woken by this."""
+        self._watch = None
+        for process in self._processes.values():
+            if process.running() is not None:
+                self._outputs.cut(process.output, process.output_starts())
+        if any(process.line for process in self._processes.values()):
+            self._watch = self._loop.call_later(WATCH_S, self._watch_output)
