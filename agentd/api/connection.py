@@ -1,0 +1,289 @@
+"""One open connection to the agent of this device: a Unix socket, and the protocol's state above it.
+
+Law: reading may be interrupted by a signal at any instruction without losing a byte; whatever else is interrupted
+must be followed by `close`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agentd import __version__
+from agentd.model.errors import PeerError, RequestError, Unreachable
+from agentd.wire.messages import Hello, HelloAck
+from agentd.wire.session import Session
+from agentd.wire.terms import Side, Terms
+
+if TYPE_CHECKING:
+    from agentd.api.places import Place
+    from agentd.wire.framing import Buffer
+    from agentd.wire.messages import Message
+
+READ_BYTES = 64 * 1024
+GREETING_S = 10.0
+"""How long an agent may take to answer HELLO; one that is just starting its workers takes a second. Chosen."""
+MOST_DESCRIPTORS = 64
+"""Descriptors taken with one read."""
+_ANCILLARY_BYTES = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_TRANSIENT = frozenset({"draining", "full"})
+"""Codes of a refusal after which trying again helps."""
+
+
+class Refused(RequestError):
+    """The agent answered HELLO with a refusal.
+
+    Attributes:
+        is_transient: trying again later may help.
+    """
+
+    def __init__(self, ack: HelloAck) -> None:
+        super().__init__(f"{ack.reason or 'the agent refused'}{': ' + ack.remedy if ack.remedy else ''}", status=403)
+        self.is_transient = ack.code in _TRANSIENT
+
+
+class Connection:
+    """An open connection. One thread may read while another writes, if both hold a lock around `parse` and `write`.
+
+    Attributes:
+        ack: what the agent said of itself.
+        declared: how many templates of the catalogue it knows.
+        descriptors: received with frames that are not yet parsed, in order; whoever takes one closes it.
+    """
+
+    def __init__(self, sock: socket.socket, session: Session) -> None:
+        self._socket = sock
+        self._session = session
+        self.ack = HelloAck()
+        self.declared = 0
+        self.descriptors: deque[int] = deque()
+        self._chunks: deque[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = deque()
+        """Where `read` puts what it got, in the same instruction that got it."""
+        self._backlog: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        """What the socket did not take yet, with the descriptors that go with its first byte."""
+        self._early: list[Message] = []
+        """What came together with the agent's welcome."""
+
+    @property
+    def room(self) -> int:
+        """How many calls the agent takes now."""
+        return self._session.room
+
+    @property
+    def has_backlog(self) -> bool:
+        """Tell whether something waits for the socket to take it."""
+        return bool(self._backlog)
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor, for polling; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until there is something to read; what waits to be written is written meanwhile by the caller.
+
+        Returns:
+            Whether there is anything to read or room to write.
+        """
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+        return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
+
+    def read(self, *, blocking: bool = True) -> None:
+        """Read what there is, waiting for it with `blocking`; it is kept until `parse` is called.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        # A signal may raise between two instructions: `extend` calls recvmsg and keeps its answer within one.
+        flags = (_CLOEXEC,) if blocking else (_CLOEXEC | socket.MSG_DONTWAIT,)
+        self._chunks.extend(map(self._socket.recvmsg, (READ_BYTES,), (_ANCILLARY_BYTES,), flags))
+
+    def is_welcomed(self, now: float) -> bool:
+        """Tell whether what was read holds the agent's answer to HELLO, and it is a welcome.
+
+        Raises:
+            Refused: it is not.
+            OSError: the agent has closed the connection.
+            PeerError: it does not speak our protocol.
+        """
+        messages = self.parse(now)
+        if not messages:
+            return False
+        ack = messages[0]
+        if not isinstance(ack, HelloAck):
+            raise PeerError(f"the agent answered HELLO with {ack.kind.name}")
+        if not ack.ok:
+            raise Refused(ack)
+        self.ack, self._early = ack, messages[1:]
+        return True
+
+    def parse(self, now: float) -> list[Message]:
+        """Give the messages that were read.
+
+        Raises:
+            OSError: the agent has closed the connection.
+            PeerError: it broke the protocol.
+        """
+        messages, self._early = self._early, []
+        while self._chunks:
+            data, ancillary, _, _ = self._chunks.popleft()
+            for level, kind, raw in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    self.descriptors.extend(memoryview(raw[: len(raw) - len(raw) % 4]).cast("i"))
+            if not data:
+                raise ConnectionResetError("the agent closed the connection")
+            messages.extend(self._session.receive(data, now))
+        return messages
+
+    def write(self, messages: list[tuple[Message, tuple[int, ...]]], now: float) -> None:
+        """Write messages, each with the descriptors that travel with it, as far as the socket takes them at once.
+
+        Raises:
+            OSError: the connection is gone.
+            Unsendable: a message exceeds what a frame may hold; none of the messages was written.
+        """
+        pieces: list[tuple[Buffer, tuple[int, ...]]] = []
+        for message, descriptors in messages:
+            for frame in self._session.send(message, now):
+                pieces.extend((piece, () if index else descriptors) for index, piece in enumerate(frame))
+        if len(pieces) == 1 and not self._backlog and not pieces[0][1]:
+            self._write_one(pieces[0][0])
+            return
+        self._backlog.extend((memoryview(piece), descriptors) for piece, descriptors in pieces)
+        self.drain()
+
+    def _write_one(self, piece: Buffer) -> None:
+        try:
+            sent = self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(piece):
+            self._backlog.append((memoryview(piece)[sent:], ()))
+
+    def drain(self) -> None:
+        """Write what waits, as far as the socket takes it at once.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        while self._backlog:
+            piece, descriptors = self._backlog[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _packed(descriptors))] if descriptors else []
+            group = [piece] if descriptors else self._next_pieces()
+            try:
+                sent = self._socket.sendmsg(group, rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return
+            self._advance(sent)
+
+    def _next_pieces(self) -> list[memoryview]:
+        """The pieces from the first on that bring no descriptors; at most as many as one call should gather."""
+        group: list[memoryview] = []
+        for piece, descriptors in self._backlog:
+            if descriptors or len(group) == 64:
+                break
+            group.append(piece)
+        return group
+
+    def _advance(self, sent: int) -> None:
+        while self._backlog:
+            piece = self._backlog[0][0]
+            if sent < len(piece):
+                if sent:
+                    self._backlog[0] = (piece[sent:], ())
+                return
+            sent -= len(piece)
+            self._backlog.popleft()
+
+    def shut(self) -> None:
+        """End the connection in both directions: a thread that reads it wakes up."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give everything back. May be called twice."""
+        self._socket.close()
+        while self.descriptors:
+            os.close(self.descriptors.popleft())
+        for _, ancillary, _, _ in self._chunks:
+            for _, _, raw in ancillary:
+                for descriptor in memoryview(raw[: len(raw) - len(raw) % 4]).cast("i"):
+                    os.close(descriptor)
+        self._chunks.clear()
+
+
+def _packed(descriptors: tuple[int, ...]) -> bytes:
+    return b"".join(descriptor.to_bytes(4, sys.byteorder, signed=True) for descriptor in descriptors)
+
+
+def dial(place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connection:
+    """Connect to the agent of this device and greet it.
+
+    Raises:
+        Unreachable: nobody answers, or not in time; the message names the socket.
+        Refused: the agent will not have us.
+    """
+    if place.socket is None:
+        raise Unreachable(f"the agent at {place.where} has no socket on this device")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        return greet(sock, place.token, name=name, timeout_s=timeout_s, path=_short(place.socket))
+    except (OSError, PeerError) as error:
+        sock.close()
+        raise Unreachable(f"no agent answers at {place.socket}: {error}; is it running? (`agentd status`)") from error
+    except BaseException:
+        sock.close()
+        raise
+
+
+def greet(sock: socket.socket, token: str, *, name: str, timeout_s: float, path: str = "") -> Connection:
+    """Exchange HELLO over a socket, connecting it to `path` first if that is given; it blocks from then on.
+
+    Raises:
+        OSError: the connection is gone, or there was no answer within `timeout_s`.
+        PeerError: the other end does not speak our protocol.
+        Refused: the agent will not have us.
+    """
+    deadline = time.monotonic() + timeout_s
+    sock.settimeout(timeout_s)
+    if path:
+        sock.connect(path)
+    session = Session(Side.DIALLER, Terms(local=True), time.monotonic())
+    hello = Hello(
+        role="user",
+        name=name[:256],
+        python=sys.version_info[:2],
+        libraries={"agentd": __version__},
+        capabilities={"segments": True},
+        token=token,
+    )
+    for frame in session.send(hello, time.monotonic()):
+        sock.sendall(b"".join(frame))
+    connection = Connection(sock, session)
+    try:
+        while True:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            connection.read()
+            if connection.is_welcomed(time.monotonic()):
+                sock.settimeout(None)
+                return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _short(path: os.PathLike[str]) -> str:
+    """Give a path that fits into a socket address (107 bytes on Linux): relative where that is shorter."""
+    text = os.fspath(path)
+    if len(os.fsencode(text)) < 108:
+        return text
+    relative = os.path.relpath(text)
+    return relative if len(os.fsencode(relative)) < len(os.fsencode(text)) else text

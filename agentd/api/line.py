@@ -1,0 +1,430 @@
+"""The line to the agent of this device: calls go out in batches, and whoever waits for a result reads them itself.
+
+Law: at most one thread reads at a time. A thread that needs a result reads until it has it and then passes the role on;
+a thread of our own reads when nobody else does, dials again when the connection is lost, and costs nothing otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from agentd.api.catalogue import Catalogue
+from agentd.api.connection import Connection, dial
+from agentd.api.future import CallFuture
+from agentd.api.mailbox import Mailbox
+from agentd.api.recovery import Recovery
+from agentd.model.errors import PeerError, RequestError, Unreachable
+from agentd.model.exchange import Submission
+
+if TYPE_CHECKING:
+    from agentd.api.places import Place
+    from agentd.model.task import Template
+    from agentd.model.values import Part, Payload
+
+GRACE_S = 0.004
+"""For so long after a caller has read, our own thread leaves the reading to it: a loop of submit and result never
+changes threads. Chosen: 30 calls of that loop; a caller that went away for good delays others by no more."""
+_SUFFICIENT = frozenset({"code", "admin"})
+
+
+class Line:
+    """One executor's way to the agent. Safe to use from several threads.
+
+    Attributes:
+        catalogue: the functions that were declared.
+        mailbox: what goes out, and what is expected back.
+
+    Raises:
+        Unreachable: no agent answers at the socket.
+        RequestError: the agent refuses this program, or grants it too little.
+    """
+
+    def __init__(self, place: Place, options: Template, *, name: str, reconnect_s: float) -> None:
+        connection = dial(place, name=name)
+        if connection.ack.scope not in _SUFFICIENT:
+            connection.close()
+            raise RequestError(
+                f"the agent at {place.where} grants this program the scope {connection.ack.scope!r}, and an executor "
+                "sends pickles, which needs 'code': start the agent with --local-access code",
+                status=403,
+            )
+        self._agent = place
+        self._name = name
+        self._recovery = Recovery(reconnect_s)
+        self.catalogue = Catalogue(options, agent_python=connection.ack.python)
+        self._start_over(connection)
+
+    def _start_over(self, connection: Connection) -> None:
+        """Take up everything that belongs to this very process."""
+        self.mailbox = Mailbox(self.catalogue, self.wake)
+        self._refs = count(1)
+        self._connection: Connection | None = connection
+        self._wire = threading.Lock()
+        """Held while the protocol's state changes: while encoding and writing, and while parsing."""
+        self._roles = threading.Lock()
+        """Held while the reading changes hands."""
+        self._reader = 0
+        """Identity of the thread that reads; 0 for none."""
+        self._followers: dict[Any, tuple[CallFuture[Any], int]] = {}
+        """Threads that wait while another one reads, by the lock that they sleep on: for what, and who."""
+        self._dead: list[Connection] = []
+        """Lost connections that a thread may still be reading."""
+        self._left_s = 0.0
+        """When a caller last stopped reading."""
+        self._is_attended = False
+        """Somebody waits for futures who reads nothing: there is no grace."""
+        self._is_called = False
+        """Our thread was woken and has not looked yet."""
+        self._is_dozing = False
+        """Our thread looks again within the grace, so it needs no waking."""
+        self._is_closing = False
+        self._is_forked = False
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._serve, name="agentd-line", daemon=True)
+        self._thread.start()
+
+    # --- callers ------------------------------------------------------------------------------------------------
+
+    def call(self, template: int, payload: Payload) -> CallFuture[Any]:
+        """Ask for one call; it leaves with the next batch.
+
+        Raises:
+            RuntimeError: the line is closed.
+        """
+        if self._is_closing:
+            self._refuse_or_start_over()
+        submission = Submission(next(self._refs), template, payload)
+        future: CallFuture[Any] = CallFuture(self, submission)
+        if self.mailbox.post(future, submission):
+            self.flush()
+        elif not self._is_called and (self._reader or not self._is_dozing):
+            self.wake()
+        return future
+
+    def wait_for(self, future: CallFuture[Any], timeout: float | None) -> None:
+        """Return when the future is settled, reading the connection meanwhile if nobody else does.
+
+        Raises:
+            TimeoutError: it is not, after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        me = threading.get_ident()
+        if self._reader == me:  # a callback waits for another call, while we read for the first
+            self._read_until(future, deadline)
+            return
+        try:
+            while not future.is_settled:
+                if self._becomes_reader(me) or self._sleep(future, deadline, me):
+                    self._read_until(future, deadline)
+        finally:
+            if self._reader == me:
+                self._step_down()
+
+    def attend(self) -> None:
+        """Have our own thread read without a grace: somebody waits who does not read."""
+        self._is_attended = True
+        self.wake()
+
+    def give_up(self, future: CallFuture[Any]) -> None:
+        """Tell the agent that a call was cancelled."""
+        call = future.submission
+        if call is not None:
+            self.mailbox.give_up(call)
+            self.wake()
+
+    def unsettled(self) -> list[CallFuture[Any]]:
+        """List the calls that have not ended."""
+        return self.mailbox.unsettled()
+
+    def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
+        """Put the buffers of one call's arguments into shared memory; None when there can be no more of it."""
+        return self.mailbox.shared.place(views)
+
+    def close(self, *, wait: bool) -> None:
+        """Take no more calls, and end once those that were taken have ended; with `wait`, not before."""
+        self._is_closing = True
+        if wait:
+            for future in self.mailbox.unsettled():
+                self.wait_for(future, None)
+        self.wake()
+        if wait and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Have our own thread look at what there is. Safe anywhere, also in a finaliser."""
+        if not self._is_called:
+            self._is_called = True
+            try:
+                os.eventfd_write(self._bell, 1)
+            except OSError:  # the line is closed
+                return
+
+    # --- reading and writing ------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what waits, as far as the agent takes it."""
+        connection = self._connection
+        if connection is None or not (self.mailbox.has_mail or connection.has_backlog):
+            return
+        try:
+            with self._wire:
+                if connection is self._connection:
+                    connection.drain()
+                    connection.write(self.mailbox.take(connection), time.monotonic())
+        except OSError as error:
+            self._lose(connection, error)
+        except BaseException as error:
+            self._lose(connection, error)
+            raise
+
+    def _read_until(self, future: CallFuture[Any], deadline: float | None) -> None:
+        """Read, as the reader, until the future is settled; or give the role up, the connection being lost.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        while not future.is_settled:
+            self.flush()
+            connection = self._connection
+            if connection is None:
+                self._step_down()
+                return
+            if deadline is None and not connection.has_backlog:
+                self._step(connection, blocking=True)
+                continue
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise TimeoutError
+            if connection.wait(left_s):
+                self._step(connection, blocking=False)
+
+    def _step(self, connection: Connection, *, blocking: bool) -> None:
+        """Read once and act on it."""
+        try:
+            connection.read(blocking=blocking)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(connection, error)
+            return
+        try:
+            with self._wire:
+                messages = connection.parse(time.monotonic())
+            due = self.mailbox.open(messages, connection)
+        except (OSError, PeerError, LookupError) as error:
+            self._lose(connection, error)
+            return
+        except BaseException as error:
+            self._lose(connection, error)
+            raise
+        for future in due:
+            future.announce()
+
+    def _lose(self, connection: Connection, error: BaseException) -> None:
+        """Note that a connection is of no use any more; our own thread sees to another."""
+        with self._roles:
+            if self._connection is not connection:
+                return
+            self._connection = None
+            self._dead.append(connection)
+            self._recovery.begin(error)
+        connection.shut()
+        self.wake()
+
+    # --- roles --------------------------------------------------------------------------------------------------
+
+    def _becomes_reader(self, me: int) -> bool:
+        with self._roles:
+            if not self._reader and self._connection is not None:
+                self._reader = me
+            return self._reader == me
+
+    def _sleep(self, future: CallFuture[Any], deadline: float | None, me: int) -> bool:
+        """Wait until the future is settled or this thread was made the reader: true for that.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        gate = threading.Lock()
+        gate.acquire()
+        self._followers[gate] = future, me
+        future.is_awaited = True
+        try:
+            if future.is_settled:
+                return False
+            if self._reader == self._thread.ident:
+                self.wake()  # it gives the reading to us
+            self.flush()
+            left_s = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            if not gate.acquire(timeout=left_s) and not future.is_settled:
+                raise TimeoutError
+        finally:
+            with self._roles:
+                self._followers.pop(gate, None)
+        return self._reader == me
+
+    def _step_down(self) -> None:
+        with self._roles:
+            self._reader = 0
+            self._left_s = time.monotonic()
+            is_needed = not self._pass_on() and self.mailbox.is_busy
+        if (is_needed and (self._is_attended or not self._is_dozing)) or self._connection is None:
+            self.wake()
+
+    def _pass_on(self) -> bool:
+        """Make one of those who wait the reader, if nobody is. Call with `_roles`."""
+        if self._reader or self._connection is None:
+            return False
+        for gate, (future, thread) in list(self._followers.items()):
+            if not future.is_settled and self._followers.pop(gate, None) is not None:
+                self._reader = thread
+                gate.release()
+                return True
+        return False
+
+    def release(self, future: CallFuture[Any]) -> None:
+        """Let the threads go that wait for a future, which is settled."""
+        for gate, (awaited, _) in list(self._followers.items()):
+            if awaited is future and self._followers.pop(gate, None) is not None:
+                gate.release()
+
+    # --- our own thread -----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        """Read, write and dial whenever no caller does; ends when the line is closed and nothing is outstanding."""
+        try:
+            while not (self._is_closing and self.mailbox.is_done()):
+                self._bury()
+                connection = self._connection
+                if connection is None:
+                    self._revive()
+                else:
+                    self._turn(connection)
+        except BaseException:
+            self._is_closing = True
+            self.mailbox.fail_all(lambda: Unreachable("the thread that reads the agent's answers has died: see above"))
+            raise
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.flush()  # what a caller gave up last
+        connection = self._connection
+        if connection is not None:
+            self._lose(connection, ConnectionAbortedError("the executor was shut down"))
+        while self._dead:
+            self._bury()
+        self.mailbox.shared.close()
+        bell, self._bell = self._bell, -1
+        os.close(bell)
+
+    def _bury(self) -> None:
+        """Give lost connections back to the system, once nobody reads them."""
+        if not self._dead:
+            return
+        with self._roles:
+            if not self._reader:
+                while self._dead:
+                    self._dead.pop().close()
+
+    def _turn(self, connection: Connection) -> None:
+        """Do once what is to be done now, then wait for more."""
+        doze_s = self._doze_s()
+        self.flush()
+        if doze_s is None:
+            self._listen(connection)
+            return
+        self._is_dozing = doze_s > 0
+        events = select.POLLOUT if connection.has_backlog else 0
+        self._rest(doze_s or None, connection, events)
+        self._is_dozing = False
+
+    def _doze_s(self) -> float | None:
+        """Become the reader if no caller is about to: None. Else say for how many seconds to doze; 0: until woken."""
+        with self._roles:
+            since_s = time.monotonic() - self._left_s
+            is_free = not self._reader and not self._pass_on()
+            if not self.mailbox.is_busy:
+                self._is_attended = False
+            if is_free and (self._is_attended or since_s >= GRACE_S):
+                self._reader = threading.get_ident()
+                return None
+            # While a caller reads, its going away wakes us; the doze spares a tight loop from waking us each time.
+            return max(GRACE_S - since_s, 0.001) if is_free or since_s < 2 * GRACE_S else 0
+
+    def _listen(self, connection: Connection) -> None:
+        """Read once, as the reader, and give the role back."""
+        try:
+            self._rest(None, connection, select.POLLIN | (select.POLLOUT if connection.has_backlog else 0))
+            self._step(connection, blocking=False)
+        finally:
+            with self._roles:
+                self._reader = 0
+                self._pass_on()
+
+    def _rest(self, seconds: float | None, connection: Connection | None = None, events: int = 0) -> None:
+        """Wait for the bell, or the connection, or the time."""
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        if connection is not None and connection.fileno() >= 0:
+            poll.register(connection.fileno(), events)
+        if not self._is_called:
+            poll.poll(None if seconds is None else seconds * 1000)
+        self._is_called = False
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+
+    def _revive(self) -> None:
+        """Dial again if anything is to be sent, or wait until there is or the next attempt is due."""
+        if not self.mailbox.is_busy:
+            self._recovery.end()
+            self._rest(None)
+            return
+        try:
+            connection = dial(self._agent, name=self._name)
+        except (Unreachable, RequestError) as error:
+            delay_s = self._recovery.delay_s(error, time.monotonic())
+            if delay_s is None:
+                self.mailbox.fail_all(partial(self._recovery.verdict, self._agent.where))
+            else:
+                self._rest(delay_s)
+            return
+        self._recovery.end()
+        with self._wire:
+            self.mailbox.repeat()
+        with self._roles:
+            self._connection = connection
+            self._pass_on()
+
+    # --- another process ----------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what is the parent's: its connection, its threads and its calls."""
+        if self._bell >= 0:
+            os.close(self._bell)
+        for connection in (self._connection, *self._dead):
+            if connection is not None:
+                connection.close()
+        for future in self.mailbox.unsettled():
+            future.disown()
+        self._connection = None
+        self._bell = -1
+        self._is_forked = not self._is_closing
+        self._is_closing = True
+
+    def _refuse_or_start_over(self) -> None:
+        """Begin anew in a child process; anywhere else a closed line stays closed.
+
+        Raises:
+            RuntimeError: the line is closed.
+        """
+        if not self._is_forked:
+            raise RuntimeError("cannot submit after shutdown: make a new executor")
+        self._start_over(dial(self._agent, name=self._name))

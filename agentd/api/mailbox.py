@@ -1,0 +1,269 @@
+"""What goes out to the agent and what is expected back: batches, retries by value, and who is told of an end.
+
+Law: a call is in `pending` from the moment that it is posted until it is settled; what is on its way to the agent can
+always be made anew from there.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from agentd.api.future import CallFuture
+from agentd.api.shared import SharedMemory
+from agentd.api.values import reencode
+from agentd.model.errors import PeerError, Unreachable
+from agentd.model.exchange import Submission
+from agentd.model.task import Outcome, Reason, Status
+from agentd.wire.messages import CancelCalls, Declare, Segment, SegmentFree, SegmentRelease, SettledCalls, Submit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentd.api.catalogue import Catalogue
+    from agentd.api.connection import Connection
+    from agentd.api.shared import Mail
+    from agentd.model.errors import AgentdError
+    from agentd.model.values import Payload
+    from agentd.wire.messages import Message
+
+BATCH_CALLS = 256
+BATCH_BYTES = 64 * 1024
+"""A caller that only submits sends for itself at one of these; more in a frame gains nothing (measured)."""
+
+_PARTS = attrgetter("payload.parts")
+
+
+class Mailbox:
+    """Calls of one connection after another. `note` is called when there is news from shared memory.
+
+    Posting is safe from any thread; `take` and `open` are each called by one thread at a time.
+    """
+
+    def __init__(self, catalogue: Catalogue, note: Callable[[], None]) -> None:
+        self._catalogue = catalogue
+        self.shared = SharedMemory(note)
+        self._pending: dict[int, CallFuture[Any]] = {}
+        self._outbox: list[Submission] = []
+        self._outbox_bytes = 0
+        self._next_batch = BATCH_CALLS
+        self._given_up: list[int] = []
+        self._repeated: frozenset[int] = frozenset()
+        """Calls that were put into the outbox again after a loss; one may stand there twice, its caller being slow."""
+        self._repeats_sent: set[int] = set()
+
+    @property
+    def has_mail(self) -> bool:
+        """Tell whether anything is to be sent."""
+        return bool(self._outbox or self._given_up or self.shared.has_mail)
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether anything is to be sent or is expected."""
+        return bool(self._pending or self._given_up or self.shared.has_mail)
+
+    def is_done(self) -> bool:
+        """Tell whether every call is settled, for good: no retry is in the making."""
+        with CallFuture.lock:
+            return not self._pending
+
+    def unsettled(self) -> list[CallFuture[Any]]:
+        """List the calls that have not ended."""
+        return list(self._pending.values())
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    def post(self, future: CallFuture[Any], submission: Submission) -> bool:
+        """Put a call into the outbox; true if the batch is full."""
+        # In this order: a settled call must be known, and no signal can come between the two instructions.
+        self._pending[submission.ref] = future
+        self._outbox.append(submission)
+        self._outbox_bytes += len(submission.payload.data)
+        return len(self._outbox) >= self._next_batch or self._outbox_bytes >= BATCH_BYTES
+
+    def give_up(self, call: Submission) -> None:
+        """Forget a call that its caller has cancelled; the agent is told if it knows of it."""
+        if self._pending.pop(call.ref, None) is not None:
+            self._given_up.append(call.ref)
+            self.shared.settle(call.payload)
+
+    def take(self, connection: Connection) -> list[Mail]:
+        """Take what is to be sent, as far as the agent grants it; in the order in which it must be written."""
+        calls = self._taken(connection.room)
+        if any(map(_PARTS, calls)):
+            for call in calls:
+                self.shared.give(call.payload)
+        mail: list[Mail] = []
+        known = self._catalogue.templates
+        if connection.declared < len(known):
+            numbered = tuple(enumerate(known[connection.declared :], connection.declared + 1))
+            connection.declared += len(numbered)
+            mail.append((Declare(numbered), ()))
+        if self.shared.has_mail:
+            mail += self.shared.mail()
+        if calls:
+            mail.append((Submit(calls), ()))
+        if self._given_up:
+            mail += self._cancellations()
+        return mail
+
+    def _taken(self, room: int) -> list[Submission]:
+        outbox = self._outbox
+        calls = outbox[:room]
+        del outbox[: len(calls)]
+        self._outbox_bytes = 0
+        self._next_batch = BATCH_CALLS + len(outbox)
+        if self._repeated:
+            calls = [call for call in calls if self._is_first(call.ref)]
+        if self._given_up:
+            unwanted = set(self._given_up)
+            dropped = [call for call in calls if call.ref in unwanted]
+            calls = [call for call in calls if call.ref not in unwanted]
+            for call in dropped:
+                self._given_up.remove(call.ref)
+        return calls
+
+    def _is_first(self, ref: int) -> bool:
+        if ref not in self._repeated:
+            return True
+        if ref in self._repeats_sent:
+            return False
+        self._repeats_sent.add(ref)
+        return True
+
+    def _cancellations(self) -> list[Mail]:
+        waiting = {call.ref for call in self._outbox}
+        refs = tuple(ref for ref in self._given_up if ref not in waiting)
+        for ref in refs:
+            self._given_up.remove(ref)
+        return [(CancelCalls(refs), ())] if refs else []
+
+    def repeat(self) -> None:
+        """Have everything that was sent and has not ended sent again: the agent of the last connection is gone.
+
+        What must not run twice ends here: nobody can tell whether it did run.
+        """
+        self.shared.reconnect()
+        waiting = {call.ref for call in self._outbox}
+        again = []
+        for ref, future in list(self._pending.items()):
+            call = future.submission
+            if call is None or ref in waiting:
+                continue
+            if self._catalogue.template(call.template).idempotent:
+                again.append(call)
+            else:
+                self._pending.pop(ref, None)
+                future.fail(
+                    Unreachable("the agent went away while it held this call, which may have run: not repeated")
+                )
+        self._given_up.clear()
+        self._repeated = frozenset(call.ref for call in again)
+        self._repeats_sent = set()
+        self._outbox[:0] = again
+
+    def fail_all(self, make_error: Callable[[], AgentdError]) -> None:
+        """End every call with an error of ours."""
+        self._outbox.clear()
+        self._given_up.clear()
+        for ref, future in list(self._pending.items()):
+            future.fail(make_error())
+            self._pending.pop(ref, None)
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    def open(self, messages: Sequence[Message], connection: Connection) -> list[CallFuture[Any]]:
+        """Act on messages; give the futures whose callbacks are due.
+
+        Raises:
+            PeerError: the agent broke the protocol.
+            OSError: shared memory cannot be mapped.
+        """
+        due: list[CallFuture[Any]] = []
+        for message in messages:
+            if isinstance(message, SettledCalls):
+                self._settle(message, due)
+            elif isinstance(message, Segment):
+                if not connection.descriptors:
+                    raise PeerError("the agent announced shared memory without its descriptor")
+                self.shared.add(message, connection.descriptors.popleft())
+            elif isinstance(message, SegmentFree):
+                self.shared.drop(message)
+            elif isinstance(message, SegmentRelease):
+                self.shared.let_go(message)
+        return due
+
+    def _settle(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
+        pending = self._pending
+        odd = []
+        with CallFuture.lock:
+            for item in message.settled:
+                outcome = item.outcome
+                future = pending.get(item.ref)
+                if future is None or outcome.status or outcome.value.parts or future.has_parts:
+                    odd.append((item.ref, future, outcome))
+                    continue
+                if future.settle(outcome):
+                    due.append(future)
+                pending.pop(item.ref, None)
+        for ref, future, outcome in odd:
+            if future is None:
+                self._views(outcome.value)  # dropped at once, which tells the agent that nobody reads them
+            elif not self._is_repeated(future, outcome):
+                self._end(ref, future, outcome, due)
+
+    def _end(self, ref: int, future: CallFuture[Any], outcome: Outcome, due: list[CallFuture[Any]]) -> None:
+        """Settle a call that needs more than its outcome noted."""
+        call = future.submission
+        if call is not None:
+            self.shared.settle(call.payload)
+        if outcome.status == Status.CANCELLED:
+            future.fail(CancelledError())
+        else:
+            buffers = self._views(outcome.value)
+            with CallFuture.lock:
+                future.buffers = buffers
+                if future.settle(outcome):
+                    due.append(future)
+        self._pending.pop(ref, None)
+
+    def _views(self, payload: Payload) -> list[memoryview]:
+        """Give the buffers of a result.
+
+        Raises:
+            PeerError: it names shared memory that was never shared.
+        """
+        if not payload.parts:
+            return []
+        try:
+            return self.shared.views(payload)
+        except (LookupError, ValueError) as error:
+            raise PeerError(f"a result in shared memory that is not there: {error}") from error
+
+    def _is_repeated(self, future: CallFuture[Any], outcome: Outcome) -> bool:
+        """Send a call once more where the agent, or its worker, lacks the caller's modules; tell whether that is so."""
+        call, failure = future.submission, outcome.failure
+        if call is None or failure is None or outcome.status != Status.FAILED or future.is_settled:
+            return False
+        try:
+            again = self._by_value(call, failure.reason, future)
+        except Exception as error:  # noqa: BLE001 - users' code runs while pickling, and its error is the call's
+            future.fail(error)
+            return False
+        if again is None:
+            return False
+        future.submission = again
+        self._outbox.append(again)
+        return True
+
+    def _by_value(self, call: Submission, reason: int, future: CallFuture[Any]) -> Submission | None:
+        if reason == Reason.NOT_CALLABLE:
+            number = self._catalogue.by_value_instead(call.template)
+            return None if number is None else Submission(call.ref, number, call.payload)
+        if reason == Reason.NOT_DECODABLE and not future.was_reencoded:
+            future.was_reencoded = True
+            self._catalogue.send_arguments_by_value(call.template)
+            payload = reencode(call.payload)
+            return None if payload is None else Submission(call.ref, call.template, payload)
+        return None

@@ -1,0 +1,195 @@
+"""Shared memory between this process and its agent, over one connection after another.
+
+Law: a segment of ours is written again only when its call is settled for good and the agent has let go of it as often
+as it was given to it. A segment of the agent's is let go of when the last view of its value is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agentd.model.values import Part
+from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.api.segments import SegmentMap, SegmentPool
+    from agentd.model.values import Payload
+    from agentd.wire.messages import Message
+
+Mail = tuple["Message", tuple[int, ...]]
+"""A message and the descriptors that travel with it."""
+
+
+class SharedMemory:
+    """Our segments and the agent's. `note` is called, from any thread, when the agent is to be told something."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        self._note = note
+        self._lock = threading.Lock()
+        self._pool: SegmentPool | None = None
+        self._map: SegmentMap | None = None
+        self._ours: dict[int, tuple[int, int]] = {}
+        """Descriptor and size of each segment that we made, for telling a new connection."""
+        self._uses: dict[int, int] = {}
+        """How often the agent was given a segment and has not let go of it."""
+        self._unsettled: set[int] = set()
+        """Segments whose call may be sent again."""
+        self._made: deque[int] = deque()
+        self._withdrawn: deque[int] = deque()
+        self._released: deque[int] = deque()
+
+    @property
+    def has_mail(self) -> bool:
+        """Tell whether `mail` would give anything."""
+        return bool(self._made or self._withdrawn or self._released)
+
+    # --- ours: arguments ----------------------------------------------------------------------------------------
+
+    def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
+        """Put the buffers of one value into a segment; None when there can be no more of them."""
+        pool = self._pool or self._make_pool()
+        placed = pool.put(views) if pool is not None else None
+        if placed is None:
+            return None
+        number, offsets = placed
+        with self._lock:
+            self._uses[number] = 0
+            self._unsettled.add(number)
+        return tuple(
+            Part(view.nbytes, segment=number, offset=offset) for view, offset in zip(views, offsets, strict=True)
+        )
+
+    def give(self, payload: Payload) -> None:
+        """Note that the agent is given a payload; each of its segments must be let go of once more."""
+        for number in {part.segment for part in payload.parts if part.segment}:
+            with self._lock:
+                if number in self._uses:
+                    self._uses[number] += 1
+
+    def settle(self, payload: Payload) -> None:
+        """Note that a call will not be sent again."""
+        for number in {part.segment for part in payload.parts if part.segment}:
+            with self._lock:
+                self._unsettled.discard(number)
+            self._free_unused(number)
+
+    def let_go(self, message: SegmentRelease) -> None:
+        """Note that the agent has let go of segments of ours."""
+        for number in message.segments:
+            with self._lock:
+                if self._uses.get(number):
+                    self._uses[number] -= 1
+            self._free_unused(number)
+
+    def _free_unused(self, number: int) -> None:
+        with self._lock:
+            if self._uses.get(number) != 0 or number in self._unsettled:
+                return
+            del self._uses[number]
+        if self._pool is not None:
+            self._pool.free(number)
+
+    def _make_pool(self) -> SegmentPool | None:
+        from agentd.api.segments import SegmentPool  # large arguments only: it loads ctypes and mmap
+
+        with self._lock:
+            if self._pool is None and hasattr(os, "memfd_create"):
+                self._pool = SegmentPool(self._announce, self._withdraw)
+            return self._pool
+
+    def _announce(self, number: int, descriptor: int, size: int) -> None:
+        self._ours[number] = descriptor, size
+        self._made.append(number)
+
+    def _withdraw(self, number: int) -> None:
+        self._ours.pop(number, None)
+        self._withdrawn.append(number)
+
+    # --- the agent's: results -----------------------------------------------------------------------------------
+
+    def add(self, message: Segment, descriptor: int) -> None:
+        """Map a segment of the agent's, and close its descriptor.
+
+        Raises:
+            OSError: it cannot be mapped.
+        """
+        from agentd.api.segments import SegmentMap  # large results only: it loads ctypes and mmap
+
+        if self._map is None:
+            self._map = SegmentMap(partial(self._release, self._released))
+        try:
+            self._map.add(message.number, descriptor, message.size)
+        finally:
+            os.close(descriptor)
+
+    def drop(self, message: SegmentFree) -> None:
+        """Unmap segments that the agent gives up, once nothing in them is in use."""
+        for number in message.segments:
+            if self._map is not None:
+                self._map.drop(number)
+
+    def views(self, payload: Payload) -> list[memoryview]:
+        """Give the buffers of a value; shared ones stay the agent's until the last view of them is gone.
+
+        Raises:
+            LookupError: a segment that was never shared.
+            ValueError: a span outside of its segment.
+        """
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for part in payload.parts:
+            if part.segment:
+                spans.setdefault(part.segment, []).append((part.offset, part.size))
+        if spans and self._map is None:
+            raise LookupError("the agent named shared memory that it never shared")
+        lent = {number: iter(self._map.lend(number, rows)) for number, rows in spans.items() if self._map is not None}
+        return [next(lent[part.segment]) if part.segment else memoryview(part.data or b"") for part in payload.parts]
+
+    def _release(self, released: deque[int], number: int) -> None:
+        released.append(number)  # that of its own connection: a later one never heard of the number
+        self._note()
+
+    # --- the connection -----------------------------------------------------------------------------------------
+
+    def mail(self) -> list[Mail]:
+        """Take what the agent has to be told, in order."""
+        mail: list[Mail] = []
+        while self._made:
+            number = self._made.popleft()
+            if number in self._ours:
+                descriptor, size = self._ours[number]
+                mail.append((Segment(number, size), (descriptor,)))
+        if self._withdrawn:
+            mail.append((SegmentFree(_taken(self._withdrawn)), ()))
+        if self._released:
+            mail.append((SegmentRelease(_taken(self._released)), ()))
+        return mail
+
+    def reconnect(self) -> None:
+        """Begin anew: the agent knows none of our segments, and holds none; and none of its own counts any more."""
+        with self._lock:
+            self._uses = dict.fromkeys(self._uses, 0)
+        for number in list(self._uses):
+            self._free_unused(number)
+        self._withdrawn.clear()
+        self._made.clear()
+        self._made.extend(self._ours)
+        self._released = deque()
+        self._map = None
+
+    def close(self) -> None:
+        """Give our segments back to the system; what the agent or a view of a result holds stays until it is let go."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        self._ours.clear()
+        self._made.clear()
+
+
+def _taken(numbers: deque[int]) -> tuple[int, ...]:
+    return tuple(numbers.popleft() for _ in range(len(numbers)))
