@@ -153,9 +153,9 @@ class Guard:
         if self._local.scope == "none":
             return False
         if connection.is_same_user is None:
-            client = scope.get("client")
+            client, server = scope.get("client"), scope.get("server")
             connection.is_same_user = bool(
-                client and is_loopback(client[0]) and self._port.is_same_user(client[0], client[1])
+                client and server and is_loopback(client[0]) and self._port.is_same_user(tuple(client), tuple(server))
             )
         return connection.is_same_user
 

@@ -69,8 +69,8 @@ class AgentPort(Protocol):
         """Give the name and scope of a bearer token, in constant time; None when it is unknown."""
         ...
 
-    def is_same_user(self, host: str, port: int) -> bool:
-        """Tell whether the loopback TCP peer at this address is a process of the agent's own user."""
+    def is_same_user(self, client: tuple[str, int], server: tuple[str, int]) -> bool:
+        """Tell whether the client end of this loopback TCP connection is held by the agent's own user."""
         ...
 
     async def submit(self, request: Request) -> Made:

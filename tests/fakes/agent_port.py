@@ -133,7 +133,7 @@ class MemoryAgent:
     def identify(self, token: str) -> tuple[str, str] | None:
         return self.tokens.get(token)
 
-    def is_same_user(self, host: str, port: int) -> bool:
+    def is_same_user(self, client: tuple[str, int], server: tuple[str, int]) -> bool:
         return self.same_user
 
     # --- operations ---------------------------------------------------------------------------------------------

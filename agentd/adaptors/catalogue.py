@@ -1,0 +1,57 @@
+"""The adaptors by name: short ones, the class names of the field, and plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from agentd.adaptors.comm_agent import CommAgentAdaptor
+from agentd.model.errors import RequestError
+
+GROUP = "agentd.adaptors"
+COMPSS_COMM = "es.bsc.compss.agent.comm.CommAgentAdaptor"
+NAMES = {"": "comm", "comm": "comm", COMPSS_COMM: "comm"}
+"""Short name of what a request may call an adaptor."""
+UNSUPPORTED = ("es.bsc.compss.nio", "es.bsc.compss.gat", "es.bsc.compss.gos")
+
+
+class Adaptor(Protocol):
+    """A way to reach a neighbour."""
+
+    def address(self, name: str, properties: Mapping[str, str]) -> str:
+        """Give where to reach it, as `host:port`.
+
+        Raises:
+            RequestError: the properties do not say where.
+        """
+        ...
+
+
+def find(adaptor: str) -> Adaptor:
+    """Give the adaptor of a name.
+
+    Raises:
+        RequestError: there is none; the message lists those that there are.
+    """
+    short = NAMES.get(adaptor, adaptor)
+    if short == "comm":
+        return CommAgentAdaptor()
+    for entry in entry_points(group=GROUP):
+        if entry.name == short:
+            made: Adaptor = entry.load()()
+            return made
+    if adaptor.startswith(UNSUPPORTED):
+        raise RequestError(f"adaptor {adaptor} is not supported here: neighbours are agents, reached with {COMPSS_COMM}")
+    known = sorted({"comm", *(entry.name for entry in entry_points(group=GROUP))})
+    raise RequestError(f"unknown adaptor {adaptor!r}: use one of {', '.join(known)}, or {COMPSS_COMM}")
+
+
+def known_adaptor(adaptor: str, name: str, properties: Mapping[str, str]) -> str:
+    """Check a request's adaptor and properties, and give the adaptor's short name.
+
+    Raises:
+        RequestError: unknown adaptor, or properties that it cannot use.
+    """
+    find(adaptor).address(name, properties)
+    return NAMES.get(adaptor, adaptor)

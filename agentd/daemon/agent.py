@@ -1,0 +1,432 @@
+"""The agent as its user port sees it: requests become events, replies become answers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+from agentd import __version__
+from agentd.adaptors.catalogue import known_adaptor
+from agentd.comm.same_user import owner_uid
+from agentd.core import events as e
+from agentd.daemon.feed import Feed
+from agentd.daemon.metrics import render
+from agentd.daemon.showing import Showing, json_of, pickle_of, process_id, python_version
+from agentd.model.errors import RequestError
+from agentd.model.task import Form, Status
+from agentd.model.values import Codec, Part, Payload
+from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from agentd.rest.port import Change, Made, Request, ResultView
+from agentd.wire.terms import PROTOCOL_MAX
+from schedulers.capacity import Capacity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from agentd.core.engine import Engine
+    from agentd.core.ledger import Operation
+    from agentd.daemon.clock import Clock
+    from agentd.daemon.functions import Functions
+    from agentd.daemon.lane import Lane
+    from agentd.daemon.results import Results
+    from agentd.daemon.settings import Settings
+    from agentd.daemon.tokens import TokenBook
+    from agentd.model.task import Template
+    from agentd.store.journal import Journal
+    from agentd.store.objects import Objects
+    from agentd.workers.supervisor import Supervisor
+
+FIRST_CALLER = 1 << 48
+"""Numbers of callers at this door begin here; those of links are far below."""
+COMMIT_S = 20.0
+"""How long a submission waits for the disk before its caller is told to look again (chosen: far above any commit)."""
+FOLLOW_S = 0.25
+"""How often the output of a running task is looked at for somebody who follows it (chosen: feels live)."""
+CHUNK_BYTES = 64 << 10
+
+
+class Ports:
+    """Where the agent can be reached, known once it listens."""
+
+    def __init__(self) -> None:
+        self.rest: str | None = None
+        self.comm: str | None = None
+
+
+class Agent:
+    """One running agent, for its doors; everything that is decided goes through the lane."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        clock: Clock,
+        settings: Settings,
+        functions: Functions,
+        supervisor: Supervisor,
+        journal: Journal,
+        objects: Objects,
+        results: Results,
+        tokens: TokenBook,
+        ports: Ports,
+        uid: int,
+    ) -> None:
+        self._engine = engine
+        self._state = engine.state
+        self._clock = clock
+        self._settings = settings
+        self._functions = functions
+        self._supervisor = supervisor
+        self._journal = journal
+        self._objects = objects
+        self._results = results
+        self._tokens = tokens
+        self._ports = ports
+        self._uid = uid
+        self._callers = itertools.count(FIRST_CALLER)
+        self._waiters: dict[int, asyncio.Future[Any]] = {}
+        self.showing = Showing(engine)
+        self.feed = Feed(self._snapshot)
+        self.lane: Lane
+        """Set once, right after both are made: each needs the other."""
+        self.warnings: list[str] = []
+        self.remote_output: Callable[[str, int, str, int], asyncio.Future[bytes]] | None = None
+
+    # --- asking the engine ------------------------------------------------------------------------------------
+
+    def reply(self, caller: int, value: object) -> None:
+        """Give a waiting caller its answer."""
+        waiter = self._waiters.pop(caller, None)
+        if waiter is not None and not waiter.done():
+            if isinstance(value, Exception):
+                waiter.set_exception(value)
+            else:
+                waiter.set_result(value)
+
+    def _ask(self) -> tuple[int, asyncio.Future[Any]]:
+        caller = next(self._callers)
+        waiter = self._waiters[caller] = asyncio.get_running_loop().create_future()
+        return caller, waiter
+
+    async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:  # noqa: ANN401 - as the command says
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                return await waiter
+        except TimeoutError:
+            words = "the journal's disk does not answer: the request may still be taken; ask again with the same key"
+            raise RequestError(words, status=507) from None
+        finally:
+            self._waiters.pop(caller, None)
+
+    def _operation(self, number: int) -> Operation:
+        found = self._state.ledger.get(number)
+        if found is None:
+            raise RequestError(f"no operation {number} is known here; it may have expired", status=404)
+        return found
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    def identify(self, token: str) -> tuple[str, str] | None:
+        """Give the name and scope of a bearer token."""
+        return self._tokens.identify(token)
+
+    def is_same_user(self, client: tuple[str, int], server: tuple[str, int]) -> bool:
+        """Tell whether the client end of this loopback TCP connection is held by the agent's own user."""
+        return owner_uid(server, client) == self._uid
+
+    # --- submitting -----------------------------------------------------------------------------------------------
+
+    async def submit(self, request: Request) -> Made:
+        """Accept one operation: returns when it is committed."""
+        event = await self._event(request, 0)
+        caller, waiter = self._ask()
+        self.lane.post(_with_caller(event, caller))
+        number, is_new = await self._answer(caller, waiter)
+        return Made(self.showing.operation(self._operation(number)), is_new)
+
+    async def submit_all(self, requests: list[Request]) -> list[Made | Exception]:
+        """Accept many in one commit, each with an answer of its own."""
+        prepared: list[e.OperationSubmitted | Exception] = []
+        for request in requests:
+            try:
+                prepared.append(await self._event(request, 0))
+            except RequestError as error:
+                prepared.append(error)
+        caller, waiter = self._ask()
+        self.lane.post(e.OperationsSubmitted(caller, [one for one in prepared if not isinstance(one, Exception)]))
+        answers = iter(await self._answer(caller, waiter))
+        made: list[Made | Exception] = []
+        for one in prepared:
+            answer = one if isinstance(one, Exception) else next(answers)
+            if isinstance(answer, Exception):
+                made.append(answer)
+            else:
+                made.append(Made(self.showing.operation(self._operation(answer[0])), answer[1]))
+        return made
+
+    async def _event(self, request: Request, caller: int) -> e.OperationSubmitted:
+        template = request.template
+        objection = self._functions.objection(template)
+        if objection is None and template.form is Form.NAME:
+            module = template.function.partition(":")[0]
+            if self._functions.is_allowed(module):
+                objection = await self._supervisor.probe(template.function)
+        if objection is not None:
+            raise RequestError(objection, status=422)
+        key = f"{request.identity}/{request.key}" if request.key else ""
+        payload = self._with_blobs(request) if request.blobs else request.payload
+        return e.OperationSubmitted(
+            caller=caller,
+            template=template,
+            payload=payload,
+            key=key,
+            digest=request.digest,
+            callback=request.callback,
+        )
+
+    def _with_blobs(self, request: Request) -> Payload:
+        parts = []
+        for blob in request.blobs:
+            try:
+                fd, size = self._objects.open(blob)
+            except RequestError:
+                raise
+            except OSError as error:
+                raise RequestError(f"blob {blob} is not here: PUT it to /v1/blobs first", status=422) from error
+            os.close(fd)
+            parts.append(Part(size=size, stored=blob))
+        payload = request.payload
+        return Payload(payload.codec, payload.data, (*payload.parts, *parts))
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    async def operation(self, operation: int, wait_s: float = 0.0) -> OperationView:
+        """Give the operation, waiting up to `wait_s` for its end."""
+        found = self._operation(operation)
+        if wait_s > 0 and not found.is_terminal:
+            await self._wait(operation, wait_s)
+            found = self._operation(operation)
+        outcome = None
+        if found.is_terminal and not (found.status == Status.DONE and found.result_bytes > CHUNK_BYTES):
+            outcome = await self._results.read(operation)
+        if outcome is not None and found.read_at is None and outcome.status == Status.DONE and json_of(outcome):
+            self.lane.post(e.ResultRead(operation))
+        return self.showing.operation(found, outcome)
+
+    async def _wait(self, operation: int, wait_s: float) -> None:
+        caller, waiter = self._ask()
+        self.lane.post(e.OperationWatched(caller, operation))
+        try:
+            async with asyncio.timeout(wait_s):
+                await waiter
+        except TimeoutError:
+            pass
+        finally:
+            if self._waiters.pop(caller, None) is not None:
+                self.lane.post(e.WatchAbandoned(caller, operation))
+
+    async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
+        """List operations, newest first."""
+        before = int(cursor) if cursor else None
+        rows: list[OperationView] = []
+        is_past = before is None
+        for operation in reversed(self._state.ledger.operations.values()):
+            if not is_past:
+                is_past = operation.id == before
+                continue
+            shown = self.showing.operation(operation)
+            if state is not None and shown.state != state:
+                continue
+            if len(rows) == limit:
+                return Page(rows, rows[-1].id)
+            rows.append(shown)
+        return Page(rows)
+
+    async def result(self, operation: int) -> ResultView:
+        """Give the recorded result."""
+        found = self._operation(operation)
+        if not found.is_terminal:
+            state = self.showing.operation(found).state
+            raise RequestError(f"operation {operation} is {state}: ask again later, or with ?wait_s=30", status=409)
+        outcome = await self._results.read(operation)
+        if outcome is None:
+            raise RequestError(f"the result of {operation} is damaged on the disk", status=410)
+        if found.read_at is None:
+            self.lane.post(e.ResultRead(operation))
+        raw = outcome.value.data if outcome.value.codec == Codec.BYTES else None
+        return ResultView(self.showing.operation(found, outcome), json_of(outcome), pickle_of(outcome), raw)
+
+    async def tasks(self, operation: int) -> list[TaskView]:
+        """List the tasks of an operation."""
+        return [self.showing.task(self._operation(operation))]
+
+    async def logs(self, operation: int, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield what users' code wrote; with `follow`, until the operation is terminal."""
+        self._operation(operation)
+        offsets = {"stdout": 0, "stderr": 0}
+        while True:
+            found = self._state.ledger.get(operation)
+            is_last = found is None or found.is_terminal or not follow
+            for stream in offsets:
+                while data := await self._output(operation, stream, offsets[stream]):
+                    offsets[stream] += len(data)
+                    yield stream, data
+            if is_last:
+                return
+            await self._wait(operation, FOLLOW_S)
+
+    async def _output(self, operation: int, stream: str, offset: int) -> bytes:
+        """Read output from where the task is or was: here, or at the neighbour that holds it."""
+        task = self._state.tasks.get(operation)
+        found = self._state.ledger.get(operation)
+        host = task.host if task is not None else (found.host if found is not None else "")
+        if host and self.remote_output is not None:
+            return await self.remote_output(host, operation, stream, offset)
+        return self._supervisor.read_output(operation, stream, offset, CHUNK_BYTES)
+
+    async def cancel(self, operation: int) -> OperationView:
+        """Stop an operation."""
+        caller, waiter = self._ask()
+        self.lane.post(e.CancelRequested(caller, operation))
+        await self._answer(caller, waiter)
+        return self.showing.operation(self._operation(operation))
+
+    # --- the pool -------------------------------------------------------------------------------------------------
+
+    def resources(self) -> list[ResourceView]:
+        """List the pool."""
+        return self.showing.resources()
+
+    async def add_resource(
+        self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
+    ) -> ResourceView:
+        """Add a host, or let a known one grow."""
+        if name != self._state.identity.name:
+            adaptor = known_adaptor(adaptor, name, properties)
+        caller, waiter = self._ask()
+        self.lane.post(
+            e.ResourceAdded(
+                caller, name, capacity, adaptor, tuple(sorted(properties.items())), is_parent, bool(capacity.processors)
+            )
+        )
+        await self._answer(caller, waiter)
+        return self._resource(name)
+
+    async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
+        """Take capacity away; what is in use is owed."""
+        before = self._resource(name)
+        caller, waiter = self._ask()
+        self.lane.post(e.ResourceReduced(caller, name, capacity))
+        await self._answer(caller, waiter)
+        return self._resource(name, before)
+
+    async def remove_resource(self, name: str, lost: bool) -> ResourceView:
+        """Remove a host: drained, or lost at once."""
+        before = self._resource(name)
+        caller, waiter = self._ask()
+        self.lane.post(e.ResourceRemoved(caller, name, lost))
+        await self._answer(caller, waiter)
+        return self._resource(name, before)
+
+    def _resource(self, name: str, gone: ResourceView | None = None) -> ResourceView:
+        found = next((row for row in self.resources() if row.name == name), gone)
+        if found is None:
+            known = ", ".join(row.name for row in self.resources())
+            raise RequestError(f"no resource {name!r} in the pool; there are: {known}", status=404)
+        return found
+
+    def neighbours(self) -> list[NeighbourView]:
+        """List the links."""
+        return self.showing.neighbours(self._clock.now())
+
+    # --- the agent itself -----------------------------------------------------------------------------------------
+
+    def agent(self) -> AgentView:
+        """Say who the agent is."""
+        state, pool = self._state, self._state.pool
+        counts = {name: count for name, count in state.ledger.counts.items() if count}
+        for operation in state.ledger.operations.values():
+            if not operation.is_terminal:
+                shown = self.showing.operation(operation).state
+                counts[shown] = counts.get(shown, 0) + 1
+        reason = self.readiness()
+        return AgentView(
+            name=state.identity.name,
+            id=state.identity.agent_id,
+            boot=state.identity.boot,
+            version=__version__,
+            protocol=PROTOCOL_MAX,
+            python=python_version(),
+            pid=process_id(),
+            rest=self._ports.rest,
+            comm=self._ports.comm,
+            scheduler=self._settings.scheduler,
+            state_folder=str(self._settings.state),
+            started_at=self._clock.started_wall,
+            draining=state.draining,
+            ready=not reason,
+            not_ready_reason=reason,
+            cores=pool.total(),
+            cores_free=pool.free(),
+            workers=len(state.crew.lines),
+            operations=counts,
+            waiting=len(state.queue),
+            running=state.crew.running(),
+            journal_bytes=self._journal.size_bytes,
+            objects_bytes=self._objects.total_bytes,
+            warnings=list(self.warnings),
+        )
+
+    def changes(self, after: int | None) -> AsyncIterator[Change]:
+        """Yield a snapshot and then every change."""
+        return self.feed.follow(after)
+
+    def _snapshot(self) -> dict[str, object]:
+        live = [
+            self.showing.operation(operation)
+            for operation in self._state.ledger.operations.values()
+            if not operation.is_terminal
+        ]
+        return {
+            "agent": self.agent(),
+            "operations": [row for row in live[-1000:] if row.state not in TERMINAL],
+            "resources": self.resources(),
+        }
+
+    async def store_blob(self, chunks: AsyncIterator[bytes], length: int | None) -> int:
+        """Stream a large value into the object store and give its id."""
+        async with await self._objects.create() as upload:
+            async for chunk in chunks:
+                await upload.write(chunk)
+            stored = await upload.finish(size=length)
+        return stored.id
+
+    async def shutdown(self, drain_s: float | None) -> None:
+        """Begin to drain and stop."""
+        self.lane.post(e.DrainRequested(self._settings.grace_s if drain_s is None else drain_s))
+
+    def readiness(self) -> str:
+        """Say why no work can be taken; empty when it can."""
+        state = self._state
+        if state.draining:
+            return "this agent is stopping"
+        return state.disk_full or state.not_starting
+
+    def metrics(self) -> str:
+        """Give Prometheus text."""
+        extra = {"journal_bytes": float(self._journal.size_bytes), "objects_bytes": float(self._objects.total_bytes)}
+        return render(self._engine, extra)
+
+    def admit(self, template: Template) -> str | None:
+        """Say why a template of the Comm door may not be called; None when it may."""
+        return self._functions.objection(template)
+
+
+def _with_caller(event: e.OperationSubmitted, caller: int) -> e.OperationSubmitted:
+    return e.OperationSubmitted(
+        caller, event.template, event.payload, event.key, event.digest, event.name, event.callback
+    )
+
+

@@ -1,0 +1,87 @@
+"""Carrying out commands: a table from command to the shell that performs it, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from agentd.core import commands as c
+from agentd.core.entries import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.comm.door import Door
+    from agentd.daemon.agent import Agent
+    from agentd.daemon.neighbours import Links
+    from agentd.daemon.results import Results
+    from agentd.store.journal import Journal
+    from agentd.workers.supervisor import Supervisor
+
+log = logging.getLogger("agentd")
+
+
+class Effects:
+    """Performs commands; what is hot is appended to buffers that `flush` sends once per drain."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        journal: Journal,
+        results: Results,
+        door: Door,
+        links: Links,
+        agent: Agent,
+        stop: Callable[[], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._results = results
+        self._door = door
+        self._agent = agent
+        self._stop = stop
+        self._perform: dict[type[c.Command], Callable[[Any], object]] = {
+            c.StartWorker: lambda command: supervisor.start_worker(command.worker),
+            c.StopWorker: lambda command: supervisor.stop_worker(command.worker),
+            c.RunTasks: supervisor.run,
+            c.RevokeTasks: supervisor.revoke,
+            c.InterruptTask: supervisor.interrupt,
+            c.ReleaseSegments: self._release,
+            c.Record: self._record,
+            c.Reply: lambda command: agent.reply(command.caller, command.value),
+            c.SettleCalls: door.settle_calls,
+            c.DeclareTemplates: door.declare_templates,
+            c.SendOffers: door.send_offers,
+            c.AnswerOffers: door.answer_offers,
+            c.SendEnds: door.send_ends,
+            c.AcknowledgeEnds: door.acknowledge_ends,
+            c.CancelTasks: door.cancel_tasks,
+            c.SendReport: door.send_report,
+            c.OpenLink: links.open,
+            c.CloseLink: links.close,
+            c.Publish: lambda command: agent.feed.publish(command.topic, command.subject, command.detail),
+            c.Alarm: lambda command: log.warning("%s %s", command.message, command.detail),
+            c.Stop: lambda _: stop(),
+        }
+
+    def perform(self, commands: list[c.Command]) -> None:
+        """Carry out what the engine wants."""
+        table = self._perform
+        for command in commands:
+            table[type(command)](command)
+
+    def flush(self) -> None:
+        """Send what this drain gathered: work first, since it takes longest."""
+        self._supervisor.flush()
+        self._door.flush()
+        self._journal.flush()
+
+    def _record(self, command: c.Record) -> None:
+        entry = command.entry
+        if type(entry) is Ended:
+            self._results.remember(entry.operation, entry.outcome)
+        self._journal.append(command.number, entry)
+
+    def _release(self, command: c.ReleaseSegments) -> None:
+        for segment in command.segments:
+            self._supervisor.segments.release(segment)

@@ -1,0 +1,124 @@
+"""Which functions users may call here; found by reading source, never by importing it.
+
+Law: a function may be called if it is public and defined in a module whose file lies under the users' folders (but not
+in a site-packages below them), or if the operator allowed its module by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from agentd.model.task import Form, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+MOST_SOURCE_BYTES = 8 << 20
+"""A module larger than this is not read (chosen: far above anything written by hand)."""
+
+
+class Functions:
+    """The users' folders and what may be called in them."""
+
+    def __init__(self, folders: Sequence[Path], allowed: Sequence[str]) -> None:
+        self.folders = [folder.resolve() for folder in folders]
+        self.allowed = frozenset(allowed)
+        self._read: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
+
+    def objection(self, template: Template) -> str | None:
+        """Say why the function of a template may not be called; None when it may, as far as reading tells.
+
+        A function of an allowed module is taken on trust: the worker that runs it looks again.
+        """
+        if template.form in {Form.VALUE, Form.SCRIPT} or (template.form is Form.CHUNK and template.code):
+            return None
+        module, separator, name = template.function.partition(":")
+        if not separator or not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(name):
+            return f"{template.function!r} is no function: write it as package.module:function"
+        private = next((part for part in (*module.split("."), *name.split(".")) if part.startswith("_")), None)
+        if private is not None:
+            return f"{private!r} is private: only names without a leading underscore may be called"
+        if self.is_allowed(module):
+            return None
+        return self._look(module, name)
+
+    def is_allowed(self, module: str) -> bool:
+        """Tell whether the operator named the module, or a package that it is in."""
+        parts = module.split(".")
+        return any(".".join(parts[:count]) in self.allowed for count in range(1, len(parts) + 1))
+
+    def _look(self, module: str, name: str) -> str | None:
+        path = self._find(module)
+        if path is None:
+            places = ", ".join(map(str, self.folders))
+            return f"no module {module!r} under {places}: start the agent with --pythonpath FOLDER, or --allow {module}"
+        names = self._names(path)
+        if name in names:
+            return None
+        near = ", ".join(sorted(names)[:10]) or "none"
+        return f"{module} defines no public function {name!r}; it defines: {near}"
+
+    def _find(self, module: str) -> Path | None:
+        relative = module.replace(".", "/")
+        for folder in self.folders:
+            for candidate in (folder / f"{relative}.py", folder / relative / "__init__.py"):
+                if candidate.is_file() and self._is_users(candidate, folder):
+                    return candidate
+        return None
+
+    @staticmethod
+    def _is_users(path: Path, folder: Path) -> bool:
+        real = path.resolve()
+        if not real.is_relative_to(folder):
+            return False
+        return not {"site-packages", "dist-packages"}.intersection(real.relative_to(folder).parts)
+
+    def _names(self, path: Path) -> frozenset[str]:
+        """Read which callables a module defines; remembered until the file changes."""
+        found = path.stat()
+        stamp = (found.st_mtime_ns, found.st_size)
+        known = self._read.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        names = frozenset(_defined(path)) if found.st_size <= MOST_SOURCE_BYTES else frozenset()
+        self._read[path] = (stamp, names)
+        return names
+
+
+def _defined(path: Path) -> set[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return set()
+    return set(_callables(tree.body, ""))
+
+
+def _callables(body: list[ast.stmt], prefix: str) -> list[str]:
+    """List functions, classes and their methods, also those under `if` and `try`, as dotted public names."""
+    names: list[str] = []
+    for statement in body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and not statement.name.startswith("_"):
+            names.append(prefix + statement.name)
+        elif isinstance(statement, ast.ClassDef) and not statement.name.startswith("_"):
+            names.append(prefix + statement.name)
+            names.extend(_callables(statement.body, f"{prefix}{statement.name}."))
+        elif isinstance(statement, (ast.If, ast.Try)):
+            for block in (statement.body, statement.orelse, getattr(statement, "finalbody", [])):
+                names.extend(_callables(block, prefix))
+            for handler in getattr(statement, "handlers", []):
+                names.extend(_callables(handler.body, prefix))
+        elif isinstance(statement, ast.Assign) and not prefix:
+            names.extend(_bound(statement))
+    return names
+
+
+def _bound(statement: ast.Assign) -> list[str]:
+    """List names that are bound to something made by a call or a lambda: a decorated or partial function."""
+    if not isinstance(statement.value, (ast.Call, ast.Lambda)):
+        return []
+    targets = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    return [name for name in targets if not name.startswith("_")]

@@ -1,0 +1,362 @@
+"""Starting and stopping one agent: makes the parts, joins them, and takes them apart in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import traceback
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentd import __version__
+from agentd.comm.admission import Admission
+from agentd.comm.door import Door
+from agentd.comm.settings import CommSettings
+from agentd.comm.wiring import Identity as CommIdentity
+from agentd.core import events as e
+from agentd.core.engine import Engine
+from agentd.core.entries import Booted
+from agentd.core.ledger import Retention
+from agentd.core.recovery import Recovered, fold
+from agentd.core.state import Identity, Rules
+from agentd.daemon import logs, neighbours
+from agentd.daemon.agent import Agent, Ports
+from agentd.daemon.capacity import own_capacity, read_files
+from agentd.daemon.clock import Clock
+from agentd.daemon.effects import Effects
+from agentd.daemon.functions import Functions
+from agentd.daemon.lane import Lane
+from agentd.daemon.plugins import scheduler
+from agentd.daemon.results import Results
+from agentd.daemon.settings import OFF, Settings, process_environment
+from agentd.daemon.sharing import Sharing
+from agentd.daemon.tokens import TokenBook
+from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
+from agentd.store.disk import LocalDisk, StateFolder, open_state, write_file
+from agentd.store.journal import Journal
+from agentd.store.objects import Objects
+from agentd.store.state import agent_id
+from agentd.workers.settings import WorkerSettings
+from agentd.workers.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.core.events import Event
+    from agentd.model.task import Outcome
+
+OK, USAGE, IN_USE, BROKEN, DISK = 0, 2, 5, 70, 74
+CLOCK_S = 60.0
+"""How often the clocks are compared and noted."""
+BLOB_S = 24 * 3600.0
+"""How long an uploaded object waits for an operation that names it."""
+
+log = logging.getLogger("agentd")
+
+
+def run(settings: Settings) -> int:
+    """Run one agent until it is asked to stop; gives the exit code."""
+    try:
+        logs.prepare(settings.log_folder)
+        folder = open_state(settings.state)
+    except StateInUse as error:
+        return _failed(error, IN_USE)
+    except ConfigError as error:
+        return _failed(error, USAGE)
+    except DiskError as error:
+        return _failed(error, DISK)
+    logs.begin(settings.log_folder, settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(Daemon(settings, folder).serve())
+    except StateInUse as error:
+        return _failed(error, IN_USE)
+    except ConfigError as error:
+        return _failed(error, USAGE)
+    except DiskError as error:
+        return _failed(error, DISK)
+    except AgentdError as error:
+        traceback.print_exception(error)
+        return BROKEN
+    finally:
+        folder.close()
+
+
+def _failed(error: Exception, code: int) -> int:
+    sys.stderr.write(f"agentd: {error}\n")
+    return code
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Use uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class Daemon:
+    """One run of one agent."""
+
+    def __init__(self, settings: Settings, folder: StateFolder) -> None:
+        self._settings = settings
+        self._folder = folder.path
+        self._disk = LocalDisk()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._lane: Lane | None = None
+        self._callers = itertools.count(1)
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> int:
+        """Start, run, stop."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            await self._stopping.wait()
+        if isinstance(self._failure, DiskError):
+            raise self._failure
+        if self._failure is not None:
+            raise BrokenInvariant("the engine is in a state that cannot be") from self._failure
+        log.info("stopped")
+        return OK
+
+    def _break(self, error: BaseException) -> None:
+        """End the daemon: something that must not happen has happened."""
+        if self._failure is None:
+            self._failure = error
+        self._stopping.set()
+
+    def _post(self, event: Event) -> None:
+        if self._lane is not None:
+            self._lane.post(event)
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        policy = scheduler(settings.scheduler)
+        described = read_files(settings)
+        capacity, warnings = own_capacity(settings, described)
+        wanted = neighbours.named(settings)
+        sharing = Sharing()
+        objects = Objects(self._disk, self._folder / "objects", lambda: clock.now())
+        supervisor = Supervisor(
+            loop, self._worker_settings(), self._post, segments=sharing.segments, open_stored=lambda n: objects.open(n)[0]
+        )
+        stack.push_async_callback(supervisor.close, 0.0)
+        starting = loop.create_task(supervisor.start())  # joined a few lines below
+        journal = self._journal(loop, sharing, objects)
+        stack.callback(journal.close)
+        entries, alarms = journal.load()
+        recovered = fold(entries)
+        clock = Clock(self._disk, self._folder, recovered.agent_time_s)
+        stack.callback(clock.mark)
+        identity = Identity(
+            settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), recovered.epoch + 1
+        )
+        ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
+        engine = Engine(identity, capacity, policy, ids, self._rules())
+        journal.start()
+        outcomes = await _undelivered(recovered, journal)
+        tokens = TokenBook(self._folder)
+        tokens.ensure_owner()
+        ports = Ports()
+        results = Results(journal)
+        functions = Functions(settings.pythonpath, settings.allow)
+        agent = Agent(
+            engine=engine,
+            clock=clock,
+            settings=settings,
+            functions=functions,
+            supervisor=supervisor,
+            journal=journal,
+            objects=objects,
+            results=results,
+            tokens=tokens,
+            ports=ports,
+            uid=os.getuid(),
+        )
+        agent.warnings += warnings + [str(alarm) for alarm in alarms]
+        door = Door(
+            CommIdentity(
+                name=identity.name,
+                agent_id=identity.agent_id,
+                boot=identity.boot,
+                epoch=identity.epoch,
+                python=sys.version_info[:2],
+                services=frozenset({"output", "segments"}),
+            ),
+            CommSettings(heartbeat_s=settings.heartbeat_s),
+            post=self._post,
+            admit=agent.admit,
+            admission=Admission(
+                uid=os.getuid(),
+                local_access=settings.local_access,
+                identify=tokens.identify,
+                insecure=settings.insecure,
+            ),
+            number=lambda: next(self._callers),
+            random=random.Random(),
+            inline=sharing.inline,
+        )
+        await starting
+        await stack.enter_async_context(door)
+        effects = Effects(supervisor, journal, results, door, neighbours.Links(door), agent, self._stopping.set)
+        lane = Lane(loop, engine, clock, effects.perform, effects.flush, self._break)
+        agent.lane = self._lane = lane
+        sharing.serve(door, objects)
+        now = clock.now()
+        engine.handle(e.ClockRead(clock.wall_offset_s()), now)
+        engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
+        engine.restore(recovered, outcomes, now)
+        known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
+        for event in wanted:
+            if event.name not in known:
+                lane.post(event)
+        door.open_unix(self._folder / "agent.sock")
+        if settings.comm_port != OFF:
+            host, port = (await door.open_tcp(settings.comm_host, settings.comm_port))[:2]
+            ports.comm = f"{host}:{port}"
+        lane.post(e.Ticked())
+        self._listen_for_signals(loop)
+        if settings.rest_port != OFF:
+            ports.rest = await self._open_rest(stack, agent)
+        self._keep_time(loop, clock, objects)
+        self._announce(identity, ports, agent)
+
+    def _worker_settings(self) -> WorkerSettings:
+        settings = self._settings
+        return WorkerSettings(
+            log_folder=settings.log_folder,
+            interpreter=settings.python_interpreter,
+            roots=tuple(map(str, settings.pythonpath)),
+            allow=settings.allow,
+            hostname=settings.hostname,
+            environ=process_environment(),
+            pass_names=frozenset(settings.environment),
+            memory_bytes=settings.worker_memory_mib << 20 if settings.worker_memory_mib else None,
+            output_bytes=settings.output_mib << 20,
+        )
+
+    def _rules(self) -> Rules:
+        settings = self._settings
+        return Rules(
+            hop_limit=settings.hop_limit,
+            lease_s=settings.lease_s,
+            most_waiting=settings.queue_limit,
+            most_waiting_bytes=settings.queue_mib << 20,
+            unschedulable_after_s=settings.unschedulable_after,
+            speed=settings.speed,
+            retention=Retention(settings.keep_operations, settings.keep_s, settings.keep_mib << 20),
+        )
+
+    def _journal(self, loop: asyncio.AbstractEventLoop, sharing: Sharing, objects: Objects) -> Journal:
+        def post(event: Event) -> None:
+            loop.call_soon_threadsafe(self._post, event)
+
+        return Journal(
+            self._disk,
+            self._folder / "journal.db",
+            committed=lambda number: post(e.Committed(number)),
+            filled=lambda words: post(e.DiskFilled(words)),
+            freed=lambda: post(e.DiskFreed()),
+            broken=lambda error: loop.call_soon_threadsafe(self._break, error),
+            keep=lambda payload: objects.keep(payload, sharing.segments.fd),
+            unreferenced=objects.delete,
+            alarmed=lambda words: log.error("journal damaged: %s", words),
+        )
+
+    # --- the user port ----------------------------------------------------------------------------------------
+
+    async def _open_rest(self, stack: AsyncExitStack, agent: Agent) -> str:
+        """Load and open the user port while the Comm door serves already."""
+        app, server, rest = await asyncio.to_thread(_load_rest)
+        settings = self._settings
+        limits = rest.RestSettings(
+            names=(settings.hostname, settings.rest_host),
+            rest_names=settings.rest_name,
+            local_access=settings.local_access,
+            callback_hosts=settings.callback_host,
+        )
+        opened = server.RestServer(app.create_app(agent, limits), settings.rest_host, settings.rest_port, limits)
+        port = await opened.start()
+        stack.push_async_callback(opened.stop, 2.0)
+        stack.callback(agent.feed.close)
+        host = f"[{settings.rest_host}]" if ":" in settings.rest_host else settings.rest_host
+        return f"http://{host}:{port}"
+
+    # --- around it --------------------------------------------------------------------------------------------
+
+    def _listen_for_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked = itertools.count()
+
+        def asked_to_stop() -> None:
+            grace = self._settings.grace_s if next(asked) == 0 else 0.0
+            log.info("asked to stop: running work may go on for %g s", grace)
+            self._post(e.DrainRequested(grace))
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked_to_stop)
+
+    def _keep_time(self, loop: asyncio.AbstractEventLoop, clock: Clock, objects: Objects) -> None:
+        def look() -> None:
+            self._post(e.ClockRead(clock.wall_offset_s()))
+            try:
+                clock.mark()
+                objects.expire(BLOB_S)
+            except (OSError, DiskError) as error:
+                log.warning("housekeeping put off: %s", error)
+            loop.call_later(CLOCK_S, look)
+
+        loop.call_later(CLOCK_S, look)
+
+    def _announce(self, identity: Identity, ports: Ports, agent: Agent) -> None:
+        """Say that the agent is ready: a file for programs, a line for people."""
+        content = {
+            "name": identity.name,
+            "pid": os.getpid(),
+            "rest": ports.rest,
+            "comm": ports.comm,
+            "boot": identity.boot,
+            "state": str(self._folder),
+        }
+        text = msgspec.json.encode(content) + b"\n"
+        write_file(self._disk, self._folder / "agent.json", text)
+        if self._settings.ready_file is not None:
+            write_file(self._disk, self._settings.ready_file, text)
+        if self._settings.insecure:
+            agent.warnings.append("--insecure: whoever reaches the ports can run code here")
+        for warning in agent.warnings:
+            log.warning("%s", warning)
+        doors = [f"REST {ports.rest}" if ports.rest else "", f"Comm {ports.comm}" if ports.comm else ""]
+        sys.stdout.write(f"agentd {identity.name} is ready: {', '.join(filter(None, doors))}\n")
+        sys.stdout.flush()
+
+
+def _load_rest() -> tuple[object, object, object]:
+    return (
+        importlib.import_module("agentd.rest.app"),
+        importlib.import_module("agentd.rest.server"),
+        importlib.import_module("agentd.rest.settings"),
+    )
+
+
+async def _undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:
+    """Read the outcomes that neighbours still wait for."""
+    outcomes = {}
+    for finished in recovered.finished.values():
+        if finished.path.sender is not None and not finished.is_delivered:
+            outcome = await journal.read_outcome(finished.operation)
+            if outcome is not None:
+                outcomes[finished.operation] = outcome
+    return outcomes

@@ -1,0 +1,45 @@
+"""Recorded outcomes: the latest in memory, all of them in the journal."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentd.model.task import Outcome
+    from agentd.store.journal import Journal
+
+MOST_BYTES = 16 << 20
+"""Of outcomes kept in memory (chosen: those that somebody is about to fetch)."""
+OVERHEAD_BYTES = 400
+"""What an outcome weighs besides its value (measured, roughly)."""
+
+
+class Results:
+    """Gives outcomes by operation, from memory where it can."""
+
+    def __init__(self, journal: Journal, most_bytes: int = MOST_BYTES) -> None:
+        self._journal = journal
+        self._most_bytes = most_bytes
+        self._recent: OrderedDict[int, Outcome] = OrderedDict()
+        self._bytes = 0
+
+    def remember(self, operation: int, outcome: Outcome) -> None:
+        """Keep an outcome at hand while there is room."""
+        size = outcome.value.size_bytes + OVERHEAD_BYTES
+        if size > self._most_bytes or outcome.value.parts:
+            return
+        self._recent[operation] = outcome
+        self._bytes += size
+        while self._bytes > self._most_bytes:
+            _, gone = self._recent.popitem(last=False)
+            self._bytes -= gone.value.size_bytes + OVERHEAD_BYTES
+
+    def at_hand(self, operation: int) -> Outcome | None:
+        """Give an outcome if it is in memory."""
+        return self._recent.get(operation)
+
+    async def read(self, operation: int) -> Outcome | None:
+        """Give an outcome, from the disk if need be; None when the journal has none."""
+        found = self._recent.get(operation)
+        return found if found is not None else await self._journal.read_outcome(operation)

@@ -1,0 +1,349 @@
+"""What an operator may set: flags beat the environment, which beats `agentd.toml`, which beats the defaults.
+
+Law: every wrong setting is one error with file, line and name, before a port opens; this module alone reads the
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from agentd.api.places import state_folder
+from agentd.model.errors import ConfigError
+from agentd.rest.port import SCOPES
+
+FILE_NAME = "agentd.toml"
+PREFIX = "AGENTD_"
+
+AUTO = 0
+"""Port: the kernel chooses a free one."""
+OFF = -1
+"""Port: this interface is not opened."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings of one daemon, checked. Times in seconds; a field's docstring is its help."""
+
+    hostname: str
+    """Name of this agent, by which its neighbours know it."""
+    state: Path
+    """Folder that holds everything that must survive: journal, objects, tokens, key."""
+    rest_host: str = "127.0.0.1"
+    """Address on which the user port listens."""
+    comm_host: str = "127.0.0.1"
+    """Address on which the port for other agents listens."""
+    rest_port: int = 46101
+    """User port: a number, `auto`, or 0 or less to leave it closed."""
+    comm_port: int = 46102
+    """Port for other agents: a number, `auto`, or 0 or less to leave it closed."""
+    rest_name: tuple[str, ...] = ()
+    """Further names that the Host header of a request may bear."""
+    cpu: int | None = None
+    """CPU units that this agent grants; default: what project.xml declares, else what the machine has."""
+    gpu: int | None = None
+    """GPU units that this agent grants."""
+    memory_mib: int | None = None
+    """Memory that this agent grants, in MiB."""
+    speed: float = 1.0
+    """Speed of one core, 1 being the reference."""
+    parent: tuple[str, ...] = ()
+    """Agents above this one, `name=host:port` or `host:port`: dialled, and lent to in both directions."""
+    neighbour: tuple[str, ...] = ()
+    """Agents beside this one, as for `--parent`."""
+    allow: tuple[str, ...] = ()
+    """Modules outside the users' folders whose public functions may be called."""
+    local_access: str = "code"
+    """What a process of the same user on this device may do without a token: none, read, submit, code, admin."""
+    hop_limit: int = 8
+    """Links that a task may cross; at least the diameter of the net and two."""
+    ready_file: Path | None = None
+    """Where to write, as JSON, that the agent is ready and on which ports."""
+    insecure: bool = False
+    """Listen beyond loopback without TLS and authentication; said loudly at every start."""
+    pythonpath: tuple[Path, ...] = ()
+    """Folders with users' modules; default: the current folder."""
+    python_interpreter: str = ""
+    """Python that runs users' code; default: the one that runs the agent."""
+    environment: tuple[str, ...] = ()
+    """Names of further environment variables that users' code may see."""
+    scheduler: str = "load-balancing"
+    """fifo, lifo, load-balancing, or package.module:Class."""
+    scheduler_config_file: Path | None = None
+    """Settings of the scheduler, for those that take any."""
+    project: Path | None = None
+    """project.xml that describes this device and its static neighbours."""
+    resources: Path | None = None
+    """resources.xml that belongs to it."""
+    log_dir: Path | None = None
+    """Folder of the logs; default: `log` in the state folder."""
+    log_level: str = "info"
+    """off, info, api, debug or trace."""
+    heartbeat_s: float = 1.0
+    """How often neighbours hear of each other when they have nothing to say."""
+    lease_s: float = 5.0
+    """How long a neighbour is believed alive without news."""
+    grace_s: float = 30.0
+    """How long running work may go on after the agent was asked to stop."""
+    queue_limit: int = 1_000_000
+    """Tasks that may wait; above it submissions get a 429."""
+    queue_mib: int = 512
+    """Arguments that may wait, in MiB."""
+    unschedulable_after: float | None = None
+    """Fail an operation that no host could run for so long; off by default."""
+    keep_operations: int = 100_000
+    """Ended operations to keep at the most; what nobody has read is kept for a day in any case."""
+    keep_s: float = 604_800.0
+    """How long ended operations are kept."""
+    keep_mib: int = 1024
+    """Results to keep at the most, in MiB."""
+    output_mib: int = 64
+    """What one task may print, in MiB; the rest is cut."""
+    worker_memory_mib: int | None = None
+    """Address space of one worker at the most; off by default."""
+    callback_host: tuple[str, ...] = ()
+    """Hosts that may be called back when an operation ends."""
+    summary: bool = False
+    """Print at the end what ran: per function count, mean and waiting."""
+    origins: dict[str, str] = {}
+    """Where each setting that is not a default came from."""
+
+    @property
+    def log_folder(self) -> Path:
+        """Where logs and users' output go."""
+        return self.log_dir or self.state / "log"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in re.split(r"[,;]", text) if word.strip())
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(word).expanduser().absolute() for word in text.split(os.pathsep) if word)
+
+
+def _port(text: str) -> int:
+    if text.strip().lower() == "auto":
+        return AUTO
+    number = int(text)
+    if number > 65535:
+        raise ValueError("a port is at most 65535")
+    return number if number > 0 else OFF
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word in {"true", "yes", "on", "1", ""}:
+        return True
+    if word in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError("say true or false")
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252}[A-Za-z0-9])?", text):
+        raise ValueError("a name has letters, digits, dots, dashes and underscores, at most 254")
+    return text
+
+
+def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], Any]:
+    def convert(text: str) -> float:
+        number = kind(text)
+        if not number >= least:
+            raise ValueError(f"at least {least:g}")
+        return number
+
+    return convert
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        word = text.strip().lower()
+        if word not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return word
+
+    return convert
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+_COUNT, _SECONDS = _at_least(0, int), _at_least(0.0, float)
+_SOME, _SOME_SECONDS = _at_least(1, int), _at_least(0.001, float)
+
+CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "hostname": _name,
+    "state": _folder,
+    "rest_host": str,
+    "comm_host": str,
+    "rest_port": _port,
+    "comm_port": _port,
+    "rest_name": _words,
+    "cpu": _COUNT,
+    "gpu": _COUNT,
+    "memory_mib": _SOME,
+    "speed": _SOME_SECONDS,
+    "parent": _words,
+    "neighbour": _words,
+    "allow": _words,
+    "local_access": _one_of(*SCOPES),
+    "hop_limit": _SOME,
+    "ready_file": _folder,
+    "insecure": _truth,
+    "pythonpath": _folders,
+    "python_interpreter": str,
+    "environment": _words,
+    "scheduler": str,
+    "scheduler_config_file": _folder,
+    "project": _folder,
+    "resources": _folder,
+    "log_dir": _folder,
+    "log_level": _one_of("off", "info", "api", "debug", "trace"),
+    "heartbeat_s": _SOME_SECONDS,
+    "lease_s": _SOME_SECONDS,
+    "grace_s": _SECONDS,
+    "queue_limit": _SOME,
+    "queue_mib": _SOME,
+    "unschedulable_after": _SECONDS,
+    "keep_operations": _COUNT,
+    "keep_s": _SECONDS,
+    "keep_mib": _COUNT,
+    "output_mib": _SOME,
+    "worker_memory_mib": _SOME,
+    "callback_host": _words,
+    "summary": _truth,
+}
+"""How the text of each setting is read; the names are those of the options, in underscores."""
+
+JOINED = {"appdir": "pythonpath", "classpath": "pythonpath"}
+"""Options of the field that add to another setting."""
+
+
+def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
+    """Work out all settings.
+
+    Args:
+        flags: options as given on the command line, by name in underscores; None: not given.
+        environment: instead of the process's own, for tests.
+
+    Raises:
+        ConfigError: a setting is wrong; names it, where it stands, and what is expected.
+    """
+    environment = dict(os.environ if environment is None else environment)
+    given = {name: (_text(value), f"option --{name.replace('_', '-')}") for name, value in flags.items() if value is not None}
+    for name in (*CONVERTERS, *JOINED):
+        found = environment.get(PREFIX + name.upper())
+        if found is not None:
+            given.setdefault(name, (found, f"environment variable {PREFIX}{name.upper()}"))
+    state = _state_of(given)
+    for name, found in _file(state / FILE_NAME).items():
+        given.setdefault(name, found)
+    return _checked(given, state)
+
+
+def _state_of(given: Mapping[str, tuple[str, str]]) -> Path:
+    found = given.get("state")
+    return _folder(found[0]) if found else state_folder()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _file(path: Path) -> dict[str, tuple[str, str]]:
+    """Read `agentd.toml`, if it is there."""
+    try:
+        text = path.read_text("utf-8")
+        content = tomllib.loads(text)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    found = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        line = next((number for number, row in enumerate(text.splitlines(), 1) if row.lstrip().startswith(key)), 1)
+        where = f"{path}, line {line}"
+        if name not in CONVERTERS and name not in JOINED:
+            raise ConfigError(f"{where}: unknown setting {key!r}: known are {', '.join(sorted(CONVERTERS))}")
+        separator = os.pathsep if name in {"pythonpath", *JOINED} else ","
+        found[name] = (separator.join(map(str, value)) if isinstance(value, list) else _text(value), where)
+    return found
+
+
+def _checked(given: dict[str, tuple[str, str]], state: Path) -> Settings:
+    values: dict[str, Any] = {"state": state, "hostname": _machine_name(), "pythonpath": ()}
+    origins = {}
+    for name, (text, where) in given.items():
+        target = JOINED.get(name, name)
+        convert = CONVERTERS.get(target)
+        if convert is None:
+            raise ConfigError(f"{where}: unknown setting {name!r}")
+        try:
+            value = convert(text)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{where}: {text!r} is no value for {name}: {error}") from error
+        values[target] = (*values["pythonpath"], *value) if target == "pythonpath" else value
+        origins[target] = where
+    values["pythonpath"] = values["pythonpath"] or (Path.cwd(),)
+    values["python_interpreter"] = values.get("python_interpreter") or sys.executable
+    settings = Settings(**values, origins=origins)
+    _agree(settings)
+    return settings
+
+
+def _agree(settings: Settings) -> None:
+    """Check what settings say of each other."""
+    if settings.rest_port == OFF and settings.comm_port == OFF:
+        raise ConfigError("both --rest-port and --comm-port are closed: open at least one, nobody could reach the agent")
+    if settings.rest_port == settings.comm_port and settings.rest_port > 0:
+        raise ConfigError(f"--rest-port and --comm-port are both {settings.rest_port}: give them different numbers")
+    for name, host in (("--rest-host", settings.rest_host), ("--comm-host", settings.comm_host)):
+        if not settings.insecure and not is_loopback(host):
+            raise ConfigError(
+                f"{name} {host} is reachable from other devices, and nothing there is encrypted or checked: "
+                "use 127.0.0.1, or say --insecure if everyone on that network may run code here"
+            )
+    if settings.lease_s < 3 * settings.heartbeat_s:
+        raise ConfigError(f"--lease-s {settings.lease_s:g} is under 3 heartbeats of {settings.heartbeat_s:g} s: raise it")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reachable from this device only."""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _machine_name() -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).strip("-._")
+    return name or "agent"
+
+
+def machine_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine_memory_mib() -> int:
+    """Measure the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def process_environment() -> dict[str, str]:
+    """Give the environment; what of it users' code may see is for the workers' settings to say."""
+    return dict(os.environ)

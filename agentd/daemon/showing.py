@@ -1,0 +1,243 @@
+"""The engine's records as rows for people."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentd.core.placing import explain
+from agentd.core.tasks import State
+from agentd.model.task import Outcome, Status
+from agentd.model.values import Codec
+from agentd.model.views import (
+    ErrorView,
+    NeighbourView,
+    OperationView,
+    ProcessorView,
+    ResourceView,
+    TaskCounts,
+    TaskView,
+)
+from schedulers.capacity import Kind, shortfalls
+
+if TYPE_CHECKING:
+    from agentd.core.engine import Engine
+    from agentd.core.ledger import Operation
+    from agentd.core.neighbours import Neighbour
+    from agentd.core.pool import Pool
+    from agentd.core.tasks import Task
+
+INLINE_BYTES = 16 << 10
+"""A JSON result up to this size is shown with its operation (chosen: a screenful)."""
+
+_LIVE = {
+    State.HELD: "queued",
+    State.WAITING: "queued",
+    State.ASSIGNED: "queued",
+    State.RUNNING: "running",
+    State.OFFERED: "queued",
+    State.FORWARDED: "forwarded",
+    State.STOPPING: "running",
+    State.ENDED: "running",
+}
+_ENDED = {status: status.name.lower() for status in Status}
+
+
+def json_of(outcome: Outcome) -> bytes | None:
+    """Take the JSON out of a value, where it has any."""
+    value = outcome.value
+    if value.codec == Codec.JSON:
+        return value.data
+    if value.codec == Codec.NONE:
+        return b"null"
+    if value.codec == Codec.BOTH:
+        size = int.from_bytes(value.data[:4], "big")
+        return value.data[4 : 4 + size]
+    return None
+
+
+def pickle_of(outcome: Outcome) -> bytes | None:
+    """Take the pickle out of a value, where it has one whole."""
+    value = outcome.value
+    if value.parts:
+        return None
+    if value.codec == Codec.PICKLE:
+        return value.data
+    if value.codec == Codec.BOTH:
+        size = int.from_bytes(value.data[:4], "big")
+        return value.data[4 + size :]
+    return None
+
+
+class Showing:
+    """Makes rows from the engine's state; reads it, changes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._state = engine.state
+
+    # --- operations -------------------------------------------------------------------------------------------
+
+    def operation(self, operation: Operation, outcome: Outcome | None = None) -> OperationView:
+        """Show one operation; `outcome` adds its result or error."""
+        task = self._state.tasks.get(operation.id)
+        state = _ENDED[Status(operation.status)] if operation.status is not None else self._live(task)
+        reason = "" if operation.status is not None or task is None else self.reason(task)
+        failure = operation.failure or (outcome.failure if outcome is not None else None)
+        raw = json_of(outcome) if outcome is not None and outcome.status == Status.DONE else None
+        number = str(operation.id)
+        links = {
+            "self": f"/v1/operations/{number}",
+            "result": f"/v1/operations/{number}/result",
+            "tasks": f"/v1/operations/{number}/tasks",
+            "logs": f"/v1/operations/{number}/logs",
+        }
+        return OperationView(
+            id=number,
+            name=operation.name or operation.template.name,
+            function=operation.template.function,
+            state=state,
+            reason=reason or (failure.message if failure is not None else ""),
+            submitted_at=operation.submitted_wall,
+            started_at=operation.started_wall or None,
+            ended_at=operation.ended_wall if operation.status is not None else None,
+            agent=self._state.identity.name,
+            ran_on=operation.ran_on or self._host(task),
+            hops=operation.hops,
+            attempts=operation.attempts if operation.status is not None else (task.attempt if task else 1),
+            tasks=self._counts(operation, task),
+            result=msgspec.Raw(raw) if raw is not None and len(raw) <= INLINE_BYTES else None,
+            error=ErrorView(failure.type, failure.message, failure.traceback) if failure is not None else None,
+            links=links,
+        )
+
+    @staticmethod
+    def _live(task: Task | None) -> str:
+        return "running" if task is None else _LIVE[task.state]
+
+    def _host(self, task: Task | None) -> str | None:
+        if task is None or task.state in {State.WAITING, State.HELD}:
+            return None
+        return task.host or self._state.identity.name
+
+    @staticmethod
+    def _counts(operation: Operation, task: Task | None) -> TaskCounts:
+        if operation.status is not None:
+            return TaskCounts(done=1) if operation.status == Status.DONE else TaskCounts(failed=1)
+        is_running = task is None or task.state in {State.RUNNING, State.FORWARDED, State.STOPPING}
+        return TaskCounts(running=1) if is_running else TaskCounts(waiting=1)
+
+    def reason(self, task: Task) -> str:
+        """Say why a task does not run."""
+        state = self._state
+        if task.state is State.HELD:
+            return "its acceptance is being written to the disk"
+        if task.state is State.ASSIGNED:
+            return "next in line at a worker of this agent"
+        if task.state is State.OFFERED:
+            return f"offered to {task.host}, which has not answered"
+        if task.state is State.STOPPING:
+            return "it is being stopped"
+        if task.state is not State.WAITING:
+            return ""
+        if state.draining:
+            return "this agent is stopping"
+        if state.not_starting:
+            return state.not_starting
+        shortfall = "" if state.pool.could_fit(task.demand) else "; ".join(shortfalls(state.pool.capacity, task.demand))
+        return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
+
+    def task(self, operation: Operation) -> TaskView:
+        """Show the root task of an operation."""
+        task = self._state.tasks.get(operation.id)
+        shown = self.operation(operation)
+        return TaskView(
+            id=shown.id,
+            function=shown.function,
+            state=shown.state,
+            host=shown.ran_on or "",
+            attempt=shown.attempts,
+            reason=shown.reason,
+            submitted_at=shown.submitted_at,
+            started_at=shown.started_at,
+            ended_at=shown.ended_at,
+            seconds=shown.ended_at - shown.started_at if shown.ended_at and shown.started_at else None,
+            argument_bytes=task.payload.size_bytes if task is not None else 0,
+            result_bytes=operation.result_bytes,
+        )
+
+    # --- the pool ---------------------------------------------------------------------------------------------
+
+    def resources(self) -> list[ResourceView]:
+        """Show the pool: this device first."""
+        state = self._state
+        own = _resource(state.identity.name, "own device", "own", state.pool)
+        rows = [row for row in state.neighbourhood.by_name.values() if row.is_pooled or row.held]
+        return [own, *(self.resource(row) for row in rows)]
+
+    def resource(self, row: Neighbour) -> ResourceView:
+        """Show a neighbour as a part of the pool."""
+        total = {kind.value: row.granted.units(kind) for kind in Kind}
+        held = sum(task.demand.units() for task in row.held.values())
+        return ResourceView(
+            name=row.name,
+            adaptor=row.adaptor or "comm",
+            state="draining" if row.is_leaving else row.state.value,
+            total=total,
+            free={**total, "CPU": max(total["CPU"] - held, 0)},
+            owed=dict.fromkeys(total, 0),
+            processors=[ProcessorView(p.name, p.kind.value, p.architecture, p.units) for p in row.granted.processors],
+            memory_mib=row.granted.memory_mib,
+            rtt_s=2 * row.latency_s if row.link else None,
+        )
+
+    def neighbours(self, now: float) -> list[NeighbourView]:
+        """Show the links."""
+        return [self._neighbour(row, now) for row in self._state.neighbourhood.by_name.values()]
+
+    def _neighbour(self, row: Neighbour, now: float) -> NeighbourView:
+        tiers = row.report.tiers
+        properties = dict(row.properties)
+        return NeighbourView(
+            name=row.name,
+            state=row.state.value,
+            is_parent=row.is_parent,
+            address=f"{properties.get('Host', row.name)}:{properties.get('Port', '')}".rstrip(":"),
+            rtt_s=2 * row.latency_s if row.link else None,
+            bytes_per_s=1 / row.seconds_per_byte if row.seconds_per_byte else None,
+            advertised={
+                "cores": sum(tier.cores for tier in tiers),
+                "free": sum(tier.free for tier in tiers),
+                "backlog_s": sum(tier.backlog_s for tier in tiers),
+            },
+            report_age_s=now - row.reported_at if row.reported_at else None,
+            lease_s=max(row.heard_at + self._state.rules.lease_s - now, 0.0) if row.heard_at else 0.0,
+            running=len(row.held),
+            refusal=row.last_refusal,
+        )
+
+
+def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:
+    return ResourceView(
+        name=name,
+        adaptor=adaptor,
+        state=state,
+        total={kind.value: pool.total(kind) for kind in Kind},
+        free={kind.value: pool.free(kind) for kind in Kind},
+        owed={kind.value: pool.owed(kind) for kind in Kind},
+        processors=[ProcessorView(p.name, p.kind.value, p.architecture, p.units) for p in pool.capacity.processors],
+        memory_mib=pool.capacity.memory_mib,
+    )
+
+
+def python_version() -> str:
+    """Say which Python runs the agent."""
+    return platform.python_version()
+
+
+def process_id() -> int:
+    """Give the daemon's process number."""
+    return os.getpid()
