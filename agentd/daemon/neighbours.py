@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.adaptors.catalogue import find
+from agentd.core.commands import OpenLink
 from agentd.core.events import ResourceAdded
 from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
     from agentd.comm.door import Door
-    from agentd.core.commands import CloseLink, OpenLink
+    from agentd.core.commands import CloseLink
     from agentd.daemon.settings import Settings
 
 
@@ -23,8 +24,8 @@ class Links:
 
     def open(self, command: OpenLink) -> None:
         """Keep a link to a neighbour alive from now on."""
-        address = find(command.adaptor).address(command.neighbour, dict(command.properties))
-        self._door.open_link(command.neighbour, address)
+        host, _, port = find(command.adaptor).address(command.neighbour, dict(command.properties)).rpartition(":")
+        self._door.open_link(OpenLink(command.neighbour, "comm", (("Host", host), ("Port", port))))
 
     def close(self, command: CloseLink) -> None:
         """Let a neighbour go."""
