@@ -1,0 +1,51 @@
+# Two commands do everything on a machine that has Python 3.11 or newer, make and a package registry:
+# `make demo` and `make test`. `make help` lists the others.
+
+PYTHON ?= python3
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "PYTHON=$(PYTHON) makes the environment in $(VENV); JOBS=$(JOBS) test processes run side by side."
+
+demo: $(VENV)/installed-demo ## Start three agents here and send a real operation through them
+	@$(BIN)/agentd demo
+
+test: lint ## Check everything: style, types, layers, all tests, coverage of the pure half
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term
+
+lint: $(VENV)/installed-dev ## Check style, types and layers without running a test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/installed-dev ## Bring the code into the one format, and mend what can be mended by itself
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean: ## Remove all that was made here, the environment too
+	@rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment; a stamp says that it has what an extra of pyproject.toml asks for --------------------------
+
+$(VENV)/installed-%: pyproject.toml | $(BIN)/python
+	@echo "Installing agentd[$*] into $(VENV): a minute or two, once"
+	@$(PIP) install --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentd needs Python 3.11 or newer; \
+	$(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
