@@ -7,6 +7,7 @@ import os
 import sys
 import weakref
 from concurrent.futures import Executor
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -33,6 +34,8 @@ _open: weakref.WeakSet[AgentExecutor] = weakref.WeakSet()
 class Way(Protocol):
     """How calls reach the agent."""
 
+    has_chunks: bool
+    """The agent runs a chunk of calls as one."""
     catalogue: Catalogue
 
     def call(self, template: int, payload: Payload) -> CallFuture[Any]:
@@ -115,7 +118,7 @@ class AgentExecutor(Executor):
         self._place = self._way.place
         _open.add(self)
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:  # type: ignore[override]
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:
         """Ask for one call of `fn`; it leaves with the next batch, at the latest when somebody waits for it.
 
         Raises:
@@ -149,6 +152,11 @@ class AgentExecutor(Executor):
     def _chunks(
         self, fn: Callable[..., T], rows: Iterator[tuple[Any, ...]], chunksize: int
     ) -> Iterator[CallFuture[list[T]]]:
+        if not self._way.has_chunks:
+            starred = _starred(fn)
+            while chunk := list(islice(rows, chunksize)):
+                yield self.submit(starred, chunk)
+            return
         number, is_carried, by_value = self._catalogue.entry(fn, is_chunk=True)
         while chunk := list(islice(rows, chunksize)):
             calls = [(fn, *row) for row in chunk] if is_carried else chunk
@@ -180,7 +188,7 @@ def _way(place: Place, options: Template, reconnect_s: float) -> Way:
         return Line(place, options, name=_own_name(), reconnect_s=reconnect_s)
     from agentd.api.remote import RemoteLine  # loads an HTTP client
 
-    return RemoteLine(place, options)
+    return RemoteLine(place, options, reconnect_s)
 
 
 def _own_name() -> str:
@@ -198,6 +206,11 @@ def _constraints(given: Constraints | dict[str, Any] | None) -> Constraints:
             f"unknown constraint {', '.join(sorted(unknown))}: there are {', '.join(Constraints.__struct_fields__)}"
         )
     return Constraints(**given)
+
+
+@lru_cache(256)  # one function for all chunks of all maps, so that it is declared once
+def _starred(fn: Callable[..., T]) -> Callable[[list[tuple[Any, ...]]], list[T]]:
+    return lambda rows: [fn(*row) for row in rows]
 
 
 def _results(futures: list[CallFuture[T]], timeout: float | None) -> Iterator[T]:

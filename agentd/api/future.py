@@ -88,7 +88,7 @@ class CallFuture(Future[T]):
         cls.lock = cls._condition = threading.Condition()
 
     @property
-    def _waiters(self) -> Any:
+    def _waiters(self) -> Any:  # type: ignore[override]
         """What `wait` and `as_completed` append to, so asking for it announces a thread that reads nothing itself."""
         if self._waiting is None:
             self._waiting = []

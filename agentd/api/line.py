@@ -46,6 +46,8 @@ class Line:
         RequestError: the agent refuses this program, or grants it too little.
     """
 
+    has_chunks = True
+
     def __init__(self, place: Place, options: Template, *, name: str, reconnect_s: float) -> None:
         connection = dial(place, name=name)
         if connection.ack.scope not in _SUFFICIENT:

@@ -1,0 +1,314 @@
+"""A client of one agent: each method is one route of its REST interface."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from agentd.api import requests
+from agentd.api.places import LOOPBACK, Place, find
+from agentd.api.requests import Answer, Blob, Event, EventReader, Health, LogLine, NotInThisForm, Request
+from agentd.api.tables import Rows
+from agentd.model.errors import AgentdError, RequestError, Unreachable
+from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+PATIENCE_S = 30.0
+"""How long an agent may take to answer, beside what it was asked to wait. Chosen: a busy small device."""
+CONNECT_S = 5.0
+LONGEST_WAIT_S = 60.0
+"""Longest wait in one request: what stands between may cut connections that say nothing for longer. Chosen."""
+
+
+def connect(address: str | os.PathLike[str] | None = None, token: str | None = None) -> Agent:
+    """Find an agent; nothing is sent yet.
+
+    Args:
+        address: None for the agent on this device; a state folder, `host:port`, or `http(s)://host:port`.
+        token: for an agent elsewhere; the one on this device needs none, or its own is found.
+
+    Raises:
+        ConfigError: `address` is none.
+        Unreachable: no agent has announced itself on this device, or it has no REST interface.
+    """
+    return Agent(with_rest(find(address, token)))
+
+
+def with_rest(place: Place) -> Place:
+    """Insist on a REST interface.
+
+    Raises:
+        Unreachable: the agent has none.
+    """
+    if not place.url:
+        raise Unreachable(f"the agent {place.name or place.where} has no REST interface: start it with --rest-port")
+    return place
+
+
+def http_options(place: Place) -> dict[str, Any]:
+    """Give the settings of an HTTP client for an agent, the same for sync and async."""
+    import httpx  # 0.1 s: whoever only makes an executor on this device does not pay for it
+
+    headers = {"authorization": f"Bearer {place.token}"} if place.token else {}
+    host = httpx.URL(place.url).host
+    return {
+        "base_url": place.url,
+        "headers": headers,
+        "trust_env": host not in LOOPBACK,  # a proxy of the environment cannot reach this device's loopback
+        "limits": httpx.Limits(max_connections=32, max_keepalive_connections=8),
+    }
+
+
+def patience(wait_s: float) -> httpx.Timeout:
+    """Give the time-outs of a request whose answer may take `wait_s` on purpose; without end, only dialling has one."""
+    import httpx
+
+    return httpx.Timeout(None if math.isinf(wait_s) else wait_s + PATIENCE_S, connect=CONNECT_S)
+
+
+def unreachable(place: Place, error: Exception) -> Unreachable:
+    """Say that no answer came, with the address."""
+    words = str(error) or type(error).__name__
+    return Unreachable(f"the agent at {place.url} cannot be reached: {words}")
+
+
+class Agent:
+    """One agent, seen over HTTP. Close it, or use it as a context manager, when it is not needed any more.
+
+    Every method may raise `Unreachable` (no answer; the address is in the message) and `RequestError` (the agent
+    refused; the message says why and what to do).
+    """
+
+    def __init__(self, place: Place) -> None:
+        import httpx
+
+        self._place = place
+        self._http = httpx.Client(**http_options(place))
+
+    # --- operations ---------------------------------------------------------------------------------------------
+
+    def call(self, function: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a function as an operation and give its value; blocks until it has ended.
+
+        Raises:
+            TaskFailed: it did not end well; carries the remote traceback.
+        """
+        return self.result(self.submit(function, args, kwargs))
+
+    def submit(
+        self,
+        function: str | Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        wait_s: float = 0.0,
+        **options: Any,
+    ) -> OperationView:
+        """Submit an operation: it is on the agent's disk when this returns. `options` as for `requests.submission`."""
+        return self.send(requests.submit(requests.submission(function, args, kwargs, **options), wait_s))
+
+    def submit_script(self, source: str, file_name: str, args: Sequence[str] = (), **options: Any) -> OperationView:
+        """Submit a program that runs as `__main__`, with text arguments."""
+        return self.send(requests.submit(requests.script(source, file_name, args, **options)))
+
+    def batch(self, submissions: Iterable[Mapping[str, Any]]) -> Rows[OperationView | AgentdError]:
+        """Submit many, made by `requests.submission`, 1,000 to a commit; a refused one is its error."""
+        bodies: list[Mapping[str, Any]] = list(submissions)
+        rows: Rows[OperationView | AgentdError] = Rows()
+        for start in range(0, len(bodies), requests.MOST_IN_BATCH):
+            answers = self.send(requests.batch(bodies[start : start + requests.MOST_IN_BATCH]))
+            rows += answers
+        return rows
+
+    def get(self, operation: str | OperationView, wait_s: float = 0.0) -> OperationView:
+        """Look at an operation, waiting up to `wait_s` seconds for its end."""
+        return self.send(requests.operation(operation, wait_s))
+
+    def wait(self, operation: str | OperationView, timeout: float | None = None) -> OperationView:
+        """Wait until an operation has ended.
+
+        Raises:
+            TimeoutError: it has not, after `timeout` seconds.
+        """
+        end_s = None if timeout is None else monotonic() + timeout
+        while True:
+            view = self.get(operation, requests.seconds_left(end_s, monotonic(), LONGEST_WAIT_S))
+            if view.state in TERMINAL:
+                return view
+            if end_s is not None and monotonic() >= end_s:
+                raise TimeoutError(f"operation {view.id} is still {view.state} after {timeout:g} s")
+
+    def result(self, operation: str | OperationView, timeout: float | None = None) -> Any:
+        """Wait for an operation's value: as JSON says it where JSON can, else unpickled.
+
+        Raises:
+            TimeoutError: there is none after `timeout` seconds.
+            TaskFailed: it did not end well; carries the remote traceback.
+        """
+        ended = self.wait(operation, timeout)
+        try:
+            return self.send(requests.result(ended))
+        except NotInThisForm as error:
+            if requests.PICKLE not in error.available:
+                raise
+            return self.send(requests.result(ended, accept=requests.PICKLE))
+
+    def operations(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> Rows[OperationView]:
+        """List operations, newest first. `page` also gives the cursor of the next page."""
+        return Rows(self.page(state, limit, cursor).operations)
+
+    def page(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        """Give one page of operations and the cursor of the next."""
+        return self.send(requests.operations(state, limit, cursor))
+
+    def tasks(self, operation: str | OperationView) -> Rows[TaskView]:
+        """List the tasks of an operation."""
+        return self.send(requests.tasks(operation))
+
+    def cancel(self, operation: str | OperationView) -> OperationView:
+        """Cancel an operation: what waits is dropped, what runs is stopped."""
+        return self.send(requests.cancel(operation))
+
+    def logs(self, operation: str | OperationView, *, follow: bool = False) -> Iterator[LogLine]:
+        """Yield what users' code wrote; with `follow` until the operation has ended."""
+        with self._lines(requests.logs(operation, follow=follow)) as lines:
+            for line in lines:
+                piece = requests.log_line(line)
+                if piece is not None:
+                    yield piece
+
+    def put_blob(self, data: bytes | Iterable[bytes]) -> Blob:
+        """Store a large value, at once or streamed from an iterable (such as a file); `.argument` stands for it."""
+        return self.send(requests.blob(), data)
+
+    # --- the agent ----------------------------------------------------------------------------------------------
+
+    def agent(self) -> AgentView:
+        """Show who the agent is and how it stands."""
+        return self.send(requests.agent())
+
+    def resources(self) -> Rows[ResourceView]:
+        """List the hosts of its pool."""
+        return self.send(requests.resources())
+
+    def add(
+        self,
+        name: str,
+        capacity: int | Mapping[str, Any],
+        adaptor: str = "comm",
+        properties: Mapping[str, str] | None = None,
+        *,
+        is_parent: bool = False,
+    ) -> ResourceView:
+        """Add a host, or let a known one grow. `capacity`: a number of CPU units, or what the REST interface takes."""
+        return self.send(
+            requests.add_resource(name, as_capacity(capacity), adaptor, properties or {}, is_parent=is_parent)
+        )
+
+    def reduce(self, name: str, capacity: int | Mapping[str, Any]) -> ResourceView:
+        """Take capacity away; what is in use is owed until it is free."""
+        return self.send(requests.reduce_resource(name, as_capacity(capacity)))
+
+    def remove(self, name: str, *, lost: bool = False) -> ResourceView:
+        """Remove a host: drained, or at once because it is `lost`."""
+        return self.send(requests.remove_resource(name, lost=lost))
+
+    def neighbours(self) -> Rows[NeighbourView]:
+        """List its links to other agents."""
+        return self.send(requests.neighbours())
+
+    def events(self, last_id: int | None = None) -> Iterator[Event]:
+        """Yield a snapshot (unless `last_id` is still remembered) and then every change, until the agent stops."""
+        reader = EventReader()
+        with self._lines(requests.events(last_id)) as lines:
+            for line in lines:
+                event = reader.feed(line)
+                if event is not None:
+                    yield event
+
+    def shutdown(self, drain_s: float | None = None) -> None:
+        """Have it drain and stop; returns when it has begun."""
+        self.send(requests.shutdown(drain_s))
+
+    def health(self) -> Health:
+        """Ask whether it is alive."""
+        return self.send(requests.health())
+
+    def ready(self) -> bool:
+        """Ask whether it takes work now."""
+        try:
+            self.send(requests.ready())
+        except RequestError as error:
+            if error.status != 503:
+                raise
+            return False
+        return True
+
+    def metrics(self) -> str:
+        """Read its figures, as Prometheus text."""
+        return self.send(requests.metrics())
+
+    # --- the shell ----------------------------------------------------------------------------------------------
+
+    def send(self, request: Request[T], content: bytes | Iterable[bytes] | None = None) -> T:
+        """Send any request and read its answer; `content` is a body that is streamed."""
+        import httpx
+
+        try:
+            response = self._http.request(
+                request.method,
+                request.path,
+                content=request.body if content is None else content,
+                headers=request.headers,
+                timeout=patience(request.wait_s),
+            )
+        except httpx.TransportError as error:
+            raise unreachable(self._place, error) from error
+        return request.outcome(Answer(response.status_code, response.headers, response.content))
+
+    @contextmanager
+    def _lines(self, request: Request[Any]) -> Iterator[Iterator[str]]:
+        import httpx
+
+        try:
+            with self._http.stream(
+                request.method, request.path, headers=request.headers, timeout=patience(request.wait_s)
+            ) as response:
+                if response.status_code >= 400:
+                    request.outcome(Answer(response.status_code, response.headers, response.read()))
+                yield response.iter_lines()
+        except httpx.TransportError as error:
+            raise unreachable(self._place, error) from error
+
+    @property
+    def url(self) -> str:
+        """Base address of its REST interface."""
+        return self._place.url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Agent {self._place.name + ' at ' if self._place.name else ''}{self._place.url}>"
+
+    def _repr_html_(self) -> str:
+        return Rows([self.agent()])._repr_html_()
+
+
+def as_capacity(capacity: int | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a capacity as the REST interface takes it; a number is so many CPU units."""
+    return {"processors": [{"units": capacity}]} if isinstance(capacity, int) else capacity

@@ -1,0 +1,504 @@
+"""The routes of an agent's REST interface as values: what to send, and how to read what comes back.
+
+Law: nothing here does I/O; the clients, sync and async, are two thin shells around it.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from agentd.api.catalogue import name_of, title_of
+from agentd.api.tables import Rows
+from agentd.api.values import dumps_by_value, encode
+from agentd.model.errors import AgentdError, RequestError, TaskFailed
+from agentd.model.task import Constraints
+from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+PICKLE = "application/x-python-pickle"
+LINES = "application/x-ndjson"
+MOST_IN_BATCH = 1000
+"""Operations in one batch; the agent's own cap."""
+_DEEPEST = 60
+"""Nesting of arguments that go as JSON; the agent refuses more than 64 levels."""
+
+
+class Answer(NamedTuple):
+    """What the agent answered: header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[T]):
+    """One request: where it goes, what it brings, and how its answer is read."""
+
+    method: str
+    path: str
+    """With the query."""
+    read: Callable[[Answer], T]
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    wait_s: float = 0.0
+    """How long the agent may take on purpose."""
+
+    def outcome(self, answer: Answer) -> T:
+        """Read the answer.
+
+        Raises:
+            RequestError: the agent refused: 4xx or 5xx with a reason and what to do.
+            TaskFailed: the operation did not end well.
+            AgentdError: what came back is not an agent's answer.
+        """
+        if answer.status >= 400:
+            raise problem(answer)
+        try:
+            return self.read(answer)
+        except msgspec.DecodeError as error:
+            raise AgentdError(f"{self.method} {self.path} was answered with something unexpected: {error}") from error
+
+
+class Problem(Struct, frozen=True):
+    """Problem details (RFC 9457) as the agent writes them."""
+
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    state: str = ""
+    """Of an operation that did not end well."""
+    error: _Error | None = None
+    available: list[str] = []
+    """Forms in which a result is to be had."""
+
+
+class _Error(Struct, frozen=True):
+    type: str = "Error"
+    message: str = ""
+    traceback: str = ""
+
+
+class NotInThisForm(RequestError):
+    """The result cannot be said in the form that was asked for.
+
+    Attributes:
+        available: media types in which it can.
+    """
+
+    def __init__(self, message: str, available: Sequence[str]) -> None:
+        super().__init__(message, status=406)
+        self.available = tuple(available)
+
+
+def problem(answer: Answer) -> AgentdError:
+    """Give the error that a refusal stands for."""
+    try:
+        said = msgspec.json.decode(answer.body, type=Problem)
+    except msgspec.DecodeError:
+        said = Problem(detail=answer.body[:500].decode("utf-8", "replace"))
+    return _as_error(said, answer.status, answer.headers.get("retry-after", ""))
+
+
+def _as_error(said: Problem, status: int, retry_after: str = "") -> AgentdError:
+    detail = said.detail or said.title or f"the agent answered {status}"
+    if said.state:
+        error = said.error or _Error(said.state, detail)
+        return TaskFailed(error.message or detail, kind=error.type, traceback=error.traceback)
+    if status == 406:
+        return NotInThisForm(detail, said.available)
+    return RequestError(detail, status=status, retry_after_s=int(retry_after) if retry_after.isdigit() else None)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def _json(kind: type[V]) -> Callable[[Answer], V]:
+    decoder = msgspec.json.Decoder(kind)
+    return lambda answer: decoder.decode(answer.body)
+
+
+class _Resources(Struct):
+    resources: list[ResourceView]
+
+
+class _Neighbours(Struct):
+    neighbours: list[NeighbourView]
+
+
+class _Tasks(Struct):
+    tasks: list[TaskView]
+
+
+class _Item(Struct):
+    status: int
+    operation: OperationView | None = None
+    problem: Problem | None = None
+
+
+class _Batch(Struct):
+    operations: list[_Item]
+
+
+class Blob(Struct, frozen=True):
+    """A large value in the agent's object store."""
+
+    id: str
+    bytes: int
+
+    @property
+    def argument(self) -> dict[str, str]:
+        """What stands for it among the arguments of an operation."""
+        return {"$blob": self.id}
+
+
+class Health(Struct, frozen=True):
+    """That the agent is alive, and what its operator should know."""
+
+    status: str
+    warnings: list[str] = []
+
+
+_operation = _json(OperationView)
+_page = _json(Page)
+_agent = _json(AgentView)
+_health = _json(Health)
+_blob = _json(Blob)
+_resource = _json(ResourceView)
+_resources, _neighbours, _tasks, _batch = _json(_Resources), _json(_Neighbours), _json(_Tasks), _json(_Batch)
+
+
+def _value(answer: Answer) -> Any:
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    if kind == PICKLE:
+        import pickle
+
+        return pickle.loads(answer.body)
+    return answer.body if kind == BYTES else msgspec.json.decode(answer.body)
+
+
+def _text(answer: Answer) -> str:
+    return answer.body.decode("utf-8", "replace")
+
+
+def _rows_of_batch(answer: Answer) -> Rows[OperationView | AgentdError]:
+    rows: Rows[OperationView | AgentdError] = Rows()
+    for item in _batch(answer).operations:
+        if item.operation is not None:
+            rows.append(item.operation)
+        else:
+            rows.append(_as_error(item.problem or Problem(), item.status))
+    return rows
+
+
+# --- submissions ------------------------------------------------------------------------------------------------
+
+
+def submission(
+    function: str | Callable[..., Any],
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    constraints: Constraints | Mapping[str, Any] | None = None,
+    timeout_s: float | None = None,
+    max_attempts: int = 3,
+    idempotent: bool = True,
+    priority: int = 0,
+    name: str = "",
+    on_failure: str = "FAIL",
+    callback: str | None = None,
+    key: str | None = None,
+    by_value: bool = False,
+) -> dict[str, Any]:
+    """Build the JSON of one operation.
+
+    Args:
+        function: `package.module:function`, or a function of this program: by name if it has one, unless `by_value`.
+        args: positional arguments; as JSON where they can be said in it, else pickled (scope code).
+        kwargs: named arguments, likewise.
+        constraints: what it needs of a host.
+        timeout_s: seconds that it may run.
+        max_attempts: how often it is started at most when workers or agents are lost.
+        idempotent: whether it may run again after such a loss.
+        priority: higher goes before lower.
+        name: for people.
+        on_failure: FAIL, RETRY, IGNORE or CANCEL_SUCCESSORS.
+        callback: URL that is told of the end.
+        key: idempotency key: the same key with the same body is the same operation.
+        by_value: send the function's code, whatever its name.
+    """
+    body: dict[str, Any] = _function(function, by_value)
+    body |= _arguments(list(args), dict(kwargs or {}), is_code="code" in body)
+    if constraints is not None:
+        given = msgspec.to_builtins(constraints) if isinstance(constraints, Constraints) else dict(constraints)
+        body["constraints"] = given
+    options = {
+        "timeout_s": (timeout_s, None),
+        "max_attempts": (max_attempts, 3),
+        "idempotent": (idempotent, True),
+        "priority": (priority, 0),
+        "name": (name, ""),
+        "on_failure": (on_failure, "FAIL"),
+        "key": (key, None),
+    }
+    body |= {option: value for option, (value, default) in options.items() if value != default}
+    if callback is not None:
+        body["callback"] = {"url": callback}
+    return body
+
+
+def script(source: str, file_name: str, args: Sequence[str] = (), **options: Any) -> dict[str, Any]:
+    """Build the JSON of an operation that runs a program as `__main__`, with text arguments."""
+    body = submission("script:main", list(args), **options)
+    return body | {"function": file_name, "script": source}
+
+
+def _function(function: str | Callable[..., Any], by_value: bool) -> dict[str, Any]:
+    if isinstance(function, str):
+        return {"function": function}
+    if not callable(function):
+        raise TypeError(f"{function!r} is neither a function nor the name of one ('package.module:function')")
+    name = "" if by_value else name_of(function)
+    if name:
+        return {"function": name}
+    return {"function": title_of(function), "code": as_base64(dumps_by_value(function))}
+
+
+def _arguments(args: list[Any], kwargs: dict[str, Any], *, is_code: bool) -> dict[str, Any]:
+    if is_json(args) and is_json(kwargs):
+        return {name: value for name, value in (("args", args), ("kwargs", kwargs)) if value}
+    payload = encode((tuple(args), kwargs), None, by_value=is_code)
+    return {"pickle": as_base64(payload.data)}
+
+
+def as_base64(data: bytes) -> str:
+    """Write bytes as they stand in JSON."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def is_json(value: Any, depth: int = 0) -> bool:
+    """Tell whether JSON gives back an equal value of the same types."""
+    if value is None or type(value) in {bool, str}:
+        return True
+    if type(value) is int:
+        return -(1 << 63) <= value < 1 << 63
+    if type(value) is float:
+        return math.isfinite(value)
+    if depth >= _DEEPEST:
+        return False
+    if type(value) is list:
+        return all(is_json(item, depth + 1) for item in value)
+    if type(value) is dict:
+        return all(type(key) is str and is_json(item, depth + 1) for key, item in value.items())
+    return False
+
+
+# --- routes -----------------------------------------------------------------------------------------------------
+
+
+def _post(path: str, body: Any, read: Callable[[Answer], V], *, wait_s: float = 0.0, **headers: str) -> Request[V]:
+    headers = {"content-type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request("POST", path, read, msgspec.json.encode(body), headers, wait_s)
+
+
+def _at(path: str, **query: Any) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _of(operation: str | OperationView, rest: str = "") -> str:
+    identifier = operation if isinstance(operation, str) else operation.id
+    return f"/v1/operations/{quote(identifier, safe='')}{rest}"
+
+
+def submit(body: Mapping[str, Any], wait_s: float = 0.0) -> Request[OperationView]:
+    """Submit one operation; waits up to `wait_s` seconds for its end."""
+    return _post(_at("/v1/operations", wait_s=wait_s or None), body, _operation, wait_s=wait_s)
+
+
+def batch(bodies: Sequence[Mapping[str, Any]]) -> Request[Rows[OperationView | AgentdError]]:
+    """Submit up to 1,000 operations in one commit, each with an answer of its own."""
+    return _post("/v1/operations:batch", {"operations": list(bodies)}, _rows_of_batch)
+
+
+def operation(identifier: str | OperationView, wait_s: float = 0.0) -> Request[OperationView]:
+    """Look at an operation, waiting up to `wait_s` seconds for its end."""
+    return Request("GET", _at(_of(identifier), wait_s=wait_s or None), _operation, wait_s=wait_s)
+
+
+def operations(state: str | None, limit: int, cursor: str | None) -> Request[Page]:
+    """List operations, newest first."""
+    return Request("GET", _at("/v1/operations", state=state, limit=limit, cursor=cursor), _page)
+
+
+def result(identifier: str | OperationView, wait_s: float = 0.0, accept: str = f"{JSON}, {BYTES}") -> Request[Any]:
+    """Read the value of an operation in the first of the media types that is to be had."""
+    path = _at(_of(identifier, "/result"), wait_s=wait_s or None)
+    return Request("GET", path, _value, headers={"accept": accept}, wait_s=wait_s)
+
+
+def pickled_result(identifier: str, wait_s: float) -> Request[bytes]:
+    """Read the pickle of an operation's value, which is for the caller to load."""
+    return Request(
+        "GET",
+        _at(_of(identifier, "/result"), wait_s=wait_s),
+        lambda answer: answer.body,
+        headers={"accept": PICKLE},
+        wait_s=wait_s,
+    )
+
+
+def tasks(identifier: str | OperationView) -> Request[Rows[TaskView]]:
+    """List the tasks of an operation."""
+    return Request("GET", _of(identifier, "/tasks"), lambda answer: Rows(_tasks(answer).tasks))
+
+
+def logs(identifier: str | OperationView, *, follow: bool) -> Request[None]:
+    """Read what users' code wrote; a stream of lines for `log_line`."""
+    path = _at(_of(identifier, "/logs"), follow="true" if follow else None)
+    return Request("GET", path, lambda _: None, headers={"accept": LINES}, wait_s=math.inf if follow else 0.0)
+
+
+def cancel(identifier: str | OperationView) -> Request[OperationView]:
+    """Cancel an operation."""
+    return Request("DELETE", _of(identifier), _operation)
+
+
+def agent() -> Request[AgentView]:
+    """Show the agent."""
+    return Request("GET", "/v1/agent", _agent)
+
+
+def resources() -> Request[Rows[ResourceView]]:
+    """List the pool."""
+    return Request("GET", "/v1/resources", lambda answer: Rows(_resources(answer).resources))
+
+
+def add_resource(
+    name: str, capacity: Mapping[str, Any], adaptor: str, properties: Mapping[str, str], *, is_parent: bool
+) -> Request[ResourceView]:
+    """Add a host, or let a known one grow."""
+    body = {"name": name, "capacity": capacity, "adaptor": adaptor, "properties": properties, "is_parent": is_parent}
+    return _post("/v1/resources", body, _resource)
+
+
+def reduce_resource(name: str, capacity: Mapping[str, Any]) -> Request[ResourceView]:
+    """Take capacity away."""
+    return _post(f"/v1/resources/{quote(name, safe='')}/reduce", {"capacity": capacity}, _resource)
+
+
+def remove_resource(name: str, *, lost: bool) -> Request[ResourceView]:
+    """Remove a host, drained or lost."""
+    return Request("DELETE", _at(f"/v1/resources/{quote(name, safe='')}", lost="true" if lost else None), _resource)
+
+
+def neighbours() -> Request[Rows[NeighbourView]]:
+    """List the links."""
+    return Request("GET", "/v1/neighbours", lambda answer: Rows(_neighbours(answer).neighbours))
+
+
+def events(last_id: int | None) -> Request[None]:
+    """Follow what happens; a stream of lines for `EventReader`."""
+    headers = {"accept": "text/event-stream"} | ({} if last_id is None else {"last-event-id": str(last_id)})
+    return Request("GET", "/v1/events", lambda _: None, headers=headers, wait_s=math.inf)
+
+
+def shutdown(drain_s: float | None) -> Request[None]:
+    """Drain and stop."""
+    return Request("POST", _at("/v1/shutdown", drain_s=drain_s), lambda _: None)
+
+
+def blob() -> Request[Blob]:
+    """Store a large value; the client streams it."""
+    return Request("PUT", "/v1/blobs", _blob, headers={"content-type": BYTES}, wait_s=math.inf)
+
+
+def health() -> Request[Health]:
+    """Ask whether it is alive."""
+    return Request("GET", "/health", _health)
+
+
+def ready() -> Request[None]:
+    """Ask whether it takes work; a refusal says why not."""
+    return Request("GET", "/ready", lambda _: None)
+
+
+def metrics() -> Request[str]:
+    """Read its figures, as Prometheus text."""
+    return Request("GET", "/metrics", _text)
+
+
+# --- streams ----------------------------------------------------------------------------------------------------
+
+
+class LogLine(Struct, frozen=True):
+    """A piece of what users' code wrote."""
+
+    stream: str
+    """stdout or stderr."""
+    text: str
+
+
+class Event(Struct, frozen=True):
+    """One thing that happened at the agent."""
+
+    id: int
+    topic: str
+    data: dict[str, Any]
+
+
+_log_line = msgspec.json.Decoder(LogLine)
+
+
+def log_line(line: str) -> LogLine | None:
+    """Read one line of a stream of logs; None for an empty one."""
+    return _log_line.decode(line) if line else None
+
+
+class EventReader:
+    """Reads server-sent events (WHATWG HTML, section 9.2), line by line.
+
+    Attributes:
+        last_id: of the last event, for going on from there.
+    """
+
+    def __init__(self) -> None:
+        self.last_id = 0
+        self._topic = ""
+        self._data: list[str] = []
+
+    def feed(self, line: str) -> Event | None:
+        """Take one line without its end; give the event that it completes."""
+        if not line:
+            return self._complete()
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._topic = value
+        elif name == "id" and value.isdigit():
+            self.last_id = int(value)
+        return None
+
+    def _complete(self) -> Event | None:
+        data, topic = "\n".join(self._data), self._topic
+        self._data, self._topic = [], ""
+        return Event(self.last_id, topic or "message", msgspec.json.decode(data, type=dict[str, Any])) if data else None
+
+
+def seconds_left(end_s: float | None, now_s: float, longest_s: float = 60.0) -> float:
+    """Say how long to wait in one request when the whole wait ends at `end_s`; None: never."""
+    return longest_s if end_s is None else max(0.0, min(longest_s, end_s - now_s))
