@@ -43,8 +43,9 @@ class Bandwidth:
         self._bytes = 0
 
     def begin(self, now: float, drained_bytes: int) -> None:
-        """Note that the link is full from now on; `drained_bytes` have left so far."""
-        self._began, self._bytes = now, drained_bytes
+        """Note that the link is full, if that is not known yet; `drained_bytes` have left so far."""
+        if self._began is None:
+            self._began, self._bytes = now, drained_bytes
 
     def end(self, now: float, drained_bytes: int) -> None:
         """Note that the link has caught up: what left since `begin` is a sample."""

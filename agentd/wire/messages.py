@@ -201,6 +201,8 @@ class Answers(Message, frozen=True):
     accepted: Annotated[tuple[tuple[int, int, int], ...], Meta(max_length=MAX_ITEMS)] = ()
     """(task, attempt, lease epoch of the holder)."""
     refused: Annotated[tuple[Refusal, ...], Meta(max_length=MAX_ITEMS)] = ()
+    returned: Annotated[tuple[Refusal, ...], Meta(max_length=MAX_ITEMS)] = ()
+    """Given back unstarted after they had been accepted: no answers, so they give no credit back."""
 
 
 class Ends(Message, frozen=True):

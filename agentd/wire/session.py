@@ -43,6 +43,7 @@ class Session:
     Attributes:
         phase: how far it has come.
         version: the protocol's version; what both speak once it is open.
+        was_open: whether it ever came to be open.
         role: `peer` or `user`: what the dialler is; empty until HELLO.
         theirs: HELLO or HELLO_ACK of the other end; None before.
         heard_s: when anything at all was last received.
@@ -57,6 +58,7 @@ class Session:
         self.phase = Phase.OPENING
         self.version = OPENING_VERSION
         self.role = ""
+        self.was_open = False
         self.theirs: Hello | HelloAck | None = None
         self.heard_s = now
         self.heartbeat_s = terms.heartbeat_s
@@ -132,7 +134,7 @@ class Session:
     def _ack_received(self, message: HelloAck) -> None:
         self.theirs = message
         if not message.ok:
-            self._close()
+            self.end()
             return
         if not self.terms.protocol_min <= message.version <= self.terms.protocol_max:
             raise PeerError(f"HELLO_ACK chose version {message.version}, which was not offered")
@@ -161,7 +163,7 @@ class Session:
             self.round_trip.add(self.heard_s - message.echo_sent_s - message.held_s)
 
     def _goodbye_received(self, _message: Message) -> None:
-        self._close()
+        self.end()
 
     # --- sending ------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class Session:
 
     def _ack_sent(self, message: HelloAck) -> None:
         if not message.ok:
-            self._close()
+            self.end()
             return
         self.granted = message.credits
         self._open(message.version)
@@ -253,7 +255,7 @@ class Session:
         self._beat_s = self._sent_s
 
     def _goodbye_sent(self, _message: Message) -> None:
-        self._close()
+        self.end()
 
     # --- phases -------------------------------------------------------------------------------------------------
 
@@ -265,12 +267,14 @@ class Session:
 
     def _open(self, version: int) -> None:
         self.phase = Phase.OPEN
+        self.was_open = True
         self.version = self._decoder.version = version
         self._decoder.max_bytes = self.terms.frame_bytes
         self._sendable = may_send(self._speaker(), local=self.terms.local)
         self._receivable = may_send(self._speaker(of_other=True), local=self.terms.local)
 
-    def _close(self) -> None:
+    def end(self) -> None:
+        """Nothing more is said or listened to."""
         self.phase = Phase.CLOSED
         self._sendable = self._receivable = frozenset()
 

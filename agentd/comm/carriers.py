@@ -1,0 +1,212 @@
+"""What carries the bytes of a link: a TCP (or TLS) transport, or a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from agentd.comm.unix import UnixConnection
+from agentd.wire.framing import Buffer
+
+CARRIER_BYTES = 256 * 1024
+"""What is handed to a transport at most: behind it a heartbeat has to wait (chosen: two full socket buffers)."""
+
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""A user owes no heartbeats: the kernel finds out within 25 s when its machine is gone (tcp(7))."""
+
+
+class Receiver(Protocol):
+    """Who is told what a carrier received."""
+
+    def received(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Take bytes, and the descriptors that came with them, which are the receiver's now."""
+        ...
+
+    def writable(self) -> None:
+        """Go on writing: the carrier is no longer full."""
+        ...
+
+    def lost(self, reason: str) -> None:
+        """Take note that the connection is gone; said once."""
+        ...
+
+
+class Carrier(Protocol):
+    """Bytes both ways."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """What was written and the kernel has not taken."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether to wait for `writable` before writing more."""
+        ...
+
+    def write(self, pieces: Sequence[Buffer], fds: Sequence[int] = ()) -> None:
+        """Write pieces in order; descriptors go with the first byte."""
+        ...
+
+    def flush(self) -> None:
+        """Send now what was written."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Let the other end wait."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        ...
+
+    def finish(self) -> None:
+        """Say that nothing more will be written; what still arrives goes to the receiver. May be repeated."""
+        ...
+
+    def abort(self) -> None:
+        """End it at once; `lost` is still told."""
+        ...
+
+
+class TcpCarrier(asyncio.Protocol):
+    """A carrier over an asyncio transport; `on_made` is told when it is connected."""
+
+    def __init__(self, on_made: Callable[[TcpCarrier], None] = lambda _: None) -> None:
+        self._on_made = on_made
+        self._receiver: Receiver | None = None
+        self._transport: asyncio.Transport | None = None
+        self.is_full = False
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport; there is one from the moment the connection is made."""
+        assert self._transport is not None
+        return self._transport
+
+    def carry_for(self, receiver: Receiver) -> None:
+        """Name who is told; before the first byte can arrive."""
+        self._receiver = receiver
+
+    @property
+    def pending_bytes(self) -> int:
+        """What the kernel has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the transport up: small buffers, no waiting for more to send."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=CARRIER_BYTES, low=CARRIER_BYTES // 4)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, option, value in _KEEPALIVE:
+                sock.setsockopt(level, option, value)
+        self._on_made(self)
+
+    @property
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Addresses of the other end and of this one."""
+        peer, own = self.transport.get_extra_info("peername"), self.transport.get_extra_info("sockname")
+        return (peer[0], peer[1]) if peer else ("", 0), (own[0], own[1]) if own else ("", 0)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what was read."""
+        if self._receiver is not None:
+            self._receiver.received(data)
+
+    def pause_writing(self) -> None:
+        """Note that the transport has enough."""
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        """Go on with what waits."""
+        self.is_full = False
+        if self._receiver is not None:
+            self._receiver.writable()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the end."""
+        if self._receiver is not None:
+            self._receiver.lost(str(error) if error else "closed by the other end")
+
+    def write(self, pieces: Sequence[Buffer], fds: Sequence[int] = ()) -> None:
+        """Hand pieces to the transport, in one call.
+
+        Raises:
+            ValueError: descriptors, which do not travel over TCP.
+        """
+        if fds:
+            raise ValueError("descriptors travel on Unix sockets only")
+        self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def flush(self) -> None:
+        """Do nothing: the transport sends in the same turn of the loop."""
+
+    def pause_reading(self) -> None:
+        """Let the other end wait."""
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        self.transport.resume_reading()
+
+    def finish(self) -> None:
+        """End our direction: closing at once would cut off what the other end has not read yet."""
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
+
+class UnixCarrier:
+    """A carrier over a Unix socket. It is never full: the kernel's buffer is next to it, and nobody else waits."""
+
+    is_full = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, receiver: Receiver) -> None:
+        self._connection = UnixConnection(loop, sock, receiver.received, receiver.lost)
+
+    @property
+    def pending_bytes(self) -> int:
+        """What the kernel has not taken."""
+        return self._connection.pending_bytes
+
+    def write(self, pieces: Sequence[Buffer], fds: Sequence[int] = ()) -> None:
+        """Append pieces; descriptors go with the first."""
+        for piece in pieces:
+            self._connection.write(piece if isinstance(piece, bytes) else memoryview(piece), fds)
+            fds = ()
+
+    def flush(self) -> None:
+        """Send now what the kernel takes."""
+        self._connection.flush()
+
+    def pause_reading(self) -> None:
+        """Let the other end wait."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        self._connection.resume_reading()
+
+    def finish(self) -> None:
+        """End it: what was written is with the kernel, which keeps it for the reader."""
+        self._connection.close()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._connection.close()

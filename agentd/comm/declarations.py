@@ -1,0 +1,62 @@
+"""The templates that the other end of one link declared, and those of them that may not run here."""
+
+from __future__ import annotations
+
+from agentd.comm.wiring import Wiring
+from agentd.model.task import Form, Template
+from agentd.model.values import Codec
+
+TRUSTED = frozenset({"code", "admin", "peer"})
+"""Scopes whose functions may come by value, and whose arguments may be pickled."""
+SUBMITTING = TRUSTED | {"submit"}
+HARMLESS = frozenset({int(Codec.NONE), int(Codec.JSON), int(Codec.BYTES)})
+"""Codecs that run no code when they are read."""
+
+
+class Declarations:
+    """What one link declared.
+
+    Attributes:
+        refused: why calls of a template cannot be taken, by its number.
+    """
+
+    def __init__(self, scope: str, wiring: Wiring) -> None:
+        self.refused: dict[int, str] = {}
+        self._scope = scope
+        self._wiring = wiring
+        self._sizes: dict[int, int] = {}
+        self._bytes = 0
+
+    def declare(self, templates: tuple[tuple[int, Template], ...]) -> tuple[tuple[int, Template], ...]:
+        """Take note of templates, and give those that may run here."""
+        admitted = []
+        for number, template in templates:
+            reason = self._objection(number, template)
+            if reason is None:
+                self.refused.pop(number, None)
+                admitted.append((number, template))
+            elif number in self.refused or len(self.refused) < self._wiring.settings.templates:
+                self.refused[number] = reason
+        return tuple(admitted)
+
+    def _objection(self, number: int, template: Template) -> str | None:
+        if self._scope not in SUBMITTING:
+            return f"scope {self._scope} may not submit: a token of scope submit is needed"
+        if self._scope not in TRUSTED and not is_harmless(template):
+            return "a function by value, or pickled arguments, need scope code: name the function, send JSON"
+        return self._wiring.admit(template) or self._overflow(number, len(template.code))
+
+    def _overflow(self, number: int, size: int) -> str | None:
+        settings = self._wiring.settings
+        total = self._bytes - self._sizes.get(number, 0) + size
+        if total > settings.templates_bytes:
+            return f"this connection has declared {self._bytes} bytes of code already: connect anew"
+        if number not in self._sizes and len(self._sizes) >= settings.templates:
+            return f"this connection has declared {len(self._sizes)} templates already: connect anew"
+        self._sizes[number], self._bytes = size, total
+        return None
+
+
+def is_harmless(template: Template) -> bool:
+    """Tell whether neither the template nor its arguments can bring code along."""
+    return not template.code and template.form in {Form.NAME, Form.CHUNK} and template.codec in HARMLESS

@@ -1,0 +1,133 @@
+"""Keeps one link to an address alive: dial, wait for its end, wait a little, dial again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from agentd.comm.carriers import TcpCarrier
+from agentd.comm.link import Link
+from agentd.comm.security import Security
+from agentd.comm.settings import CommSettings
+from agentd.model.errors import ConfigError, Unreachable
+
+_PATIENT = frozenset({"version", "role", "identity", "forbidden", "clash"})
+"""Refusals that another try will not change soon."""
+
+
+class Dialer:
+    """Dials one neighbour for as long as it is wanted.
+
+    `make_link` makes the link that will be carried, and `greet` says HELLO on it. `on_failed` is told why a connection
+    did not come about, each time that the reason is another one.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        settings: CommSettings,
+        security: Security,
+        random: Random,
+        *,
+        make_link: Callable[[str, Callable[[Link], None]], Link],
+        greet: Callable[[Link], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._settings = settings
+        self._security = security
+        self._random = random
+        self._make_link = make_link
+        self._greet = greet
+        self._on_failed = on_failed
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._last_reason = ""
+
+    @property
+    def address(self) -> str:
+        """Where it dials, as `host:port`."""
+        return f"{self.host}:{self.port}"
+
+    def rest(self) -> None:
+        """Dial no more for now: there is a connection."""
+        self._wanted.clear()
+        self._last_reason = ""
+
+    def go_on(self) -> None:
+        """Dial again: there is no connection."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Dial until cancelled; a cancelled attempt leaves no connection behind.
+
+        It ends by itself where no attempt could ever succeed: the address is beyond this device, and there is no TLS.
+        """
+        failures = 0
+        while True:
+            await self._wanted.wait()
+            try:
+                link = await self._one_link()
+            except ConfigError as error:
+                self._on_failed(str(error))
+                return
+            except Unreachable as error:
+                self._failed(str(error))
+                failures += 1
+                await self._back_off(failures)
+                continue
+            failures = 0 if link.was_open else failures + 1
+            if link.closed_for in _PATIENT:
+                await asyncio.sleep(self._settings.backoff_most_s)
+            else:
+                await self._back_off(failures)
+
+    async def _one_link(self) -> Link:
+        """Make one connection and give its link when that has ended.
+
+        Raises:
+            Unreachable: nobody answers there.
+            ConfigError: the address must not be dialled.
+        """
+        carrier = await self._connect()
+        gone = asyncio.Event()
+        link = self._make_link(self.address, lambda _: gone.set())
+        link.carried_by(carrier)
+        carrier.carry_for(link)
+        link.expect_open()
+        self._greet(link)
+        try:
+            await gone.wait()
+        finally:
+            if not gone.is_set():
+                link.close("closed", "the agent closes this connection")
+        if not link.was_open:
+            self._failed(link.closed_reason)
+        return link
+
+    async def _connect(self) -> TcpCarrier:
+        context = self._security.for_dialling(self.host)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._settings.dial_s):
+                _, carrier = await loop.create_connection(partial(TcpCarrier), self.host, self.port, ssl=context)
+        except TimeoutError as error:
+            raise Unreachable(f"{self.address} does not answer within {self._settings.dial_s:g} s") from error
+        except OSError as error:
+            raise Unreachable(f"{self.address} cannot be reached: {error.strerror or error}") from error
+        return carrier
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._last_reason:
+            self._last_reason = reason
+            self._on_failed(reason)
+
+    async def _back_off(self, failures: int) -> None:
+        """Wait: twice as long after each failure, up to the limit, by chance up to half of that less."""
+        settings = self._settings
+        longest_s = min(settings.backoff_first_s * 2 ** min(failures, 16), settings.backoff_most_s)
+        await asyncio.sleep(longest_s * self._random.uniform(0.5, 1.0))

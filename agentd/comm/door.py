@@ -1,0 +1,280 @@
+"""The agent's Comm door: links on one side, the engine's events and commands on the other.
+
+Law: what comes in is posted in the order in which it came; what goes out leaves once per drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+from agentd.comm.admission import Admission
+from agentd.comm.link import Link
+from agentd.comm.listener import OwnerOf
+from agentd.comm.peer_end import PeerEnd
+from agentd.comm.reception import Reception
+from agentd.comm.same_user import Address, owner_uid
+from agentd.comm.security import Security
+from agentd.comm.settings import CommSettings
+from agentd.comm.wiring import Identity, Route, Wiring
+from agentd.core import commands as c
+from agentd.core.events import Event, LinkClosed
+from agentd.model.errors import ConfigError
+from agentd.model.task import Template
+from agentd.model.values import Payload
+from agentd.wire.messages import Message
+
+DEFAULT_PORT = 46_102
+_PLAIN = Security()
+
+
+class Door:
+    """All Comm connections of one agent. An asynchronous context: leaving it closes them.
+
+    `post` gives the engine an event. `admit` tells why a template may not run here, None if it may. `number` gives
+    link numbers, which are caller numbers, so nobody else may be given the same. `inline` brings the bytes of a
+    payload into the message from shared memory or the store. `random` spreads the attempts to dial.
+    """
+
+    def __init__(
+        self,
+        agent: Identity,
+        settings: CommSettings,
+        *,
+        post: Callable[[Event], None],
+        admit: Callable[[Template], str | None],
+        admission: Admission,
+        number: Callable[[], int],
+        random: Random,
+        security: Security = _PLAIN,
+        inline: Callable[[Payload], Payload] = lambda payload: payload,
+        owner_of: OwnerOf = owner_uid,
+    ) -> None:
+        self._settings = settings
+        self._wiring = Wiring(agent=agent, settings=settings, post=post, admit=admit, inline=inline)
+        self._reception = Reception(
+            self._wiring,
+            admission,
+            security,
+            number=number,
+            random=random,
+            owner_of=owner_of,
+            on_connected=self._watch,
+        )
+        self._tasks = asyncio.TaskGroup()
+        self._loop = asyncio.get_running_loop()
+        self._ticker: asyncio.TimerHandle | None = None
+
+    # --- the door itself ----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close("the agent stops")
+        try:
+            await self._last_words()
+        finally:
+            await self._tasks.__aexit__(kind, error, trace)
+
+    async def open_tcp(self, host: str, port: int = 0) -> Address:
+        """Listen on a TCP port, 0 for any, and give the address.
+
+        Raises:
+            ConfigError: the address is not this device's, or would need TLS.
+            StateInUse: the port is taken.
+        """
+        address = await self._reception.listener.open_tcp(host, port)
+        self._reception.address = f"{address[0]}:{address[1]}"
+        return address
+
+    def open_unix(self, path: Path) -> None:
+        """Listen on a Unix socket for programs of the same user.
+
+        Raises:
+            ConfigError: the folder is not safe, or the path too long.
+            StateInUse: another agent answers there.
+        """
+        self._reception.listener.open_unix(path)
+
+    def route(self, kind: type[Message], taker: Route) -> None:
+        """Name who takes messages of a kind that are no events: data, output, segments, notices."""
+        self._wiring.routes[kind] = taker
+
+    def send(self, link: Link, message: Message, fds: tuple[int, ...] = ()) -> None:
+        """Append a message, for who takes such; it leaves with the drain, and descriptors with it.
+
+        Raises:
+            LocalError: it may not be sent there.
+        """
+        link.send(message, fds)
+        self._wiring.dirty.add(link)
+
+    def link(self, number: int) -> Link | None:
+        """Give an open link by its number."""
+        end = self._reception.users.get(number) or self._reception.peers.get(number)
+        return end.link if end is not None else None
+
+    def link_to(self, neighbour: str) -> Link | None:
+        """Give the open link to a neighbour."""
+        end = self._end_of(neighbour)
+        return end.link if end is not None else None
+
+    def close(self, reason: str) -> None:
+        """Accept and dial no more, and say goodbye to everybody."""
+        self._reception.listener.close()
+        for neighbour in self._reception.roster:
+            neighbour.stop_dialling()
+        for link in self._reception.links():
+            link.close("stopping", reason)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+
+    async def _last_words(self) -> None:
+        """Wait until what was said has reached the others, for as long as a link may linger."""
+        try:
+            async with asyncio.timeout(self._settings.linger_s * 1.5):
+                await self._reception.emptied()
+        except TimeoutError:
+            for link in self._reception.links():
+                link.abort()
+
+    # --- what the engine wants done -----------------------------------------------------------------------------
+
+    def performers(self) -> dict[type[c.Command], Callable[[Any], None]]:
+        """Tell which method performs which command."""
+        return {
+            c.SettleCalls: self.settle_calls,
+            c.DeclareTemplates: self.declare_templates,
+            c.SendOffers: self.send_offers,
+            c.AnswerOffers: self.answer_offers,
+            c.SendEnds: self.send_ends,
+            c.AcknowledgeEnds: self.acknowledge_ends,
+            c.CancelTasks: self.cancel_tasks,
+            c.SendReport: self.send_report,
+            c.OpenLink: self.open_link,
+            c.CloseLink: self.close_link,
+        }
+
+    def flush(self) -> None:
+        """Write what this drain of the lane had to say: once per link."""
+        dirty = self._wiring.dirty
+        if not dirty:
+            return
+        for link in dirty:
+            link.flush()
+            if link.wants_ticks:
+                self._watch()
+        dirty.clear()
+
+    def settle_calls(self, command: c.SettleCalls) -> None:
+        """Tell a user how calls ended; one that has left is not told."""
+        user = self._reception.users.get(command.caller)
+        if user is not None:
+            user.settle(command.settled)
+
+    def declare_templates(self, command: c.DeclareTemplates) -> None:
+        """Tell a neighbour templates."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.declare(command.templates)
+
+    def send_offers(self, command: c.SendOffers) -> None:
+        """Offer tasks to a neighbour; if it has gone meanwhile, `LinkClosed` is on its way to the engine."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.offer(command.offers)
+
+    def answer_offers(self, command: c.AnswerOffers) -> None:
+        """Answer offers, over the link over which they came; over another they will be offered again."""
+        end = self._end_of(command.neighbour)
+        if end is not None and end.link.number == command.link:
+            end.answer(command.accepted, command.refused)
+
+    def send_ends(self, command: c.SendEnds) -> None:
+        """Tell a neighbour how its tasks ended."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.end(command.ends)
+
+    def acknowledge_ends(self, command: c.AcknowledgeEnds) -> None:
+        """Tell a neighbour that ends are recorded."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.acknowledge(command.tasks)
+
+    def cancel_tasks(self, command: c.CancelTasks) -> None:
+        """Ask a neighbour to stop tasks."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.cancel(command.tasks)
+
+    def send_report(self, command: c.SendReport) -> None:
+        """Tell a neighbour how we stand."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.report(command.report)
+
+    def open_link(self, command: c.OpenLink) -> None:
+        """Keep a link to a neighbour: properties `Host` (default: its name) and `Port`."""
+        properties = dict(command.properties)
+        try:
+            host, port = properties.get("Host", command.neighbour), _port(properties.get("Port", str(DEFAULT_PORT)))
+        except ConfigError as error:
+            self._wiring.post(LinkClosed(command.neighbour, 0, str(error)))
+            return
+        self._reception.dial(command.neighbour, host, port, self._tasks)
+
+    def close_link(self, command: c.CloseLink) -> None:
+        """Let a neighbour go: its connection ends, and it is dialled again only if that was asked for."""
+        neighbour = self._reception.roster.get(command.neighbour)
+        if neighbour is None:
+            return
+        if not command.redial:
+            neighbour.stop_dialling()
+        if neighbour.end is not None:
+            neighbour.end.link.close("removed", "the other agent ended this connection")
+
+    def _end_of(self, neighbour: str) -> PeerEnd | None:
+        found = self._reception.roster.get(neighbour)
+        return found.end if found is not None else None
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """See to it that time is told to the links, while there are any to which it matters."""
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(self._settings.heartbeat_s, self._tick)
+
+    def _tick(self) -> None:
+        self._ticker = None
+        now = self._loop.time()
+        for link in self._reception.links():
+            link.tick(now)
+        for end in list(self._reception.peers.values()):
+            end.tell_heard()
+        delays = [link.lost_at - now for link in self._reception.links() if link.wants_ticks]
+        if delays:
+            # a beat, or sooner where somebody will be taken for lost; a user's silence means nothing and is past
+            period_s = self._settings.heartbeat_s
+            soonest_s = min((delay for delay in delays if delay > 0), default=period_s)
+            self._ticker = self._loop.call_later(min(period_s, soonest_s), self._tick)
+
+
+def _port(text: str) -> int:
+    """Read a port number.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65_536:
+        return int(text)
+    raise ConfigError(f"property Port is {text!r}: give the Comm port of the other agent, 1 to 65535")

@@ -1,0 +1,287 @@
+"""One connection: a session of the protocol over a carrier of bytes.
+
+Law: messages are handed on synchronously, in the turn of the loop in which their last byte was read; the end is told
+exactly once; nothing is told after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from agentd.comm.admission import Origin
+from agentd.comm.carriers import CARRIER_BYTES, Carrier
+from agentd.comm.outbox import Outbox
+from agentd.comm.settings import CommSettings
+from agentd.model.errors import PeerError
+from agentd.wire.measure import Bandwidth
+from agentd.wire.messages import Goodbye, HelloAck, Kind, Message
+from agentd.wire.session import Session
+from agentd.wire.terms import Life, Phase
+
+_URGENT = frozenset({Kind.HEARTBEAT, Kind.CREDIT, Kind.LOAD})
+"""These pass frames that wait: no other message's meaning depends on coming after or before them."""
+_STRAY_DESCRIPTORS = 64
+"""Descriptors that may have arrived ahead of their SEGMENT frames."""
+
+OnMessage = Callable[["Link", Message], None]
+OnClosed = Callable[["Link", str], None]
+
+
+class Link:
+    """One connection to a peer or a user.
+
+    Attributes:
+        number: unique within this agent; the caller number of what comes over it.
+        session: the state of the protocol.
+        where: the other end's address, for people.
+        on_message: told each message; a `PeerError` from it drops the connection, as one of the session does.
+        on_closed: told the end and its reason, once.
+        on_gone: told, at the end or a little later, that nothing is left of the connection.
+        origin_of: tells who is at the other end of a connection that was accepted; None for one that we dialled.
+        bandwidth: estimate of what the link carries.
+        closed_for: code of the reason, where this end closed it or was sent away.
+        closed_reason: the reason, for people.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        session: Session,
+        settings: CommSettings,
+        *,
+        where: str,
+        on_message: OnMessage,
+        on_closed: OnClosed,
+        on_gone: Callable[[Link], None] = lambda _: None,
+        origin_of: Callable[[], Origin] | None = None,
+    ) -> None:
+        self.number = number
+        self.session = session
+        self.where = where
+        self.on_message = on_message
+        self.on_closed = on_closed
+        self.on_gone = on_gone
+        self.origin_of = origin_of
+        self.bandwidth = Bandwidth()
+        self.is_closed = False
+        self.closed_for = ""
+        self.closed_reason = ""
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._carrier: Carrier | None = None
+        self._outbox = Outbox()
+        self._written_bytes = 0
+        self._descriptors: deque[int] = deque()
+        self._slow_since: float | None = None
+        self._slow_bytes = 0
+        self._linger_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Link {self.number} {self.where} {self.session.phase.name}>"
+
+    def carried_by(self, carrier: Carrier) -> None:
+        """Take the carrier: once, before anything is sent."""
+        self._carrier = carrier
+
+    @property
+    def was_open(self) -> bool:
+        """Tell whether the two ends ever agreed."""
+        return self.session.was_open
+
+    @property
+    def pending_bytes(self) -> int:
+        """What was sent and the kernel has not taken."""
+        return self._outbox.pending_bytes + (self._carrier.pending_bytes if self._carrier is not None else 0)
+
+    @property
+    def wants_ticks(self) -> bool:
+        """Tell whether time matters to it: not to a link on this device that has nothing to write."""
+        return not self.is_closed and (not self.session.terms.local or self.pending_bytes > 0)
+
+    @property
+    def lost_at(self) -> float:
+        """When the other end will be taken for lost if nothing more is heard."""
+        return self.session.heard_s + self.session.lease_s
+
+    def expect_open(self) -> None:
+        """Close it if it is not open by the end of the time for HELLO."""
+        self._loop.call_later(self._settings.hello_s, self._check_open)
+
+    def _check_open(self) -> None:
+        if self.session.phase < Phase.OPEN:
+            self.close("silent", f"no answer to HELLO within {self._settings.hello_s:g} s")
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Append a message, to be written at the next `flush`; descriptors stay the caller's until then.
+
+        Raises:
+            LocalError: it may not be sent now.
+            Unsendable: it, or items of it, cannot travel on this link.
+        """
+        if self.is_closed:
+            return
+        frames = self.session.send(message, self._loop.time())
+        urgent = message.kind in _URGENT
+        for pieces in frames:
+            self._outbox.put(pieces, urgent=urgent, fds=fds)
+
+    def flush(self) -> None:
+        """Write what the carrier takes."""
+        carrier = self._carrier
+        if carrier is None:
+            return
+        outbox = self._outbox
+        while outbox.pending_bytes:
+            if carrier.is_full:
+                self.bandwidth.begin(self._loop.time(), self._drained_bytes)
+                break
+            pieces, fds = outbox.take(CARRIER_BYTES)
+            self._written_bytes += sum(map(len, pieces))
+            carrier.write(pieces, fds)
+        carrier.flush()
+
+    # --- what the carrier tells ---------------------------------------------------------------------------------
+
+    def received(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Take what was read: hand its messages on, and write what they made us say."""
+        self._descriptors.extend(fds)
+        if self.is_closed:
+            self._close_descriptors()
+            return
+        try:
+            self._read(data)
+        except PeerError as error:
+            self.close("protocol", str(error))
+        else:
+            self.flush()
+
+    def _read(self, data: bytes) -> None:
+        for message in self.session.receive(data, self._loop.time()):
+            if message.kind is Kind.SEGMENT:
+                self._hand_on_segment(message)
+            else:
+                self.on_message(self, message)
+            if self.is_closed:
+                return
+            if isinstance(message, Goodbye):
+                self.close(message.code, f"the other end left: {message.reason or message.code or 'no reason given'}")
+            elif isinstance(message, HelloAck) and not message.ok:
+                self.close(message.code, f"refused: {message.reason or message.code}; {message.remedy}".rstrip("; "))
+        if len(self._descriptors) > _STRAY_DESCRIPTORS:
+            raise PeerError(f"{len(self._descriptors)} descriptors without a SEGMENT that names them")
+
+    def _hand_on_segment(self, message: Message) -> None:
+        if not self._descriptors:
+            raise PeerError("SEGMENT without its descriptor")
+        before = len(self._descriptors)
+        self.on_message(self, message)
+        if len(self._descriptors) == before:  # nobody wanted it
+            os.close(self.take_descriptor())
+
+    def take_descriptor(self) -> int:
+        """Give the descriptor of the SEGMENT that is being handed on; it is the caller's to close."""
+        return self._descriptors.popleft()
+
+    def writable(self) -> None:
+        """Go on writing what waits."""
+        self.bandwidth.end(self._loop.time(), self._drained_bytes)
+        self.flush()
+
+    def lost(self, reason: str) -> None:
+        """Take note that the carrier is gone."""
+        self._carrier = None
+        self._outbox.discard()
+        self._tell_closed(reason)
+        self.on_gone(self)
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what time demands: a heartbeat, or dropping an end that is silent or does not read."""
+        if self.is_closed:
+            return
+        beat = self.session.heartbeat(now)
+        if beat is not None and not self.session.terms.local:
+            self.send(beat)
+            self.flush()
+        if self.session.life(now) is Life.LOST:
+            self.close("lost", f"silent for {now - self.session.heard_s:.1f} s")
+        elif self._is_stalled(now):
+            self.close("slow", f"it does not read: {self.pending_bytes} bytes wait for it")
+
+    @property
+    def link_wait_s(self) -> float:
+        """How long what waits will take."""
+        return self.pending_bytes * self.bandwidth.seconds_per_byte
+
+    @property
+    def _drained_bytes(self) -> int:
+        return self._written_bytes - (self._carrier.pending_bytes if self._carrier is not None else 0)
+
+    def _is_stalled(self, now: float) -> bool:
+        pending = self.pending_bytes
+        if pending <= self._settings.write_buffer_bytes:
+            self._slow_since = None
+            return False
+        if pending > self._settings.write_cap_bytes:
+            return True
+        drained = self._drained_bytes
+        if self._slow_since is None or drained - self._slow_bytes >= self._settings.progress_bytes:
+            self._slow_since, self._slow_bytes = now, drained
+        return now - self._slow_since >= self._settings.stalled_s
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def close(self, code: str, reason: str) -> None:
+        """End it: tell the other end why, after what it was already sent. The owner is told at once.
+
+        What waits goes out for as long as the other end reads it, but not longer than the linger time.
+        """
+        if self.is_closed:
+            return
+        self.closed_for = code
+        if code in {"protocol", "lost", "slow"}:
+            self._outbox.discard()
+        last_words = self.session.farewell(code, reason)
+        if last_words is not None:
+            self.send(last_words)
+        self.session.end()
+        self._linger_until = self._loop.time() + self._settings.linger_s
+        self._tell_closed(reason)
+        self._linger()
+
+    def abort(self) -> None:
+        """End it at once, without a word."""
+        if self._carrier is not None:
+            self._carrier.abort()
+
+    def _linger(self) -> None:
+        """Write the last words and wait for the other end to close too, so that nothing cuts them off."""
+        carrier = self._carrier
+        if carrier is None:
+            return
+        self.flush()
+        if self._loop.time() >= self._linger_until:
+            carrier.abort()
+            return
+        if not self.pending_bytes:
+            carrier.finish()
+        self._loop.call_later(self._settings.linger_s / 10, self._linger)
+
+    def _tell_closed(self, reason: str) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self.closed_reason = reason
+            self._close_descriptors()
+            self.on_closed(self, reason)
+
+    def _close_descriptors(self) -> None:
+        while self._descriptors:
+            with suppress(OSError):
+                os.close(self._descriptors.popleft())

@@ -1,0 +1,275 @@
+"""The open doors of an agent: a TCP port, and a Unix socket for programs of the same user.
+
+Law: a stranger has little memory and little time, and is told why it is sent away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from agentd.comm.admission import Origin
+from agentd.comm.carriers import TcpCarrier, UnixCarrier
+from agentd.comm.link import Link, OnClosed, OnMessage
+from agentd.comm.same_user import Address, owner_uid, peer_uid
+from agentd.comm.security import Security
+from agentd.comm.settings import CommSettings
+from agentd.model.errors import ConfigError, StateInUse
+from agentd.wire.messages import HelloAck
+from agentd.wire.session import Session
+from agentd.wire.terms import Phase, Side
+
+_BACKLOG = 128
+_ACCEPTS_A_TURN = 16
+"""Connections taken in one turn of the loop: a flood must not starve those that are open."""
+_PATH_BYTES = 107
+"""What fits into sun_path (unix(7)), without the closing zero."""
+OwnerOf = Callable[[Address, Address], int | None]
+
+
+class Listener:
+    """Accepts connections and makes a link of each.
+
+    `number` gives unique link numbers. `on_message`, `on_closed` and `on_gone` become the links' own.
+    """
+
+    def __init__(
+        self,
+        settings: CommSettings,
+        security: Security,
+        *,
+        number: Callable[[], int],
+        on_message: OnMessage,
+        on_closed: OnClosed,
+        on_gone: Callable[[Link], None] = lambda _: None,
+        owner_of: OwnerOf = owner_uid,
+    ) -> None:
+        self._settings = settings
+        self._security = security
+        self._number = number
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._on_gone = on_gone
+        self._owner_of = owner_of
+        self._loop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._unix: socket.socket | None = None
+        self._unix_file: tuple[Path, int] | None = None
+        self._carried: dict[int, Link] = {}
+        """All links whose sockets are still there, by number."""
+        self._strangers: dict[int, asyncio.TimerHandle] = {}
+        self._resting: asyncio.TimerHandle | None = None
+
+    # --- opening and closing ------------------------------------------------------------------------------------
+
+    async def open_tcp(self, host: str, port: int = 0) -> Address:
+        """Listen on a TCP port, 0 for any that is free, and give the address.
+
+        Raises:
+            ConfigError: the address is not this device's, or would need TLS.
+            StateInUse: the port is taken.
+        """
+        context = self._security.for_listening(host)
+        try:
+            server = await self._loop.create_server(
+                partial(TcpCarrier, self._tcp_made), host, port, ssl=context, backlog=_BACKLOG
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise StateInUse(f"Comm port {port} on {host} is taken: give another --comm-port, or auto") from error
+            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        self._server = server
+        bound = server.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    def open_unix(self, path: Path) -> None:
+        """Listen on a Unix socket that this user alone can reach; a file left over by a dead agent is replaced.
+
+        Raises:
+            ConfigError: the folder is not safe, or the path too long.
+            StateInUse: another agent answers there.
+        """
+        if len(os.fsencode(path)) > _PATH_BYTES:
+            raise ConfigError(f"the path {path} is too long for a Unix socket: choose a shorter --state folder")
+        _check_folder(path.parent)
+        _remove_stale(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.bind(str(path))
+            path.chmod(0o600)
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            sock.close()
+            raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from error
+        self._unix = sock
+        self._unix_file = (path, path.lstat().st_ino)
+        self._loop.add_reader(sock, self._accept_unix)
+
+    def close(self) -> None:
+        """Accept no more; the links that there are go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._resting is not None:
+            self._resting.cancel()
+        if self._unix is not None:
+            self._loop.remove_reader(self._unix)
+            self._unix.close()
+            self._unix = None
+        if self._unix_file is not None:
+            path, inode = self._unix_file
+            with suppress(OSError):
+                if path.lstat().st_ino == inode:
+                    path.unlink()
+            self._unix_file = None
+        for timer in self._strangers.values():
+            timer.cancel()
+
+    def links(self) -> list[Link]:
+        """Give all accepted links whose sockets are still there."""
+        return list(self._carried.values())
+
+    # --- strangers ----------------------------------------------------------------------------------------------
+
+    @property
+    def strangers(self) -> int:
+        """How many connections have not been welcomed."""
+        return len(self._strangers)
+
+    def welcomed(self, link: Link) -> None:
+        """Take note that a link is no stranger's any more."""
+        timer = self._strangers.pop(link.number, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _link(self, where: str, origin_of: Callable[[], Origin], *, local: bool) -> Link:
+        session = Session(Side.ACCEPTOR, self._settings.terms(local=local), self._loop.time())
+        link = Link(
+            self._number(),
+            session,
+            self._settings,
+            where=where,
+            on_message=self._on_message,
+            on_closed=self._on_closed,
+            on_gone=self._gone,
+            origin_of=origin_of,
+        )
+        self._carried[link.number] = link
+        self._strangers[link.number] = self._loop.call_later(self._settings.hello_s, self._time_is_up, link)
+        return link
+
+    def _time_is_up(self, link: Link) -> None:
+        if link.session.phase is not Phase.OPEN:
+            link.close("silent", f"no HELLO within {self._settings.hello_s:g} s")
+
+    def _gone(self, link: Link) -> None:
+        self._carried.pop(link.number, None)
+        self.welcomed(link)
+        self._on_gone(link)
+
+    @property
+    def _refusal(self) -> bytes:
+        """The frame for whom there is no room; empty if there is."""
+        if len(self._carried) >= self._settings.connections:
+            words = f"{len(self._carried)} connections are open already"
+        elif len(self._strangers) >= self._settings.unauthenticated:
+            words = f"{len(self._strangers)} connections have not said who they are"
+        else:
+            return b""
+        return refusal_frame(HelloAck(code="full", reason=words, remedy="try again later"))
+
+    # --- accepting ----------------------------------------------------------------------------------------------
+
+    def _tcp_made(self, carrier: TcpCarrier) -> None:
+        peer, own = carrier.ends
+        refusal = self._refusal
+        if refusal:
+            carrier.write([refusal])
+            carrier.transport.close()
+            return
+        link = self._link(
+            f"{peer[0]}:{peer[1]}", lambda: Origin(False, peer[0], self._owner_of(own, peer)), local=False
+        )
+        link.carried_by(carrier)
+        carrier.carry_for(link)
+
+    def _accept_unix(self) -> None:
+        for _ in range(_ACCEPTS_A_TURN):
+            if self._unix is None:
+                return
+            try:
+                sock, _ = self._unix.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                    self._rest()
+                    return
+                continue  # that one went away before we took it
+            self._unix_made(sock)
+
+    def _unix_made(self, sock: socket.socket) -> None:
+        refusal = self._refusal
+        if refusal:
+            with suppress(OSError):
+                sock.send(refusal, socket.MSG_DONTWAIT)
+            sock.close()
+            return
+        uid = peer_uid(sock)
+        link = self._link(f"unix uid {uid}", lambda: Origin(True, "", uid), local=True)
+        link.carried_by(UnixCarrier(self._loop, sock, link))
+
+    def _rest(self) -> None:
+        """Out of descriptors: leave those who dial in the backlog for a second."""
+        if self._unix is not None:
+            self._loop.remove_reader(self._unix)
+            self._resting = self._loop.call_later(1.0, self._loop.add_reader, self._unix, self._accept_unix)
+
+
+def refusal_frame(ack: HelloAck) -> bytes:
+    """Give the one frame that sends somebody away before there is a session."""
+    session = Session(Side.ACCEPTOR, CommSettings().terms(local=False), 0.0)
+    session.farewell(ack.code, ack.reason)
+    return b"".join(piece for pieces in session.send(ack, 0.0) for piece in pieces)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        status = folder.lstat()
+    except OSError as error:
+        raise ConfigError(f"the state folder {folder} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise ConfigError(f"the folder {folder} must be yours alone, and no link: chmod 700, or choose another --state")
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket file at which nobody answers.
+
+    Raises:
+        StateInUse: somebody does.
+        ConfigError: it is no socket.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"{path} is in the way: it is not a socket; remove it")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: somebody is there
+        except OSError as error:
+            raise ConfigError(f"{path} is in the way: {error.strerror}; remove it") from error
+    raise StateInUse(f"another agent answers at {path}: stop it, or choose another --state folder")

@@ -1,0 +1,256 @@
+"""A neighbour at the other end of a link: its messages to events, our commands to messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from agentd.comm.declarations import Declarations
+from agentd.comm.link import Link
+from agentd.comm.wiring import Wiring, send_fitting
+from agentd.core.events import (
+    CancelReceived,
+    EndsAcknowledged,
+    EndsReceived,
+    LoadReported,
+    NeighbourHeard,
+    OffersAnswered,
+    OffersReceived,
+    TemplatesDeclared,
+)
+from agentd.model.errors import PeerError
+from agentd.model.exchange import End, Offer, Refusal, Report
+from agentd.model.task import Reason, Template
+from agentd.wire.faults import Unsendable
+from agentd.wire.messages import (
+    Answers,
+    CancelTasks,
+    Credit,
+    Declare,
+    Ends,
+    EndsAck,
+    Hello,
+    HelloAck,
+    Load,
+    Message,
+    Offers,
+)
+
+HEARD_S = 0.25
+"""The engine is told of a sign of life at most so often."""
+DEFAULT_LATENCY_S = 0.0005
+"""Half of a round trip until one was measured (a quiet local network)."""
+
+
+class PeerEnd:
+    """One neighbour's connection.
+
+    Attributes:
+        link: the connection.
+        neighbour: the name by which the engine knows it.
+        them: its HELLO or HELLO_ACK.
+        is_dialled: tells whether this agent dialled.
+    """
+
+    def __init__(self, link: Link, neighbour: str, them: Hello | HelloAck, wiring: Wiring, *, is_dialled: bool) -> None:
+        self.link = link
+        self.neighbour = neighbour
+        self.them = them
+        self.is_dialled = is_dialled
+        self._wiring = wiring
+        self._declarations = Declarations("peer", wiring)
+        self._lends = bool(them.capabilities.get("lends", False))
+        self._queued: deque[Offer] = deque()
+        """Offers that wait for credits."""
+        self._undeclared: dict[int, str] = {}
+        """Our templates that could not be told, and why."""
+        self._unanswered: set[tuple[int, int]] = set()
+        """Its offers that the engine has not answered: (task, attempt)."""
+        self._heard_s = -HEARD_S
+        self._taken: dict[type[Message], Callable[[Any], None]] = {
+            Declare: self._declared,
+            Offers: self._offered,
+            Answers: self._answered,
+            Ends: self._ended,
+            EndsAck: self._acknowledged,
+            CancelTasks: self._cancelled,
+            Load: self._reported,
+            Credit: lambda _: self._pump(),
+        }
+
+    # --- what it says -------------------------------------------------------------------------------------------
+
+    def take(self, link: Link, message: Message) -> None:
+        """Take one message of the neighbour."""
+        if link.session.heard_s - self._heard_s >= HEARD_S:
+            self.tell_heard()
+        taken = self._taken.get(type(message))
+        if taken is not None:
+            taken(message)
+        else:
+            self._wiring.route(link, message)
+
+    def tell_heard(self) -> None:
+        """Tell the engine of a sign of life since the last time, if there was one."""
+        session = self.link.session
+        if session.heard_s <= self._heard_s:
+            return
+        self._heard_s = session.heard_s
+        round_trip_s = session.round_trip.seconds
+        latency_s = DEFAULT_LATENCY_S if round_trip_s is None else round_trip_s / 2
+        self._wiring.post(
+            NeighbourHeard(self.neighbour, latency_s, self.link.bandwidth.seconds_per_byte, self.link.link_wait_s)
+        )
+
+    def _declared(self, message: Declare) -> None:
+        admitted = self._declarations.declare(message.templates)
+        if admitted:
+            self._wiring.post(TemplatesDeclared(self.link.number, admitted))
+
+    def _offered(self, message: Offers) -> None:
+        for offer in message.offers:
+            key = (offer.task, offer.attempt)
+            if key in self._unanswered:
+                raise PeerError(f"task {offer.task} was offered again before it was answered")
+            self._unanswered.add(key)
+        offers = message.offers
+        if self._declarations.refused or not self._wiring.agent.lends:
+            offers = self._admitted(offers)
+        if offers:
+            self._wiring.post(OffersReceived(self.neighbour, self.link.number, offers))
+
+    def _admitted(self, offers: list[Offer]) -> list[Offer]:
+        """Give the offers that may be considered, and refuse the others for good."""
+        admitted, refused = [], []
+        for offer in offers:
+            reason = self._objection(offer)
+            if reason is None:
+                admitted.append(offer)
+            else:
+                refused.append(Refusal(offer.task, offer.attempt, reason, final=True))
+        if refused:
+            self.answer((), tuple(refused))
+        return admitted
+
+    def _objection(self, offer: Offer) -> str | None:
+        if not self._wiring.agent.lends:
+            return f"agent {self._wiring.agent.name} lends nothing"
+        return self._declarations.refused.get(offer.template)
+
+    def _answered(self, message: Answers) -> None:
+        refused = message.refused + message.returned
+        self._wiring.post(OffersAnswered(self.neighbour, message.accepted, refused))
+        self._pump()
+
+    def _ended(self, message: Ends) -> None:
+        self._wiring.post(EndsReceived(self.neighbour, message.ends))
+
+    def _acknowledged(self, message: EndsAck) -> None:
+        self._wiring.post(EndsAcknowledged(self.neighbour, message.tasks))
+
+    def _cancelled(self, message: CancelTasks) -> None:
+        self._wiring.post(CancelReceived(self.neighbour, message.tasks))
+
+    def _reported(self, message: Load) -> None:
+        self._wiring.post(LoadReported(self.neighbour, message.report))
+
+    # --- what we say --------------------------------------------------------------------------------------------
+
+    def declare(self, templates: tuple[tuple[int, Template], ...]) -> None:
+        """Tell it templates; of those that are too large offers are declined here, in its name."""
+        for number, _ in templates:
+            self._undeclared.pop(number, None)
+        try:
+            self._wiring.send(self.link, Declare(templates))
+        except Unsendable as error:
+            bad = {templates[position][0] for position in error.items}
+            self._undeclared.update(dict.fromkeys(bad, f"its code cannot be sent: {error}"))
+            self._wiring.send(self.link, Declare(tuple(each for each in templates if each[0] not in bad)))
+
+    def offer(self, offers: list[Offer]) -> None:
+        """Offer it tasks, as far as credits go; the rest follows when it has answered."""
+        self._queued.extend(offers)
+        self._pump()
+
+    def _pump(self) -> None:
+        room = min(self.link.session.room, len(self._queued))
+        if room <= 0:
+            return
+        batch = [self._queued.popleft() for _ in range(room)]
+        if self._undeclared or not self._lends:
+            batch = [offer for offer in batch if not self._declined_here(offer)]
+        send_fitting(
+            lambda items: self._wiring.send(self.link, Offers(items)), batch, self._with_bytes, self._unsendable
+        )
+
+    def _declined_here(self, offer: Offer) -> bool:
+        reason = self._undeclared.get(offer.template) if self._lends else f"{self.neighbour} lends nothing"
+        if reason is not None:
+            self._decline(offer, reason)
+        return reason is not None
+
+    def _decline(self, offer: Offer, reason: str) -> None:
+        refusal = Refusal(offer.task, offer.attempt, reason, final=True)
+        self._wiring.post(OffersAnswered(self.neighbour, (), (refusal,)))
+
+    def _with_bytes(self, offer: Offer) -> Offer:
+        return replace(offer, payload=self._wiring.inlined(offer.payload))
+
+    def _unsendable(self, offer: Offer, words: str) -> None:
+        self._decline(offer, f"its arguments cannot be sent: {words}")
+
+    def answer(self, accepted: tuple[tuple[int, int, int], ...], refused: tuple[Refusal, ...]) -> None:
+        """Answer its offers; a refusal of what was accepted before gives the task back."""
+        accepted = tuple(each for each in accepted if self._settles(each[0], each[1]))
+        declined: list[Refusal] = []
+        returned: list[Refusal] = []
+        for refusal in refused:
+            (declined if self._settles(refusal.task, refusal.attempt) else returned).append(refusal)
+        if accepted or declined or returned:
+            self._wiring.send(self.link, Answers(accepted, tuple(declined), tuple(returned)))
+
+    def _settles(self, task: int, attempt: int) -> bool:
+        """Tell whether an answer is the first one to that offer."""
+        if (task, attempt) not in self._unanswered:
+            return False
+        self._unanswered.discard((task, attempt))
+        return True
+
+    def end(self, ends: list[End]) -> None:
+        """Tell it how its tasks ended; a result that cannot travel becomes a failure that says so."""
+        send_fitting(
+            lambda items: self._wiring.send(self.link, Ends(items)), ends, self._end_with_bytes, self._end_unsendable
+        )
+
+    def _end_with_bytes(self, end: End) -> End:
+        return replace(end, outcome=replace(end.outcome, value=self._wiring.inlined(end.outcome.value)))
+
+    def _end_unsendable(self, end: End, words: str) -> End:
+        return replace(end, outcome=self._wiring.failed("ResultTooLarge", Reason.NOT_ENCODABLE, words))
+
+    def acknowledge(self, tasks: tuple[tuple[int, int], ...]) -> None:
+        """Tell it that ends are recorded."""
+        self._wiring.send(self.link, EndsAck(tasks))
+
+    def cancel(self, tasks: tuple[tuple[int, int], ...]) -> None:
+        """Ask it to stop tasks of ours; offers that have not left yet never will."""
+        unwanted = set(tasks)
+        kept: deque[Offer] = deque()
+        for offer in self._queued:
+            key = (offer.task, offer.attempt)
+            if key not in unwanted:
+                kept.append(offer)
+                continue
+            unwanted.discard(key)
+            self._decline(offer, "it was cancelled before it left")
+        self._queued = kept
+        rest = tuple(task for task in tasks if task in unwanted)
+        if rest:
+            self._wiring.send(self.link, CancelTasks(rest))
+
+    def report(self, report: Report) -> None:
+        """Tell it how we stand."""
+        self._wiring.send(self.link, Load(report))

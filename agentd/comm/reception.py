@@ -1,0 +1,212 @@
+"""Who comes and goes: from HELLO to a user's or a neighbour's end, one connection per neighbour.
+
+Law: of each neighbour the engine hears opened, then closed, then opened; never two connections at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from random import Random
+
+from agentd.comm.admission import Admission, Denial, is_name
+from agentd.comm.dialer import Dialer
+from agentd.comm.link import Link
+from agentd.comm.listener import Listener, OwnerOf
+from agentd.comm.peer_end import PeerEnd
+from agentd.comm.roster import Neighbour, Roster
+from agentd.comm.security import Security
+from agentd.comm.user_end import UserEnd
+from agentd.comm.wiring import Wiring
+from agentd.core.events import CallerLeft, LinkClosed, LinkOpened
+from agentd.wire.messages import Hello, HelloAck, Message
+from agentd.wire.session import Session
+from agentd.wire.terms import Side
+
+
+class Reception:
+    """Makes links into ends.
+
+    Attributes:
+        listener: the open ports.
+        roster: the neighbours.
+        users: users' ends, by link number.
+        peers: neighbours' ends, by link number.
+        address: at which this agent listens, `host:port`; empty for nowhere.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        admission: Admission,
+        security: Security,
+        *,
+        number: Callable[[], int],
+        random: Random,
+        owner_of: OwnerOf,
+        on_connected: Callable[[], None],
+    ) -> None:
+        self._wiring = wiring
+        self._admission = admission
+        self._security = security
+        self._number = number
+        self._random = random
+        self._on_connected = on_connected
+        self._loop = asyncio.get_running_loop()
+        self._gone = asyncio.Event()
+        self._dialled: dict[Link, Neighbour] = {}
+        """Links that we dialled and whose sockets are still there."""
+        self.address = ""
+        self.users: dict[int, UserEnd] = {}
+        self.peers: dict[int, PeerEnd] = {}
+        self.roster = Roster(wiring.agent.agent_id, wiring.agent.name)
+        self.listener = Listener(
+            wiring.settings,
+            security,
+            number=number,
+            on_message=self._opening,
+            on_closed=self._closed,
+            on_gone=self._link_gone,
+            owner_of=owner_of,
+        )
+
+    def links(self) -> Iterator[Link]:
+        """Give all links whose sockets are still there."""
+        yield from self.listener.links()
+        yield from list(self._dialled)
+
+    async def emptied(self) -> None:
+        """Wait until the last link is gone."""
+        while any(True for _ in self.links()):
+            self._gone.clear()
+            await self._gone.wait()
+
+    def dial(self, name: str, host: str, port: int, tasks: asyncio.TaskGroup) -> None:
+        """Keep a link to a neighbour from now on, dialling from a task of this group."""
+        neighbour = self.roster.ensure(name)
+        dialer = Dialer(
+            host,
+            port,
+            self._wiring.settings,
+            self._security,
+            self._random,
+            make_link=lambda where, on_gone: self._make_link(neighbour, where, on_gone),
+            greet=self._greet,
+            on_failed=lambda reason: self._wiring.post(LinkClosed(name, 0, reason)),
+        )
+        neighbour.dial(dialer, tasks)
+
+    # --- links that we dial -------------------------------------------------------------------------------------
+
+    def _make_link(self, neighbour: Neighbour, where: str, on_gone: Callable[[Link], None]) -> Link:
+        settings = self._wiring.settings
+
+        def gone(link: Link) -> None:
+            self._dialled.pop(link, None)
+            self._link_gone(link)
+            on_gone(link)
+
+        link = Link(
+            self._number(),
+            Session(Side.DIALLER, settings.terms(local=False), self._loop.time()),
+            settings,
+            where=where,
+            on_message=self._opening,
+            on_closed=self._closed,
+            on_gone=gone,
+        )
+        self._dialled[link] = neighbour
+        return link
+
+    def _greet(self, link: Link) -> None:
+        link.send(self._wiring.agent.hello("peer", self.address, self._wiring.settings.offer_credits))
+        link.flush()
+
+    # --- the first message --------------------------------------------------------------------------------------
+
+    def _opening(self, link: Link, message: Message) -> None:
+        """Take the first message of a link: HELLO from who dialled us, or the answer of whom we dialled."""
+        if isinstance(message, Hello):
+            self._judge(link, message)
+        elif isinstance(message, HelloAck) and message.ok:
+            self._welcomed(link, message)
+
+    def _judge(self, link: Link, hello: Hello) -> None:
+        assert link.origin_of is not None, "only who was accepted says HELLO"
+        verdict = self._admission.judge(hello, link.origin_of(), link.session.terms)
+        if isinstance(verdict, Denial):
+            self._refuse(link, verdict)
+        elif hello.role == "user":
+            self._welcome(link, verdict.scope, self._wiring.settings.call_credits)
+            user = UserEnd(link, verdict.scope, self._wiring)
+            self.users[link.number] = user
+            link.on_message = user.take
+            self._on_connected()
+        else:
+            self._judge_peer(link, hello)
+
+    def _judge_peer(self, link: Link, hello: Hello) -> None:
+        neighbour = self.roster.who_is(hello)
+        denial = self.roster.objection(hello, neighbour)
+        if denial is None and self.roster.keeps(neighbour, hello, is_dialled=False, now=self._loop.time()):
+            denial = Denial("linked", "the two agents are connected already", "use that connection")
+        if denial is not None:
+            self._refuse(link, denial)
+            return
+        self._leave(neighbour)
+        self._welcome(link, "peer", self._wiring.settings.offer_credits)
+        self._connect(link, self.roster.ensure(neighbour.name), hello, is_dialled=False)
+
+    @staticmethod
+    def _refuse(link: Link, denial: Denial) -> None:
+        link.send(HelloAck(code=denial.code, reason=denial.reason, remedy=denial.remedy))
+        link.close(denial.code, denial.reason)
+
+    def _welcome(self, link: Link, scope: str, credits_: int) -> None:
+        link.send(link.session.welcome(self._wiring.agent.welcome(scope, self.address, credits_)))
+        link.flush()
+        self.listener.welcomed(link)
+
+    def _welcomed(self, link: Link, ack: HelloAck) -> None:
+        neighbour = self._dialled[link]
+        denial = self.roster.objection(ack, neighbour)
+        if denial is None and not is_name(ack.name, ack.agent_id, ack.boot):
+            denial = Denial("identity", "that agent's name or id is no name")
+        if denial is None and self.roster.keeps(neighbour, ack, is_dialled=True, now=self._loop.time()):
+            denial = Denial("linked", "the two agents are connected already")
+        if denial is not None:
+            link.close(denial.code, f"{denial.reason}; {denial.remedy}".rstrip("; "))
+            return
+        self._leave(neighbour)
+        self._connect(link, neighbour, ack, is_dialled=True)
+
+    # --- neighbours ---------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _leave(neighbour: Neighbour) -> None:
+        """End the connection that a newer one replaces."""
+        if neighbour.end is not None:
+            neighbour.end.link.close("replaced", "a newer connection of the same two agents takes its place")
+
+    def _connect(self, link: Link, neighbour: Neighbour, them: Hello | HelloAck, *, is_dialled: bool) -> None:
+        end = PeerEnd(link, neighbour.name, them, self._wiring, is_dialled=is_dialled)
+        neighbour.connect(end)
+        self.peers[link.number] = end
+        link.on_message = end.take
+        self._wiring.post(LinkOpened(neighbour.name, them.agent_id, them.boot, link.number))
+        self._on_connected()
+
+    def _closed(self, link: Link, reason: str) -> None:
+        self._wiring.dirty.discard(link)
+        if self.users.pop(link.number, None) is not None:
+            self._wiring.post(CallerLeft(link.number))
+        end = self.peers.pop(link.number, None)
+        if end is None:
+            return
+        neighbour = self.roster.get(end.neighbour)
+        if neighbour is not None and neighbour.end is end:
+            neighbour.disconnect()
+        self._wiring.post(LinkClosed(end.neighbour, link.number, reason))
+
+    def _link_gone(self, _link: Link) -> None:
+        self._gone.set()
