@@ -150,6 +150,8 @@ class CloseLink(Command, frozen=True, gc=False):
     """Let a neighbour go; ends in `LinkClosed`."""
 
     neighbour: str
+    redial: bool = False
+    """Only this connection is given up: it is tried again as after any cut."""
 
 
 class Publish(Command, frozen=True, gc=False):

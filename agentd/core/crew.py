@@ -15,6 +15,7 @@ from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
     from agentd.core.pool import Pool, Reservation
+    from agentd.core.timers import Timer
 
 AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
@@ -31,9 +32,11 @@ class Line:
         "_left",
         "_left_shape",
         "ahead_s",
+        "asked",
         "binding",
         "demand",
         "exclusive",
+        "is_idle",
         "is_started",
         "is_stopping",
         "pid",
@@ -41,6 +44,7 @@ class Line:
         "revocable",
         "revoking",
         "tasks",
+        "timer",
         "worker",
     )
 
@@ -57,10 +61,16 @@ class Line:
         """Estimated work in the line, in seconds."""
         self.exclusive = False
         """Its one task must have the line for itself (time-out, not idempotent, unknown run time)."""
+        self.asked = 0
+        """Tasks asked back of which the worker's end has not said yet whether they come."""
         self.revoking = 0
         """Revocations under way: nothing may be added until the worker has confirmed them all."""
         self.revocable = True
         """False after a revocation that yielded nothing, until the line changes."""
+        self.is_idle = False
+        """It stands among those that may be given work."""
+        self.timer: Timer | None = None
+        """Ends its first task when that is out of time."""
         self._left_shape: Shape | None = None
         self._left = 0
         """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
@@ -111,6 +121,8 @@ class Crew:
         self.lines: dict[int, Line] = {}
         self._idle: list[Line] = []
         """Lines without tasks, the one used last at the end (its caches are warm)."""
+        self._leaving = 0
+        """How many of the lines are being stopped."""
         self._last_worker = 0
         self.may_start = True
         """False while starting workers backs off."""
@@ -120,7 +132,18 @@ class Crew:
 
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        return self.pool.fits_now(task.shape.demand) and (self.may_start or bool(self._idle))
+        return self.pool.fits_now(task.shape.demand) and (bool(self._idle) or self._may_grow())
+
+    def _may_grow(self) -> bool:
+        """Tell whether one more worker may be made: starting is allowed, and there are fewer than units."""
+        return self.may_start and self._staying() < self._wanted()
+
+    def _staying(self) -> int:
+        return len(self.lines) - self._leaving
+
+    def _wanted(self) -> int:
+        """How many workers the pool can ever use at once."""
+        return max(self.pool.total(Kind.CPU) + self.pool.owed(Kind.CPU), 1)
 
     def room(self, task: Task) -> Line | None:
         """Find a line that takes the task ahead of time; one is filled before the next is begun."""
@@ -147,7 +170,7 @@ class Crew:
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
-        spare = len(self.lines) - max(self.pool.total(Kind.CPU) + self.pool.owed(Kind.CPU), 1)
+        spare = self._staying() - self._wanted()
         return list(self._idle[: max(spare, 0)])
 
     # --- changes ----------------------------------------------------------------------------------------------
@@ -168,6 +191,7 @@ class Crew:
             return line, False, None
         is_new = not self._idle
         line = self._new_line() if is_new else self._idle.pop()
+        line.is_idle = False
         binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
         changed = binding if binding != line.binding else None
         line.reservation, line.binding, line.demand = reservation, binding, task.shape.demand
@@ -204,9 +228,14 @@ class Crew:
             line.exclusive = needs_line_alone(first)
             return first
         self._release(line)
-        if line.worker in self.lines and not line.is_stopping:
-            self._idle.append(line)
+        self._rest(line)
         return None
+
+    def _rest(self, line: Line) -> None:
+        """Let an empty line be given work again, unless its worker has yet to confirm a revocation."""
+        if not line.tasks and not line.revoking and not line.is_stopping and not line.is_idle:
+            line.is_idle = True
+            self._idle.append(line)
 
     def _release(self, line: Line) -> None:
         line.ahead_s = 0.0
@@ -221,6 +250,8 @@ class Crew:
 
     def to_revoke(self) -> tuple[Line, int] | None:
         """Choose the line to take from, and how much, for cores that are idle while nothing waits."""
+        if not self._idle and not self._may_grow():
+            return None
         best: Line | None = None
         for line in self.lines.values():
             if line.revoking or not line.revocable or len(line.tasks) < 2 or line.demand is None:
@@ -229,16 +260,35 @@ class Crew:
                 best = line
         return (best, len(best.tasks) // 2) if best is not None else None
 
-    def revoked(self, line: Line, count: int) -> list[Task]:
-        """Take back the last `count` tasks of a line, oldest first."""
+    def ask_back(self, line: Line, count: int) -> int:
+        """Note that the last `count` tasks of a line are to be taken back; gives how many more to ask for."""
+        more = count - line.asked
+        if more > 0:
+            line.asked += more
+            line.revoking += 1
+            line.changed()
+        return max(more, 0)
+
+    def revoked(self, line: Line, count: int, asked: int) -> list[Task]:
+        """Take back the last `count` tasks of a line, of `asked`; oldest first. None taken: nothing to confirm."""
         taken = [line.tasks.pop() for _ in range(count)]
         taken.reverse()
-        line.changed()
+        line.asked -= asked
         for task in taken:
             line.ahead_s -= task.shape.estimate_s or 0.0
+        line.changed()
         if not count:
             line.revocable = False
+            self.confirmed(line)
+        elif not line.tasks:
+            self.settle(line)
         return taken
+
+    def confirmed(self, line: Line) -> None:
+        """A worker knows what was taken back from it: its line may be added to when that was the last time."""
+        line.revoking = max(line.revoking - 1, 0)
+        line.changed()
+        self._rest(line)
 
     def lose(self, line: Line) -> list[Task]:
         """Strike a worker off; gives the tasks that it had, in order."""
@@ -246,13 +296,18 @@ class Crew:
         line.tasks.clear()
         self._release(line)
         self.lines.pop(line.worker, None)
-        if line in self._idle:
-            self._idle.remove(line)
+        self._leaving -= line.is_stopping
+        self._forget_idle(line)
         return tasks
+
+    def _forget_idle(self, line: Line) -> None:
+        if line.is_idle:
+            line.is_idle = False
+            self._idle.remove(line)
 
     def retire(self, line: Line) -> None:
         """Let an idle worker get no more tasks, since it is about to be stopped."""
+        self._leaving += not line.is_stopping
         line.is_stopping = True
         line.changed()
-        if line in self._idle:
-            self._idle.remove(line)
+        self._forget_idle(line)

@@ -16,6 +16,7 @@ from agentd.model.task import Failure, Outcome, Reason, Status
 if TYPE_CHECKING:
     from agentd.core.ledger import Operation
     from agentd.core.state import AgentState
+    from agentd.model.values import Payload
 
 RETRIES = 3
 """Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
@@ -40,16 +41,18 @@ class Endings:
         if state.stopping:
             state.stopping.pop(task.id, None)
         if task.payload.parts:
-            self._release(task)
+            self.release(task.payload)
         if task.caller:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
         operation = state.ledger.get(task.id)
         if operation is not None and not operation.has_ended:
+            operation.host = task.host
             self._end_operation(operation, outcome, now)
 
-    def _release(self, task: Task) -> None:
-        segments = tuple({part.segment for part in task.payload.parts if part.segment})
+    def release(self, payload: Payload) -> None:
+        """Let go of the shared memory that a value lies in."""
+        segments = tuple({part.segment for part in payload.parts if part.segment})
         if segments:
             self._state.outbox.release(segments)
 
@@ -78,6 +81,8 @@ class Endings:
         sender = operation.path.sender
         if sender is None:
             operation.outcome = None
+            if outcome.value.parts and not operation.caller:
+                self.release(outcome.value)
         else:
             self.deliver(operation, outcome, sender)
         state.outbox.add(Publish("operation", str(operation.id), {"state": Status(outcome.status).name.lower()}))

@@ -225,7 +225,9 @@ class Exchange:
             if operation is None or operation.sender_attempt != attempt or operation.is_delivered:
                 continue
             operation.is_delivered = True
-            operation.outcome = None
+            if operation.outcome is not None:
+                self._endings.release(operation.outcome.value)
+                operation.outcome = None
             if neighbour is not None:
                 neighbour.ends_unacknowledged.pop(task_id, None)
             if operation.durable:
@@ -341,7 +343,7 @@ class Exchange:
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
         state.changes.add(Change.LOST)
         if neighbour.link:
-            state.outbox.add(CloseLink(neighbour.name))
+            state.outbox.add(CloseLink(neighbour.name, redial=True))
 
     def _lose(self, neighbour: Neighbour, why: str, now: float) -> None:
         failure = Failure(Reason.SIGNAL, "NeighbourLost", f"{neighbour.name}: {why}", agent=neighbour.name)

@@ -24,6 +24,8 @@ UNKNOWN_S = 0.1
 """What a function never seen is taken to run, in seconds (chosen: longer than a link, shorter than patience)."""
 LEAD_S = 0.002
 """Work that may be under way to a neighbour beyond its cores, at least (chosen: hides a loopback round trip)."""
+MOST_TRAVEL_BYTES = 15 << 20
+"""Of one task's arguments (specified: a frame holds 16 MiB)."""
 AHEAD_MOST = 512
 """Tasks beyond its cores at a neighbour, at the most, per core granted."""
 
@@ -168,8 +170,8 @@ class Neighbour:
             return f"it declined: {refused[0]}"
         if task.shape.template.constraints.is_local:
             return "the task is to stay on the agent that was asked"
-        if not task.payload.is_portable:
-            return "its arguments are in shared memory of this device"
+        if task.payload.size_bytes > MOST_TRAVEL_BYTES:
+            return f"its arguments of {task.payload.size_bytes} bytes do not fit into one message"
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None

@@ -6,11 +6,18 @@ Law: for every entry, total = free + reserved, and owed is part of reserved; not
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from agentd.model.errors import BrokenInvariant, RequestError
 from schedulers.capacity import Capacity, Kind, Processor, shortfalls, suits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ANSWERS_MOST = 1024
+"""Demands of which the answer is remembered (chosen: far above the shapes that are in use at one time)."""
 
 
 class Slot(Struct, eq=False):
@@ -48,11 +55,14 @@ class Pool:
         self.memory_free = capacity.memory_mib
         self.memory_owed = 0
         self._next_unit: dict[Kind, int] = {}
+        self._gone: dict[Kind, list[int]] = {}
+        """Ids of units that left, to be used again first: they stay within what the device has."""
         self._version = 0
         self._answers: dict[int, tuple[Capacity, int, bool]] = {}
         """By identity of the demand, since demands are interned and hashing one costs more than the answer."""
         for processor in capacity.processors:
-            self._join(processor)
+            ids = self._new_units(processor.kind, processor.units)
+            self.slots.append(Slot(processor, ids, processor.units))
         self._describe()
 
     # --- questions --------------------------------------------------------------------------------------------
@@ -63,6 +73,8 @@ class Pool:
         if known is not None and known[1] == self._version and known[0] is demand:
             return known[2]
         answer = self.capacity.covers(demand) and self._choose(demand) is not None
+        if len(self._answers) >= ANSWERS_MOST:
+            self._answers.clear()
         self._answers[id(demand)] = (demand, self._version, answer)
         return answer
 
@@ -122,8 +134,10 @@ class Pool:
             repaid = min(slot.owed, len(units))
             slot.owed -= repaid
             slot.total -= repaid
-            slot.free.extend(units[: len(units) - repaid])
+            kept = len(units) - repaid
+            slot.free.extend(units[:kept])
             slot.free.sort()
+            self._leave(slot, units[kept:])
             if len(slot.free) > slot.total:
                 raise BrokenInvariant(f"more units of {slot.processor} are free than there are")
         if self.memory_free is not None:
@@ -136,15 +150,26 @@ class Pool:
     # --- reshaping --------------------------------------------------------------------------------------------
 
     def _join(self, processor: Processor) -> None:
-        first = self._next_unit.get(processor.kind, 0)
-        ids = list(range(first, first + processor.units))
-        self._next_unit[processor.kind] = first + processor.units
-        for slot in self.slots:
-            if _alike(slot.processor, processor):
-                slot.free.extend(ids)
-                slot.total += processor.units
-                return
-        self.slots.append(Slot(processor, ids, processor.units))
+        """Let units join the entry that they are alike to; those that it owes are forgiven before any is new."""
+        slot = next((slot for slot in self.slots if _alike(slot.processor, processor)), None)
+        if slot is None:
+            slot = Slot(processor, [], 0)
+            self.slots.append(slot)
+        forgiven = min(slot.owed, processor.units)
+        slot.owed -= forgiven
+        slot.free.extend(self._new_units(processor.kind, processor.units - forgiven))
+        slot.free.sort()
+        slot.total += processor.units - forgiven
+
+    def _new_units(self, kind: Kind, count: int) -> list[int]:
+        gone = sorted(self._gone.get(kind, ()))
+        again, self._gone[kind] = gone[:count], gone[count:]
+        first = self._next_unit.get(kind, 0)
+        self._next_unit[kind] = first + count - len(again)
+        return [*again, *range(first, self._next_unit[kind])]
+
+    def _leave(self, slot: Slot, units: Iterable[int]) -> None:
+        self._gone.setdefault(slot.processor.kind, []).extend(units)
 
     def add(self, more: Capacity) -> None:
         """Let the host grow: units join the entry that they are alike to, figures add where both are known."""
@@ -153,7 +178,9 @@ class Pool:
         memory = self.capacity.memory_mib
         if memory is not None and more.memory_mib is not None:
             memory += more.memory_mib
-            self.memory_free = (self.memory_free or 0) + more.memory_mib
+            forgiven = min(self.memory_owed, more.memory_mib)
+            self.memory_owed -= forgiven
+            self.memory_free = (self.memory_free or 0) + more.memory_mib - forgiven
         self.capacity = replace(
             self.capacity,
             memory_mib=memory,
@@ -176,6 +203,7 @@ class Pool:
         plan = self._reduction(less)
         for slot, units in plan:
             idle = min(units, len(slot.free))
+            self._leave(slot, slot.free[len(slot.free) - idle :])
             del slot.free[len(slot.free) - idle :]
             slot.total -= idle
             slot.owed += units - idle

@@ -6,24 +6,30 @@ Law: adding, taking and looking at the next candidate cost O(log b) in the numbe
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from agentd.core.tasks import HERE, Path, Shape, State, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 Key = tuple[int, Path]
+
+DROPPED_MOST = 64
+"""Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen: a sweep is cheap)."""
 
 
 class Bucket:
     """Tasks of one shape and one path, oldest first; a placement answers alike for all of them."""
 
-    __slots__ = ("heap_order", "key", "path", "shape", "tasks")
+    __slots__ = ("heap_order", "key", "path", "serial", "shape", "tasks")
 
-    def __init__(self, shape: Shape, path: Path) -> None:
+    def __init__(self, shape: Shape, path: Path, serial: int) -> None:
         self.key: Key = (shape.number, path)
+        self.serial = serial
+        """Unique among all buckets that ever were: what left a stale entry in the heap is never compared itself."""
         self.shape = shape
         self.path = path
         self.tasks: deque[Task] = deque()
@@ -31,14 +37,14 @@ class Bucket:
         """Order under which the bucket stands in the heap of heads; -1: it does not stand there."""
 
     def insert(self, task: Task) -> None:
-        """Put a task where its age belongs; new ones and returning oldest ones cost O(1)."""
+        """Put a task where its age belongs; cheap for new ones, and for old ones that return to the front."""
         tasks = self.tasks
         if not tasks or task.order > tasks[-1].order:
             tasks.append(task)
         elif task.order < tasks[0].order:
             tasks.appendleft(task)
         else:
-            place = sum(1 for other in tasks if other.order < task.order)
+            place = next(index for index, other in enumerate(tasks) if other.order > task.order)
             tasks.insert(place, task)
 
     def first(self) -> Task | None:
@@ -74,7 +80,11 @@ class Queue:
         self._local: dict[int, Bucket] = {}
         """The buckets of our own users' tasks again, by shape number alone: the common, hot case."""
         self._heads: list[tuple[int, int, int, Bucket]] = []
-        """Heap of (-priority, age of the oldest, shape number, bucket); stale entries are mended when met."""
+        """Heap of (-priority, age of the oldest, serial of the bucket, bucket); stale entries are mended when met."""
+        self._serials = count()
+        self._walk: Generator[Task, None, None] | None = None
+        self._dropped = 0
+        """Records dropped since the last sweep, those met meanwhile included."""
         self.size = 0
         self.bytes = 0
 
@@ -89,7 +99,7 @@ class Queue:
             else self._buckets.get((task.shape.number, task.path))
         )
         if found is None:
-            found = Bucket(task.shape, task.path)
+            found = Bucket(task.shape, task.path, next(self._serials))
             self._buckets[found.key] = found
             if task.path is HERE:
                 self._local[task.shape.number] = found
@@ -113,7 +123,7 @@ class Queue:
         bucket = self.bucket(task)
         bucket.insert(task)
         self.size += 1
-        self.bytes += len(task.payload.data)
+        self.bytes += task.payload.size_bytes if task.payload.parts else len(task.payload.data)
         if not 0 <= bucket.heap_order <= task.order:
             self._stand(bucket, task.order)
 
@@ -123,17 +133,32 @@ class Queue:
         self._left(task)
 
     def drop(self, task: Task) -> None:
-        """Remove a task that will not run; its record is skipped when it is met."""
+        """Remove a task that will not run; its record is skipped when it is met, and swept out when there are many."""
         task.dropped = True
         self._left(task)
+        self._dropped += 1
+        if not self.size or self._dropped > self.size + DROPPED_MOST:
+            self._sweep()
 
     def _left(self, task: Task) -> None:
         self.size -= 1
-        self.bytes -= len(task.payload.data)
+        self.bytes -= task.payload.size_bytes if task.payload.parts else len(task.payload.data)
+
+    def _sweep(self) -> None:
+        """Keep nothing of what was dropped; costs O(1) per dropped record."""
+        self.end_walk()
+        self._dropped = 0
+        for bucket in list(self._buckets.values()):
+            bucket.tasks = deque(task for task in bucket.tasks if not task.dropped)
+            if not bucket.tasks:
+                bucket.heap_order = -1
+                self._forget(bucket)
+        if not self._buckets:
+            self._heads.clear()
 
     def _stand(self, bucket: Bucket, order: int) -> None:
         bucket.heap_order = order
-        heappush(self._heads, (-bucket.shape.template.priority, order, bucket.shape.number, bucket))
+        heappush(self._heads, (-bucket.shape.template.priority, order, bucket.serial, bucket))
 
     def _next_head(self) -> Bucket | None:
         """Take the bucket with the most urgent head out of the heap; its first task waits."""
@@ -153,12 +178,27 @@ class Queue:
         return None
 
     def _forget(self, bucket: Bucket) -> None:
-        self._buckets.pop(bucket.key, None)
-        if bucket.path is HERE:
-            self._local.pop(bucket.shape.number, None)
+        if self._buckets.get(bucket.key) is bucket:
+            del self._buckets[bucket.key]
+            if bucket.path is HERE:
+                self._local.pop(bucket.shape.number, None)
 
     def oldest(self) -> Iterator[Task]:
-        """Yield by priority, then age; what is not taken is passed over with all that are alike."""
+        """Yield by priority, then age; what is not taken is passed over with all that are alike.
+
+        One walk at a time: a new one ends the one before.
+        """
+        self.end_walk()
+        walk = self._walk = self._oldest()
+        return walk
+
+    def end_walk(self) -> None:
+        """End a walk that was not exhausted, so that what it passed over is met again by the next."""
+        walk, self._walk = self._walk, None
+        if walk is not None:
+            walk.close()
+
+    def _oldest(self) -> Generator[Task, None, None]:
         taken_out: list[Bucket] = []
         try:
             while (bucket := self._next_head()) is not None:
@@ -187,10 +227,14 @@ class Queue:
     def newest(self) -> Iterator[Task]:
         """As `oldest`, newest first; costs O(b log b) in the buckets once per question."""
         heads: list[tuple[int, int, Bucket]] = []
-        for bucket in self._buckets.values():
+        for bucket in list(self._buckets.values()):
             last = bucket.last()
             if last is not None:
                 heappush(heads, (-bucket.shape.template.priority, -last.order, bucket))
+            else:
+                bucket.heap_order = -1
+                self._forget(bucket)
+        self._thin()
         while heads:
             rank, _, bucket = heappop(heads)
             task = bucket.last()
@@ -202,3 +246,9 @@ class Queue:
             last = bucket.last()
             if last is not None:
                 heappush(heads, (rank, -last.order, bucket))
+
+    def _thin(self) -> None:
+        """Keep the heap of heads from growing while nobody asks for the oldest."""
+        if len(self._heads) > 2 * len(self._buckets) + DROPPED_MOST:
+            self._heads = [head for head in self._heads if head[1] == head[3].heap_order]
+            heapify(self._heads)

@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CANCELLED_MOST = 64
+"""Cancelled timers that may stand in the heap beside as many live ones (chosen: a sweep is cheap)."""
+
+
+class Timer:
+    """Something to be done once; what is cancelled keeps nothing alive."""
+
+    __slots__ = ("act", "tie", "when")
+
+    def __init__(self, when: float, tie: int, act: Callable[[float], None]) -> None:
+        self.when = when
+        self.tie = tie
+        self.act: Callable[[float], None] | None = act
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.when, self.tie) < (other.when, other.tie)
+
 
 class Timers:
-    """Acts with their times; one that has become pointless finds that out itself when it is called."""
+    """Acts with their times, earliest first; of equal times the one asked for first."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[float], None]]] = []
+        self._heap: list[Timer] = []
         self._ties = count()
+        self._cancelled = 0
 
-    def at(self, when: float, act: Callable[[float], None]) -> None:
+    def __len__(self) -> int:
+        return len(self._heap) - self._cancelled
+
+    def at(self, when: float, act: Callable[[float], None]) -> Timer:
         """Call `act(now)` once the time has come."""
-        heappush(self._heap, (when, next(self._ties), act))
+        timer = Timer(when, next(self._ties), act)
+        heappush(self._heap, timer)
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Do it not, if it was not done yet."""
+        if timer.act is None:
+            return
+        timer.act = None
+        self._cancelled += 1
+        if self._cancelled > len(self) + CANCELLED_MOST:
+            self._heap = [one for one in self._heap if one.act is not None]
+            heapify(self._heap)
+            self._cancelled = 0
 
     @property
     def next(self) -> float | None:
         """When the earliest is due; None when there is nothing."""
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and heap[0].act is None:
+            heappop(heap)
+            self._cancelled -= 1
+        return heap[0].when if heap else None
 
     def fire(self, now: float) -> bool:
         """Do all that is due; tells whether there was anything."""
         fired = False
-        while self._heap and self._heap[0][0] <= now:
-            heappop(self._heap)[2](now)
-            fired = True
+        while (when := self.next) is not None and when <= now:
+            timer = heappop(self._heap)
+            act, timer.act = timer.act, None
+            if act is not None:
+                act(now)
+                fired = True
         return fired

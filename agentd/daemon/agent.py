@@ -23,13 +23,14 @@ from agentd.wire.terms import PROTOCOL_MAX
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from agentd.core.engine import Engine
     from agentd.core.ledger import Operation
     from agentd.daemon.clock import Clock
     from agentd.daemon.functions import Functions
     from agentd.daemon.lane import Lane
+    from agentd.daemon.output import RemoteOutput
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
     from agentd.daemon.tokens import TokenBook
@@ -47,14 +48,6 @@ FOLLOW_S = 0.25
 CHUNK_BYTES = 64 << 10
 
 
-class Ports:
-    """Where the agent can be reached, known once it listens."""
-
-    def __init__(self) -> None:
-        self.rest: str | None = None
-        self.comm: str | None = None
-
-
 class Agent:
     """One running agent, for its doors; everything that is decided goes through the lane."""
 
@@ -70,8 +63,8 @@ class Agent:
         objects: Objects,
         results: Results,
         tokens: TokenBook,
-        ports: Ports,
         uid: int,
+        warnings: list[str],
     ) -> None:
         self._engine = engine
         self._state = engine.state
@@ -83,16 +76,20 @@ class Agent:
         self._objects = objects
         self._results = results
         self._tokens = tokens
-        self._ports = ports
         self._uid = uid
+        self.warnings = warnings
+        self.rest: str | None = None
+        self.comm: str | None = None
         self._callers = itertools.count(FIRST_CALLER)
         self._waiters: dict[int, asyncio.Future[Any]] = {}
         self.showing = Showing(engine)
         self.feed = Feed(self._snapshot)
-        self.lane: Lane
-        """Set once, right after both are made: each needs the other."""
-        self.warnings: list[str] = []
-        self.remote_output: Callable[[str, int, str, int], asyncio.Future[bytes]] | None = None
+
+    def join(self, lane: Lane, output: RemoteOutput) -> None:
+        """Take the lane, and the way to output elsewhere; called once, before anybody asks: each needs the other."""
+        self._lane = lane
+        self._output = output
+        output.holder_of = self._holder
 
     # --- asking the engine ------------------------------------------------------------------------------------
 
@@ -110,7 +107,7 @@ class Agent:
         waiter = self._waiters[caller] = asyncio.get_running_loop().create_future()
         return caller, waiter
 
-    async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:  # noqa: ANN401 - as the command says
+    async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:
         try:
             async with asyncio.timeout(COMMIT_S):
                 return await waiter
@@ -142,7 +139,7 @@ class Agent:
         """Accept one operation: returns when it is committed."""
         event = await self._event(request, 0)
         caller, waiter = self._ask()
-        self.lane.post(_with_caller(event, caller))
+        self._lane.post(_with_caller(event, caller))
         number, is_new = await self._answer(caller, waiter)
         return Made(self.showing.operation(self._operation(number)), is_new)
 
@@ -155,7 +152,7 @@ class Agent:
             except RequestError as error:
                 prepared.append(error)
         caller, waiter = self._ask()
-        self.lane.post(e.OperationsSubmitted(caller, [one for one in prepared if not isinstance(one, Exception)]))
+        self._lane.post(e.OperationsSubmitted(caller, [one for one in prepared if not isinstance(one, Exception)]))
         answers = iter(await self._answer(caller, waiter))
         made: list[Made | Exception] = []
         for one in prepared:
@@ -212,12 +209,12 @@ class Agent:
         if found.is_terminal and not (found.status == Status.DONE and found.result_bytes > CHUNK_BYTES):
             outcome = await self._results.read(operation)
         if outcome is not None and found.read_at is None and outcome.status == Status.DONE and json_of(outcome):
-            self.lane.post(e.ResultRead(operation))
+            self._lane.post(e.ResultRead(operation))
         return self.showing.operation(found, outcome)
 
     async def _wait(self, operation: int, wait_s: float) -> None:
         caller, waiter = self._ask()
-        self.lane.post(e.OperationWatched(caller, operation))
+        self._lane.post(e.OperationWatched(caller, operation))
         try:
             async with asyncio.timeout(wait_s):
                 await waiter
@@ -225,7 +222,7 @@ class Agent:
             pass
         finally:
             if self._waiters.pop(caller, None) is not None:
-                self.lane.post(e.WatchAbandoned(caller, operation))
+                self._lane.post(e.WatchAbandoned(caller, operation))
 
     async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
         """List operations, newest first."""
@@ -254,7 +251,7 @@ class Agent:
         if outcome is None:
             raise RequestError(f"the result of {operation} is damaged on the disk", status=410)
         if found.read_at is None:
-            self.lane.post(e.ResultRead(operation))
+            self._lane.post(e.ResultRead(operation))
         raw = outcome.value.data if outcome.value.codec == Codec.BYTES else None
         return ResultView(self.showing.operation(found, outcome), json_of(outcome), pickle_of(outcome), raw)
 
@@ -269,27 +266,32 @@ class Agent:
         while True:
             found = self._state.ledger.get(operation)
             is_last = found is None or found.is_terminal or not follow
-            for stream in offsets:
-                while data := await self._output(operation, stream, offsets[stream]):
-                    offsets[stream] += len(data)
+            for stream, seen in list(offsets.items()):
+                offset = seen
+                while data := await self._written(operation, stream, offset):
+                    offset += len(data)
                     yield stream, data
+                offsets[stream] = offset
             if is_last:
                 return
             await self._wait(operation, FOLLOW_S)
 
-    async def _output(self, operation: int, stream: str, offset: int) -> bytes:
+    async def _written(self, operation: int, stream: str, offset: int) -> bytes:
         """Read output from where the task is or was: here, or at the neighbour that holds it."""
+        return await self._output.read(self._holder(operation), operation, stream, offset, CHUNK_BYTES)
+
+    def _holder(self, operation: int) -> str:
+        """Name the neighbour that holds, or held, a task; empty for this agent."""
         task = self._state.tasks.get(operation)
+        if task is not None:
+            return task.host
         found = self._state.ledger.get(operation)
-        host = task.host if task is not None else (found.host if found is not None else "")
-        if host and self.remote_output is not None:
-            return await self.remote_output(host, operation, stream, offset)
-        return self._supervisor.read_output(operation, stream, offset, CHUNK_BYTES)
+        return found.host if found is not None else ""
 
     async def cancel(self, operation: int) -> OperationView:
         """Stop an operation."""
         caller, waiter = self._ask()
-        self.lane.post(e.CancelRequested(caller, operation))
+        self._lane.post(e.CancelRequested(caller, operation))
         await self._answer(caller, waiter)
         return self.showing.operation(self._operation(operation))
 
@@ -306,7 +308,7 @@ class Agent:
         if name != self._state.identity.name:
             adaptor = known_adaptor(adaptor, name, properties)
         caller, waiter = self._ask()
-        self.lane.post(
+        self._lane.post(
             e.ResourceAdded(
                 caller, name, capacity, adaptor, tuple(sorted(properties.items())), is_parent, bool(capacity.processors)
             )
@@ -318,7 +320,7 @@ class Agent:
         """Take capacity away; what is in use is owed."""
         before = self._resource(name)
         caller, waiter = self._ask()
-        self.lane.post(e.ResourceReduced(caller, name, capacity))
+        self._lane.post(e.ResourceReduced(caller, name, capacity))
         await self._answer(caller, waiter)
         return self._resource(name, before)
 
@@ -326,7 +328,7 @@ class Agent:
         """Remove a host: drained, or lost at once."""
         before = self._resource(name)
         caller, waiter = self._ask()
-        self.lane.post(e.ResourceRemoved(caller, name, lost))
+        self._lane.post(e.ResourceRemoved(caller, name, lost))
         await self._answer(caller, waiter)
         return self._resource(name, before)
 
@@ -360,8 +362,8 @@ class Agent:
             protocol=PROTOCOL_MAX,
             python=python_version(),
             pid=process_id(),
-            rest=self._ports.rest,
-            comm=self._ports.comm,
+            rest=self.rest,
+            comm=self.comm,
             scheduler=self._settings.scheduler,
             state_folder=str(self._settings.state),
             started_at=self._clock.started_wall,
@@ -405,7 +407,7 @@ class Agent:
 
     async def shutdown(self, drain_s: float | None) -> None:
         """Begin to drain and stop."""
-        self.lane.post(e.DrainRequested(self._settings.grace_s if drain_s is None else drain_s))
+        self._lane.post(e.DrainRequested(self._settings.grace_s if drain_s is None else drain_s))
 
     def readiness(self) -> str:
         """Say why no work can be taken; empty when it can."""
@@ -428,5 +430,3 @@ def _with_caller(event: e.OperationSubmitted, caller: int) -> e.OperationSubmitt
     return e.OperationSubmitted(
         caller, event.template, event.payload, event.key, event.digest, event.name, event.callback
     )
-
-

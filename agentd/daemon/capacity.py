@@ -71,7 +71,7 @@ def capacity_of(hardware: Hardware) -> Capacity:
 
 def own_capacity(settings: Settings, described: Nodes | None) -> tuple[Capacity, list[str]]:
     """Work out what this agent grants, and what an operator should know about it."""
-    warnings: list[str] = list(described.warnings) if described is not None else []
+    warnings = [str(note) for note in described.warnings] if described is not None else []
     declared = described.own.hardware if described is not None else None
     has_flags = settings.cpu is not None or settings.gpu is not None or settings.memory_mib is not None
     if declared is not None and declared.processors and not has_flags:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from agentd.core import commands as c
-from agentd.core.entries import Ended
+from agentd.core.entries import Ended, Forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agentd.daemon.agent import Agent
     from agentd.daemon.neighbours import Links
     from agentd.daemon.results import Results
+    from agentd.daemon.sharing import Sharing
     from agentd.store.journal import Journal
     from agentd.workers.supervisor import Supervisor
 
@@ -30,6 +31,7 @@ class Effects:
         journal: Journal,
         results: Results,
         door: Door,
+        sharing: Sharing,
         links: Links,
         agent: Agent,
         stop: Callable[[], None],
@@ -50,6 +52,7 @@ class Effects:
             c.Record: self._record,
             c.Reply: lambda command: agent.reply(command.caller, command.value),
             **door.performers(),
+            c.SettleCalls: sharing.settle,
             c.OpenLink: links.open,
             c.CloseLink: links.close,
             c.Publish: lambda command: agent.feed.publish(command.topic, command.subject, command.detail),
@@ -73,6 +76,9 @@ class Effects:
         entry = command.entry
         if type(entry) is Ended:
             self._results.remember(entry.operation, entry.outcome)
+        elif type(entry) is Forgotten:
+            for operation in entry.operations:
+                self._supervisor.forget_output(operation)
         self._journal.append(command.number, entry)
 
     def _release(self, command: c.ReleaseSegments) -> None:

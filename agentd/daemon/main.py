@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import itertools
 import logging
 import os
@@ -13,7 +12,7 @@ import signal
 import sys
 import traceback
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -29,18 +28,20 @@ from agentd.core.ledger import Retention
 from agentd.core.recovery import Recovered, fold
 from agentd.core.state import Identity, Rules
 from agentd.daemon import logs, neighbours
-from agentd.daemon.agent import Agent, Ports
+from agentd.daemon.agent import Agent
 from agentd.daemon.capacity import own_capacity, read_files
 from agentd.daemon.clock import Clock
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
 from agentd.daemon.lane import Lane
+from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.results import Results
 from agentd.daemon.settings import OFF, Settings, process_environment
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.tokens import TokenBook
 from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
+from agentd.rest.settings import RestSettings
 from agentd.store.disk import LocalDisk, StateFolder, open_state, write_file
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from agentd.core.events import Event
     from agentd.model.task import Outcome
+    from agentd.rest.server import RestServer
 
 OK, USAGE, IN_USE, BROKEN, DISK = 0, 2, 5, 70, 74
 CLOCK_S = 60.0
@@ -106,6 +108,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+class Store(NamedTuple):
+    """What survives, opened and read."""
+
+    journal: Journal
+    objects: Objects
+    recovered: Recovered
+    clock: Clock
+    alarms: list[str]
+
+
 class Daemon:
     """One run of one agent."""
 
@@ -116,6 +128,8 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._lane: Lane | None = None
+        self._objects: Objects | None = None
+        self._now: Callable[[], float] = lambda: 0.0
         self._callers = itertools.count(1)
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -143,51 +157,95 @@ class Daemon:
             self._lane.post(event)
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        """Make the parts and join them; what is opened is closed in reverse when the stack ends."""
         settings, loop = self._settings, asyncio.get_running_loop()
         policy = scheduler(settings.scheduler)
         described = read_files(settings)
         capacity, warnings = own_capacity(settings, described)
         wanted = neighbours.named(settings)
         sharing = Sharing()
-        objects = Objects(self._disk, self._folder / "objects", lambda: clock.now())
         supervisor = Supervisor(
-            loop, self._worker_settings(), self._post, segments=sharing.segments, open_stored=lambda n: objects.open(n)[0]
+            loop, self._worker_settings(), self._post, segments=sharing.segments, open_stored=self._open_stored
         )
         stack.push_async_callback(supervisor.close, 0.0)
-        starting = loop.create_task(supervisor.start())  # joined a few lines below
-        journal = self._journal(loop, sharing, objects)
+        async with asyncio.TaskGroup() as meanwhile:
+            meanwhile.create_task(supervisor.start())
+            store = self._open_store(stack, sharing)
+        warnings += store.alarms
+        identity = Identity(
+            settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), store.recovered.epoch + 1
+        )
+        ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
+        engine = Engine(identity, capacity, policy, ids, self._rules())
+        tokens = TokenBook(self._folder)
+        tokens.ensure_owner()
+        results = Results(store.journal)
+        agent = Agent(
+            engine=engine,
+            clock=store.clock,
+            settings=settings,
+            functions=Functions(settings.pythonpath, settings.allow),
+            supervisor=supervisor,
+            journal=store.journal,
+            objects=store.objects,
+            results=results,
+            tokens=tokens,
+            uid=os.getuid(),
+            warnings=warnings,
+        )
+        door = self._make_door(identity, agent, tokens, sharing)
+        await stack.enter_async_context(door)
+        effects = Effects(
+            supervisor, store.journal, results, door, sharing, neighbours.Links(door), agent, self._stopping.set
+        )
+        lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
+        agent.join(lane, RemoteOutput(door, supervisor))
+        self._lane = lane
+        sharing.serve(door, store.objects)
+        await self._take_up(engine, store)
+        known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
+        for event in wanted:
+            if event.name not in known:
+                lane.post(event)
+        lane.post(e.Ticked())
+        await self._open_doors(stack, door, agent)
+        self._listen_for_signals(loop)
+        self._keep_time(loop, store)
+        self._announce(identity, agent)
+
+    def _time(self) -> float:
+        """Read agent time, once there is a clock."""
+        return self._now()
+
+    def _open_stored(self, number: int) -> int:
+        """Give a descriptor of a stored object."""
+        assert self._objects is not None
+        return self._objects.open(number)[0]
+
+    def _open_store(self, stack: AsyncExitStack, sharing: Sharing) -> Store:
+        """Open the journal and read all of it, and the objects."""
+        objects = self._objects = Objects(self._disk, self._folder / "objects", self._time)
+        journal = self._journal(sharing, objects)
         stack.callback(journal.close)
         entries, alarms = journal.load()
         recovered = fold(entries)
         clock = Clock(self._disk, self._folder, recovered.agent_time_s)
+        self._now = clock.now
         stack.callback(clock.mark)
-        identity = Identity(
-            settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), recovered.epoch + 1
-        )
-        ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
-        engine = Engine(identity, capacity, policy, ids, self._rules())
         journal.start()
-        outcomes = await _undelivered(recovered, journal)
-        tokens = TokenBook(self._folder)
-        tokens.ensure_owner()
-        ports = Ports()
-        results = Results(journal)
-        functions = Functions(settings.pythonpath, settings.allow)
-        agent = Agent(
-            engine=engine,
-            clock=clock,
-            settings=settings,
-            functions=functions,
-            supervisor=supervisor,
-            journal=journal,
-            objects=objects,
-            results=results,
-            tokens=tokens,
-            ports=ports,
-            uid=os.getuid(),
-        )
-        agent.warnings += warnings + [str(alarm) for alarm in alarms]
-        door = Door(
+        return Store(journal, objects, recovered, clock, [str(alarm) for alarm in (*alarms, *objects.alarms)])
+
+    async def _take_up(self, engine: Engine, store: Store) -> None:
+        """Let the engine go on where the last run ended."""
+        outcomes = await _undelivered(store.recovered, store.journal)
+        now, identity = store.clock.now(), engine.state.identity
+        engine.handle(e.ClockRead(store.clock.wall_offset_s()), now)
+        engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
+        engine.restore(store.recovered, outcomes, now)
+
+    def _make_door(self, identity: Identity, agent: Agent, tokens: TokenBook, sharing: Sharing) -> Door:
+        settings = self._settings
+        return Door(
             CommIdentity(
                 name=identity.name,
                 agent_id=identity.agent_id,
@@ -197,7 +255,7 @@ class Daemon:
                 services=frozenset({"output", "segments"}),
             ),
             CommSettings(heartbeat_s=settings.heartbeat_s),
-            post=self._post,
+            post=sharing.incoming(self._post),
             admit=agent.admit,
             admission=Admission(
                 uid=os.getuid(),
@@ -206,33 +264,19 @@ class Daemon:
                 insecure=settings.insecure,
             ),
             number=lambda: next(self._callers),
-            random=random.Random(),
+            random=random.SystemRandom(),
             inline=sharing.inline,
         )
-        await starting
-        await stack.enter_async_context(door)
-        effects = Effects(supervisor, journal, results, door, neighbours.Links(door), agent, self._stopping.set)
-        lane = Lane(loop, engine, clock, effects.perform, effects.flush, self._break)
-        agent.lane = self._lane = lane
-        sharing.serve(door, objects)
-        now = clock.now()
-        engine.handle(e.ClockRead(clock.wall_offset_s()), now)
-        engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
-        engine.restore(recovered, outcomes, now)
-        known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
-        for event in wanted:
-            if event.name not in known:
-                lane.post(event)
+
+    async def _open_doors(self, stack: AsyncExitStack, door: Door, agent: Agent) -> None:
+        """Open Comm first: it serves while the user port is still being loaded."""
+        settings = self._settings
         door.open_unix(self._folder / "agent.sock")
         if settings.comm_port != OFF:
             host, port = (await door.open_tcp(settings.comm_host, settings.comm_port))[:2]
-            ports.comm = f"{host}:{port}"
-        lane.post(e.Ticked())
-        self._listen_for_signals(loop)
+            agent.comm = f"{host}:{port}"
         if settings.rest_port != OFF:
-            ports.rest = await self._open_rest(stack, agent)
-        self._keep_time(loop, clock, objects)
-        self._announce(identity, ports, agent)
+            agent.rest = await self._open_rest(stack, agent)
 
     def _worker_settings(self) -> WorkerSettings:
         settings = self._settings
@@ -260,9 +304,14 @@ class Daemon:
             retention=Retention(settings.keep_operations, settings.keep_s, settings.keep_mib << 20),
         )
 
-    def _journal(self, loop: asyncio.AbstractEventLoop, sharing: Sharing, objects: Objects) -> Journal:
+    def _journal(self, sharing: Sharing, objects: Objects) -> Journal:
+        loop = asyncio.get_running_loop()
+
         def post(event: Event) -> None:
             loop.call_soon_threadsafe(self._post, event)
+
+        def broken(error: BaseException) -> None:
+            loop.call_soon_threadsafe(self._break, error)
 
         return Journal(
             self._disk,
@@ -270,7 +319,7 @@ class Daemon:
             committed=lambda number: post(e.Committed(number)),
             filled=lambda words: post(e.DiskFilled(words)),
             freed=lambda: post(e.DiskFreed()),
-            broken=lambda error: loop.call_soon_threadsafe(self._break, error),
+            broken=broken,
             keep=lambda payload: objects.keep(payload, sharing.segments.fd),
             unreferenced=objects.delete,
             alarmed=lambda words: log.error("journal damaged: %s", words),
@@ -280,15 +329,15 @@ class Daemon:
 
     async def _open_rest(self, stack: AsyncExitStack, agent: Agent) -> str:
         """Load and open the user port while the Comm door serves already."""
-        app, server, rest = await asyncio.to_thread(_load_rest)
+        rest_server, create_app = await asyncio.to_thread(_load_rest)
         settings = self._settings
-        limits = rest.RestSettings(
+        limits = RestSettings(
             names=(settings.hostname, settings.rest_host),
             rest_names=settings.rest_name,
             local_access=settings.local_access,
             callback_hosts=settings.callback_host,
         )
-        opened = server.RestServer(app.create_app(agent, limits), settings.rest_host, settings.rest_port, limits)
+        opened = rest_server(create_app(agent, limits), settings.rest_host, settings.rest_port, limits)
         port = await opened.start()
         stack.push_async_callback(opened.stop, 2.0)
         stack.callback(agent.feed.close)
@@ -308,25 +357,25 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop)
 
-    def _keep_time(self, loop: asyncio.AbstractEventLoop, clock: Clock, objects: Objects) -> None:
+    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
         def look() -> None:
-            self._post(e.ClockRead(clock.wall_offset_s()))
+            self._post(e.ClockRead(store.clock.wall_offset_s()))
             try:
-                clock.mark()
-                objects.expire(BLOB_S)
+                store.clock.mark()
+                store.objects.expire(BLOB_S)
             except (OSError, DiskError) as error:
                 log.warning("housekeeping put off: %s", error)
             loop.call_later(CLOCK_S, look)
 
         loop.call_later(CLOCK_S, look)
 
-    def _announce(self, identity: Identity, ports: Ports, agent: Agent) -> None:
+    def _announce(self, identity: Identity, agent: Agent) -> None:
         """Say that the agent is ready: a file for programs, a line for people."""
         content = {
             "name": identity.name,
             "pid": os.getpid(),
-            "rest": ports.rest,
-            "comm": ports.comm,
+            "rest": agent.rest,
+            "comm": agent.comm,
             "boot": identity.boot,
             "state": str(self._folder),
         }
@@ -338,17 +387,17 @@ class Daemon:
             agent.warnings.append("--insecure: whoever reaches the ports can run code here")
         for warning in agent.warnings:
             log.warning("%s", warning)
-        doors = [f"REST {ports.rest}" if ports.rest else "", f"Comm {ports.comm}" if ports.comm else ""]
+        doors = [f"REST {agent.rest}" if agent.rest else "", f"Comm {agent.comm}" if agent.comm else ""]
         sys.stdout.write(f"agentd {identity.name} is ready: {', '.join(filter(None, doors))}\n")
         sys.stdout.flush()
 
 
-def _load_rest() -> tuple[object, object, object]:
-    return (
-        importlib.import_module("agentd.rest.app"),
-        importlib.import_module("agentd.rest.server"),
-        importlib.import_module("agentd.rest.settings"),
-    )
+def _load_rest() -> tuple[type[RestServer], Callable[..., Any]]:
+    """Import what only the user port needs: FastAPI and uvicorn take longer than all the rest together."""
+    from agentd.rest.app import create_app
+    from agentd.rest.server import RestServer
+
+    return RestServer, create_app
 
 
 async def _undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:

@@ -240,11 +240,13 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None =
         ConfigError: a setting is wrong; names it, where it stands, and what is expected.
     """
     environment = dict(os.environ if environment is None else environment)
-    given = {name: (_text(value), f"option --{name.replace('_', '-')}") for name, value in flags.items() if value is not None}
+    given = {
+        name: (_text(value), f"option --{name.replace('_', '-')}") for name, value in flags.items() if value is not None
+    }
     for name in (*CONVERTERS, *JOINED):
-        found = environment.get(PREFIX + name.upper())
-        if found is not None:
-            given.setdefault(name, (found, f"environment variable {PREFIX}{name.upper()}"))
+        text = environment.get(PREFIX + name.upper())
+        if text is not None:
+            given.setdefault(name, (text, f"environment variable {PREFIX}{name.upper()}"))
     state = _state_of(given)
     for name, found in _file(state / FILE_NAME).items():
         given.setdefault(name, found)
@@ -311,7 +313,9 @@ def _checked(given: dict[str, tuple[str, str]], state: Path) -> Settings:
 def _agree(settings: Settings) -> None:
     """Check what settings say of each other."""
     if settings.rest_port == OFF and settings.comm_port == OFF:
-        raise ConfigError("both --rest-port and --comm-port are closed: open at least one, nobody could reach the agent")
+        raise ConfigError(
+            "both --rest-port and --comm-port are closed: open at least one, nobody could reach the agent"
+        )
     if settings.rest_port == settings.comm_port and settings.rest_port > 0:
         raise ConfigError(f"--rest-port and --comm-port are both {settings.rest_port}: give them different numbers")
     for name, host in (("--rest-host", settings.rest_host), ("--comm-host", settings.comm_host)):
@@ -321,7 +325,9 @@ def _agree(settings: Settings) -> None:
                 "use 127.0.0.1, or say --insecure if everyone on that network may run code here"
             )
     if settings.lease_s < 3 * settings.heartbeat_s:
-        raise ConfigError(f"--lease-s {settings.lease_s:g} is under 3 heartbeats of {settings.heartbeat_s:g} s: raise it")
+        raise ConfigError(
+            f"--lease-s {settings.lease_s:g} is under 3 heartbeats of {settings.heartbeat_s:g} s: raise it"
+        )
 
 
 def is_loopback(host: str) -> bool:
