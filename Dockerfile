@@ -3,7 +3,7 @@
 #   docker build --tag agentd .
 #   docker run --rm --publish 46101:46101 --publish 46102:46102 --volume agentd-state:/var/lib/agentd \
 #       --volume "$PWD:/code:ro" --stop-timeout 40 \
-#       agentd --hostname kitchen --pythonpath /code --rest-host 0.0.0.0 --comm-host 0.0.0.0 --insecure
+#       agentd --hostname kitchen --rest-host 0.0.0.0 --comm-host 0.0.0.0 --insecure
 #
 # The image does not open itself to others: without options both ports listen on the container's own loopback, which
 # nobody outside of it reaches. TLS and a token that are made at the first start will come; until then whoever wants
@@ -39,7 +39,8 @@ ENV PATH=/opt/agentd/bin:$PATH \
 VOLUME ["/var/lib/agentd"]
 # By number, so that an orchestrator sees without looking inside that it is not root.
 USER 10001:10001
-WORKDIR /var/lib/agentd
+# Users' code is found in the current folder: mount it here, or name others with --pythonpath.
+WORKDIR /code
 # REST for users, Comm for other agents.
 EXPOSE 46101 46102
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \

@@ -143,7 +143,7 @@ def is_long(tree: ast.Module) -> Iterator[Finding]:
 def is_stub(tree: ast.Module) -> Iterator[Finding]:
     """Find functions that only pretend: `pass`, or `...` outside of a Protocol, or NotImplementedError."""
     yield from _named("NotImplementedError")(tree)
-    declared = {function for function in _declared(tree)}
+    declared = set(_declared(tree))
     for node in ast.walk(tree):
         if isinstance(node, Function) and node not in declared and _is_hollow(node.body):
             yield Finding(node.lineno, f"{node.name} does nothing")
@@ -173,10 +173,15 @@ def _is_hollow(body: list[ast.stmt]) -> bool:
 
 
 def sleeps(tree: ast.Module) -> Iterator[Finding]:
-    """Find waiting for time to pass; `asyncio.sleep(0)` only lets others run."""
+    """Find waiting for time to pass.
+
+    Not meant are `asyncio.sleep(0)`, which only lets others run, and a pause in a `while` that looks again for what
+    nobody tells.
+    """
     meanings = imports(tree)
+    pauses = {inner for node in ast.walk(tree) if isinstance(node, ast.While) for inner in ast.walk(node)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and node not in pauses:
             first, _, rest = str(dotted(node.func)).partition(".")
             name = ".".join(filter(None, (meanings.get(first, first), rest)))
             is_turn = [getattr(argument, "value", None) for argument in node.args] == [0]
@@ -242,10 +247,10 @@ PRODUCT_RULES = {
         innocent=("clock.now()", "self._clock.time()", "import time\ntime.struct_time"),
         allowed={
             "agentd/daemon/clock.py": "this is the place",
-            "agentd/daemon/tokens.py": "defaults for `agentd token`, which runs without a daemon; the daemon hands in its own",
+            "agentd/daemon/tokens.py": "its defaults are for `agentd token`, which runs without a daemon",
             "agentd/workers/inside/": "times users' code, in another process than the daemon",
             "agentd/api/": USERS_PROCESS,
-            "agentd/comm/": "the loop's monotonic time: sessions count silence in it, and the agent's time is never used there",
+            "agentd/comm/": "the loop's monotonic time, in which sessions count silence and nothing else",
             "agentd/rest/server.py": "the wall clock for the Date header, unless another one is handed in",
         },
     ),
@@ -323,7 +328,11 @@ TEST_RULES = {
             "from time import sleep\nsleep(0)",
             "import asyncio\nasyncio.sleep(0.1)",
         ),
-        innocent=("import asyncio\nasyncio.sleep(0)", "self.sleep(1)"),
+        innocent=(
+            "import asyncio\nasyncio.sleep(0)",
+            "self.sleep(1)",
+            "import time\nwhile not f():\n    time.sleep(0.01)",
+        ),
     ),
     "property": Rule(
         "a test's docstring states the property that it holds",

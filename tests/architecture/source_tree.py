@@ -1,4 +1,4 @@
-"""The project's files as the architecture tests read them, and names in code traced back to where they were imported."""
+"""The project's files as the architecture tests read them, and names in code led back to their imports."""
 
 from __future__ import annotations
 

@@ -79,6 +79,7 @@ def test_the_agent_is_nobody_special() -> None:
     assert f"--owner agentd --group agentd --mode 0700 {STATE}" in made
     assert [json.loads(volume) for volume in _rest(RUN, "VOLUME")] == [[STATE]]
     assert any(f"AGENTD_STATE={STATE}" in rest for rest in _rest(RUN, "ENV"))
+    assert _rest(RUN, "WORKDIR") == ["/code"], "users' code is found in the current folder: never in the state"
     words = [word for word, _ in RUN]
     assert words.index("RUN") < words.index("VOLUME"), "what is changed after VOLUME is lost"
 

@@ -1,0 +1,136 @@
+"""What tests of several kinds share: a real agent, started as users start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_S = 60.0
+"""Until an agent must be ready, and until it must have ended; chosen: far above both on a busy machine."""
+LOOK_S = 0.02
+"""How often the ready file is looked for."""
+
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "COVERAGE_PROCESS_START")
+"""Of the environment: nothing that could set an agent up otherwise than the test says."""
+
+
+@dataclass
+class RunningAgent:
+    """A daemon in a process of its own, that said that it is ready."""
+
+    process: subprocess.Popen[bytes]
+    state: Path
+    log: Path
+    """What it wrote to stderr."""
+    name: str
+    rest: str
+    """URL of the user port; empty when that is closed."""
+    comm: str
+    """`host:port` for other agents; empty when that is closed."""
+    boot: str
+
+    @property
+    def pid(self) -> int:
+        """Of the daemon."""
+        return self.process.pid
+
+    @property
+    def stderr(self) -> str:
+        """What it wrote to stderr so far."""
+        return self.log.read_text("utf-8", "replace")
+
+    def stop(self) -> int:
+        """Ask it twice to end, which leaves running work no grace; gives its exit code."""
+        for _ in range(2):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(READY_S)
+
+    def kill(self) -> None:
+        """End it without a word, as a crash would."""
+        self.process.kill()
+        self.process.wait(READY_S)
+
+
+StartAgent = Callable[..., RunningAgent]
+
+
+def agent_environment(**more: str) -> dict[str, str]:
+    """Give the environment in which an agent or a command is started: ours as far as it is harmless, and our code."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONPATH": str(ROOT)} | more
+
+
+def _until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, str | None]:
+    deadline = time.monotonic() + READY_S
+    while not ready.exists():
+        try:
+            code = process.wait(LOOK_S)
+        except subprocess.TimeoutExpired:
+            assert time.monotonic() < deadline, f"not ready within {READY_S:g} s:\n{log.read_text()}"
+        else:
+            pytest.fail(f"the agent ended with {code} instead of being ready:\n{log.read_text()}")
+    found: dict[str, str | None] = json.loads(ready.read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent]:
+    """Start agents: `start_agent(*options, state=None, env={})`; they end with the test, and each must end well.
+
+    An agent that the test has ended itself, or killed, is left alone.
+    """
+    started: list[RunningAgent] = []
+
+    def start(*options: str, state: Path | None = None, env: dict[str, str] | None = None) -> RunningAgent:
+        folder = tmp_path_factory.mktemp("agent")
+        state = state or folder / "state"
+        ready, log = folder / "ready.json", folder / "stderr"
+        ports = ("--rest-port", "auto", "--comm-port", "auto")
+        command = [sys.executable, "-m", "agentd", "start", "--state", state, *ports, "--ready-file", ready, *options]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                command, cwd=folder, env=agent_environment(**env or {}), stdout=subprocess.DEVNULL, stderr=stderr
+            )
+        try:
+            said = _until_ready(process, ready, log)
+        except BaseException:
+            process.kill()
+            process.wait(READY_S)
+            raise
+        agent = RunningAgent(
+            process, state, log, str(said["name"]), said["rest"] or "", said["comm"] or "", str(said["boot"])
+        )
+        started.append(agent)
+        return agent
+
+    yield start
+    codes = [_ended(agent) for agent in reversed(started)]
+    assert not any(codes), f"agents ended with {codes}"
+
+
+def _ended(agent: RunningAgent) -> int:
+    """End an agent that still runs; gives its exit code, 0 for one that the test has ended itself."""
+    was_running = agent.process.poll() is None
+    try:
+        code = agent.stop()
+    except subprocess.TimeoutExpired:
+        agent.kill()
+        code = agent.process.returncode
+    sys.stderr.write(f"--- stderr of agent {agent.name}, pid {agent.pid}:\n{agent.stderr}")  # shown if the test failed
+    return code if was_running else 0
+
+
+@pytest.fixture
+def agent(start_agent: StartAgent) -> RunningAgent:
+    """One agent with a fresh state folder and all defaults."""
+    return start_agent()
