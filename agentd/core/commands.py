@@ -66,6 +66,13 @@ class ReleaseSegments(Command, frozen=True, gc=False):
     segments: tuple[int, ...]
 
 
+class CallBack(Command, frozen=True, gc=False):
+    """Tell an address that an operation has ended; tried again and again, ends in `CallbackEnded`."""
+
+    operation: int
+    url: str
+
+
 class Record(Command, frozen=True, gc=False):
     """Write an entry to the journal under the next number; ends in `Committed` with that number or a larger one."""
 

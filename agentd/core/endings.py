@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Publish, Reply
+from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Returned
 from agentd.core.tasks import State, Task
 from agentd.model.exchange import End, Settled
@@ -78,6 +78,8 @@ class Endings:
         if operation.caller:
             state.outbox.settle(operation.caller, Settled(operation.ref, outcome))
             operation.read_at = now
+        if operation.callback:
+            state.outbox.add(CallBack(operation.id, operation.callback))
         sender = operation.path.sender
         if sender is None:
             operation.outcome = None
@@ -140,31 +142,37 @@ class Endings:
         self._state.wait(task)
 
     def user_code_raised(self, task: Task, outcome: Outcome, now: float) -> None:
-        """End the task, or run it once more where its owner wants that."""
+        """End the task, or run it once more here where its owner wants that, and lets it run more than once."""
         template = task.shape.template
         failure = outcome.failure
-        repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT, Reason.TIMED_OUT}
-        if template.on_failure == "RETRY" and repeatable and task.retries < RETRIES:
+        repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT}
+        wanted = template.on_failure == "RETRY" and template.idempotent
+        if wanted and repeatable and task.retries < RETRIES:
             task.retries += 1
             self.repeat(task)
         else:
             self.end(task, outcome, now)
 
     def host_lost(self, task: Task, failure: Failure, now: float, *, blame: bool) -> None:
-        """The host of a started task is gone: try elsewhere under a new attempt number, if that is allowed."""
+        """The host of a started task is gone: try elsewhere under a new attempt number, if that is allowed.
+
+        An attempt is one execution, and whoever was asked first counts them: a task that a neighbour gave us goes back
+        to it, `QUARANTINED` when the task itself is to be blamed, `LOST_UNKNOWN` when not.
+        """
         state = self._state
         state.counters["lost_tasks"] += 1
         template = task.shape.template
         task.blames += blame
-        if task.state is State.STOPPING:
+        is_last = task.attempt >= template.max_attempts or task.path.sender is not None
+        if task.id in state.stopping:
             self.stopped(task, now)
         elif failure.reason in {Reason.OUT_OF_MEMORY, Reason.TIMED_OUT}:
             self.fail(task, failure, now)
         elif not template.idempotent:
             self.fail(task, failure, now, Status.LOST_UNKNOWN)
-        elif task.blames >= BLAMES or (blame and task.attempt >= template.max_attempts):
+        elif task.blames >= BLAMES or (blame and is_last):
             self.fail(task, failure, now, Status.QUARANTINED)
-        elif task.attempt >= template.max_attempts:
+        elif is_last:
             self.fail(task, failure, now, Status.LOST_UNKNOWN)
         else:
             task.attempt += 1

@@ -75,6 +75,7 @@ class Engine:
             e.WatchAbandoned: self._intake.watch_abandoned,
             e.CancelRequested: self._intake.cancel_requested,
             e.ResultRead: self._intake.result_read,
+            e.CallbackEnded: self._intake.callback_ended,
             e.WorkerStarted: self._execution.worker_started,
             e.TasksEnded: self._execution.tasks_ended,
             e.TasksRevoked: self._execution.tasks_revoked,

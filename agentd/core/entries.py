@@ -93,6 +93,13 @@ class Forgotten(Entry, frozen=True, array_like=True, tag=9):
     operations: tuple[int, ...]
 
 
+class CalledBack(Entry, frozen=True, array_like=True, tag=12):
+    """The callbacks of these were delivered, or given up: they are not tried again."""
+
+    operations: tuple[int, ...]
+    is_given_up: bool = False
+
+
 class HostAdded(Entry, frozen=True, array_like=True, tag=10):
     """The operator's pool: a host was added, or has grown. `capacity` is JSON of the whole of it."""
 

@@ -149,6 +149,13 @@ class WorkerLost(Event, frozen=True, gc=False):
     """Task that had really started and did not finish; 0 for none."""
 
 
+class CallbackEnded(Event, frozen=True, gc=False):
+    """Whoever wanted to be called back was told, or could not be told for a day."""
+
+    operation: int
+    is_given_up: bool = False
+
+
 # --- journal ----------------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import CancelTasks, Publish, Reply
-from agentd.core.entries import Accepted, Cancelling, WasRead
+from agentd.core.commands import Alarm, CancelTasks, Publish, Reply
+from agentd.core.entries import Accepted, CalledBack, Cancelling, WasRead
 from agentd.core.ledger import Operation
 from agentd.core.tasks import HERE, State, Task
 from agentd.model.errors import RequestError
@@ -216,6 +216,17 @@ class Intake:
             operation.read_at = now
             if operation.durable:
                 self._state.outbox.record(WasRead((operation.id,), now))
+
+    def callback_ended(self, event: e.CallbackEnded, now: float) -> None:  # noqa: ARG002
+        """An address was called back, or given up."""
+        operation = self._state.ledger.get(event.operation)
+        if operation is None:
+            return
+        operation.is_called_back = True
+        self._state.outbox.record(CalledBack((event.operation,), event.is_given_up))
+        if event.is_given_up:
+            detail: dict[str, object] = {"operation": event.operation, "url": operation.callback}
+            self._state.outbox.add(Alarm("a callback was given up", detail))
 
     # --- cancelling -------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentd.model.task import Template
 
 UNREAD_S = 24 * 3600.0
-"""A result that nobody has read is kept at least this long (promised)."""
+"""A result that nobody has read, and an idempotency key, is kept at least this long (promised)."""
 
 
 class Operation(Struct, eq=False):
@@ -63,6 +63,14 @@ class Operation(Struct, eq=False):
     result_bytes: int = 0
     read_at: float | None = None
     is_delivered: bool = False
+    is_called_back: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether somebody may still ask for it: nobody has read it, or a key stands for it."""
+        if self.path.sender is not None:
+            return not self.is_delivered
+        return self.read_at is None or bool(self.key)
 
     @property
     def is_terminal(self) -> bool:
@@ -141,14 +149,23 @@ class Ledger:
         if operation.status is not None:
             self.counts[Status(operation.status).name.lower()] += 1
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether more is kept than the operator allows."""
+        return len(self._ended) > self.retention.most or self._result_bytes > self.retention.bytes
+
     def expired(self, now: float, most: int = 1000) -> list[int]:
-        """Strike off what is too old or too much, oldest end first; never what is unread or undelivered and young."""
+        """Strike off what is too old or too much, oldest end first; never what is wanted and young.
+
+        Args:
+            now: agent time in seconds.
+            most: how many are looked at; the rest has its turn at the next call.
+        """
         gone: list[int] = []
         for operation in list(self._looked_at(most)):
-            over = len(self._ended) > self.retention.most or self._result_bytes > self.retention.bytes
-            if not over and now - operation.ended_at < self.retention.age_s:
+            if not self.is_over and now - operation.ended_at < self.retention.age_s:
                 break
-            if operation.read_at is None and now - operation.ended_at < UNREAD_S:
+            if operation.is_wanted and now - operation.ended_at < UNREAD_S:
                 continue
             self.forget(operation)
             gone.append(operation.id)

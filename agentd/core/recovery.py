@@ -12,6 +12,7 @@ which batches the entries were committed; and what was forgotten leaves nothing 
 | Ended | is ended | passed over: the first end counts | is ended, of a function that is not known |
 | WasRead | passed over | was read, at the first such time | passed over |
 | Delivered | passed over | is delivered | passed over |
+| CalledBack | passed over | is called back | passed over |
 | Forgotten | is gone | is gone | passed over |
 
 An `Ended` of an unknown operation is what the journal leaves of one whose acceptance was damaged on the disk.
@@ -28,6 +29,7 @@ from msgspec.structs import replace
 from agentd.core.entries import (
     Accepted,
     Booted,
+    CalledBack,
     Cancelling,
     Delivered,
     Ended,
@@ -90,6 +92,8 @@ class Finished(Struct, gc=False):
     """When a user first read the result; None when nobody has."""
     is_delivered: bool = False
     """The neighbour that gave it to us has recorded its end."""
+    is_called_back: bool = False
+    """Its callback was delivered, or given up."""
 
 
 class Recovered(Struct):
@@ -225,6 +229,13 @@ def _delivered(state: Recovered, entry: Delivered) -> None:
             finished.is_delivered = True
 
 
+def _called_back(state: Recovered, entry: CalledBack) -> None:
+    for operation in entry.operations:
+        finished = state.finished.get(operation)
+        if finished is not None:
+            finished.is_called_back = True
+
+
 def _forgotten(state: Recovered, entry: Forgotten) -> None:
     for operation in entry.operations:
         state.live.pop(operation, None)
@@ -249,6 +260,7 @@ _STEPS: dict[type[Entry], Callable[[Recovered, Any], None]] = {
     Ended: _ended,
     WasRead: _was_read,
     Delivered: _delivered,
+    CalledBack: _called_back,
     Forgotten: _forgotten,
     HostAdded: _host_added,
     HostRemoved: _host_removed,

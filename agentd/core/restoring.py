@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.core.commands import OpenLink
+from agentd.core.commands import CallBack, OpenLink
 from agentd.core.ledger import Operation
 from agentd.core.tasks import State, Task
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
@@ -71,9 +71,12 @@ class Restoring:
             result_bytes=finished.result_bytes,
             read_at=finished.read_at_s,
             is_delivered=finished.is_delivered,
+            is_called_back=finished.is_called_back,
         )
         state.ledger.open(operation)
         state.ledger.keep(operation)
+        if operation.callback and not operation.is_called_back:
+            state.outbox.add(CallBack(operation.id, operation.callback))
         sender = operation.path.sender
         if sender is not None and not operation.is_delivered and outcome is not None:
             operation.outcome = outcome

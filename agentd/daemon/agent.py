@@ -7,6 +7,8 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agentd import __version__
 from agentd.adaptors.catalogue import known_adaptor
 from agentd.comm.same_user import owner_uid
@@ -420,6 +422,13 @@ class Agent:
         """Give Prometheus text."""
         extra = {"journal_bytes": float(self._journal.size_bytes), "objects_bytes": float(self._objects.total_bytes)}
         return render(self._engine, extra)
+
+    async def ending(self, operation: int) -> bytes | None:
+        """Give an ended operation as JSON, for whoever is called back; None when it has expired."""
+        found = self._state.ledger.get(operation)
+        if found is None:
+            return None
+        return msgspec.json.encode(self.showing.operation(found, await self._results.read(operation)))
 
     def admit(self, template: Template) -> str | None:
         """Say why a template of the Comm door may not be called; None when it may."""

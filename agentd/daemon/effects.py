@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from agentd.comm.door import Door
     from agentd.daemon.agent import Agent
+    from agentd.daemon.callbacks import Callbacks
     from agentd.daemon.neighbours import Links
     from agentd.daemon.results import Results
     from agentd.daemon.sharing import Sharing
@@ -33,6 +34,7 @@ class Effects:
         door: Door,
         sharing: Sharing,
         links: Links,
+        callbacks: Callbacks,
         agent: Agent,
         stop: Callable[[], None],
     ) -> None:
@@ -53,6 +55,7 @@ class Effects:
             c.Reply: lambda command: agent.reply(command.caller, command.value),
             **door.performers(),
             c.SettleCalls: sharing.settle,
+            c.CallBack: callbacks.begin,
             c.OpenLink: links.open,
             c.CloseLink: links.close,
             c.Publish: lambda command: agent.feed.publish(command.topic, command.subject, command.detail),

@@ -29,6 +29,7 @@ from agentd.core.recovery import Recovered, fold
 from agentd.core.state import Identity, Rules
 from agentd.daemon import logs, neighbours
 from agentd.daemon.agent import Agent
+from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import own_capacity, read_files
 from agentd.daemon.clock import Clock
 from agentd.daemon.effects import Effects
@@ -195,8 +196,10 @@ class Daemon:
         )
         door = self._make_door(identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
+        callbacks = await stack.enter_async_context(Callbacks(agent.ending, self._post))
+        links = neighbours.Links(door)
         effects = Effects(
-            supervisor, store.journal, results, door, sharing, neighbours.Links(door), agent, self._stopping.set
+            supervisor, store.journal, results, door, sharing, links, callbacks, agent, self._stopping.set
         )
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
         agent.join(lane, RemoteOutput(door, supervisor))

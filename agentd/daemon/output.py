@@ -91,6 +91,7 @@ class RemoteOutput:
         waiter.add_done_callback(done)
         asyncio.get_running_loop().call_later(PATIENCE_S, waiter.cancel)
         self._door.send(onward, message)
+        self._door.flush()
 
     def _answer(self, link: Link, message: OutputRequest, data: bytes) -> None:
         if not link.is_closed:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from agentd.core.entries import (
     Accepted,
     Booted,
+    CalledBack,
     Cancelling,
     Delivered,
     Ended,
@@ -54,6 +55,7 @@ _decode = msgspec.msgpack.Decoder(
     | Forgotten
     | HostAdded
     | HostRemoved
+    | CalledBack
 ).decode
 
 KINDS: dict[type[Entry], int] = {
@@ -68,6 +70,7 @@ KINDS: dict[type[Entry], int] = {
     Forgotten: 9,
     HostAdded: 10,
     HostRemoved: 11,
+    CalledBack: 12,
 }
 """The tags under which entries are written."""
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from agentd.core.entries import (
     Accepted,
     Booted,
+    CalledBack,
     Cancelling,
     Delivered,
     Ended,
@@ -39,6 +40,9 @@ _SHARE_BITS = 24
 _SHARE_MOST = (1 << _SHARE_BITS) - 1
 _ENDED = 1 << _SHARE_BITS
 _ROW_SHIFT = _SHARE_BITS + 1
+
+ROWS_MOST = 1 << (64 - _ROW_SHIFT)
+"""Row numbers stay below this: at a thousand commits a second for 17 years."""
 
 _BOOT = ""
 """Subject of `Booted`; hosts have names that are not empty."""
@@ -249,6 +253,6 @@ def _name(entry: Booted | HostAdded | HostRemoved) -> str:
 
 def _operations(entry: Entry) -> tuple[int, ...]:
     """Give the operations that an entry says something of."""
-    if isinstance(entry, (Started, Returned, WasRead, Delivered)):
+    if isinstance(entry, (Started, Returned, WasRead, Delivered, CalledBack)):
         return entry.operations
     return (entry.operation,) if isinstance(entry, (Accepted, Ended, Cancelling)) else ()
