@@ -153,9 +153,16 @@ class Outputs:
         if not self._is_copying:
             self._step()
 
-    def take_rest(self, owner: WorkerOutput, task: int) -> str:
-        """Hand the task during which its worker died (0 for none) what is left; gives the end of its stderr."""
-        rest = [(stream.consumed, stream.end) for stream in owner.streams]
+    def take_rest(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> str:
+        """Hand the task during which its worker died (0 for none) what is left; gives the end of its stderr.
+
+        `starts` is where its part begins; what lies before is of tasks whose results died too, and that run again.
+        """
+        rest = []
+        for stream, start in zip(owner.streams, starts, strict=True):
+            end = stream.end
+            stream.consumed = min(max(stream.consumed, start), end)
+            rest.append((stream.consumed, end))
         start, end = rest[1]
         words = owner.streams[1].read(max(start, end - 4096), 4096).decode("utf-8", "replace")
         if task:

@@ -6,7 +6,6 @@ Law: whatever was asked of a worker ends in exactly one event, and what a worker
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 import socket
@@ -20,8 +19,9 @@ from agentd.model.task import Failure
 from agentd.workers import deaths
 from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
 from agentd.workers.output import STREAMS, Outputs
+from agentd.workers.probing import look_for
 from agentd.workers.process import MAX_CLAIMS, Process
-from agentd.workers.protocol import COUNT, NUMBER, FrameReader, Kind, ProtocolError, frame
+from agentd.workers.protocol import COUNT, NUMBER, Kind, ProtocolError, frame
 from agentd.workers.segments import Segments
 from agentd.workers.sharing import Sharing
 from agentd.workers.spawning import Spawner
@@ -39,8 +39,6 @@ STOP_S = 2.0
 """How long an idle worker may take to end by itself."""
 WATCH_S = 1.0
 """How often the output of running tasks is held to its limit."""
-_PROBES = 1 << 62
-"""Numbers of probes begin here, far above those of workers."""
 
 
 class Supervisor:
@@ -72,7 +70,6 @@ class Supervisor:
         self._sharing = Sharing(self.segments, self._touch, open_stored)
         self.segments.on_gone(self._on_segment_gone)
         self._oom = deaths.OutOfMemoryCount()
-        self._probes = itertools.count(_PROBES)
         self._watch: asyncio.TimerHandle | None = None
         self._all_lost: asyncio.Future[None] | None = None
         self._on_frame: dict[int, Callable[[Process, memoryview], None]] = {
@@ -226,39 +223,7 @@ class Supervisor:
 
     async def probe(self, function: str) -> str | None:
         """Look for a function by importing its module, in a process of its own; gives why it cannot be called."""
-        here, there = socket.socketpair()
-        done: asyncio.Future[None] = self._loop.create_future()
-        reader, answers = FrameReader(64 * 1024), list[str]()
-
-        def on_bytes(data: bytes, fds: list[int]) -> None:
-            for fd in fds:
-                os.close(fd)
-            try:
-                answers.extend(bytes(body).decode("utf-8", "replace") for _, body in reader.feed(data))
-            except ProtocolError:
-                connection.close()
-
-        def on_closed(_reason: str) -> None:
-            if not done.done():
-                done.set_result(None)
-
-        connection = UnixConnection(self._loop, here, on_bytes, on_closed)
-        number = next(self._probes)
-        try:
-            self._spawner.probe(number, function, there.fileno())
-            there.close()
-            async with asyncio.timeout(self._settings.probe_s):
-                await done
-        except TimeoutError:
-            limit_s = self._settings.probe_s
-            return f"looking for {function} took longer than {limit_s:g} s: its module takes too long to import"
-        except ConfigError as error:
-            return str(error)
-        finally:
-            there.close()
-            connection.close()
-            self._spawner.signal(number, signal.SIGKILL)
-        return (answers[0] or None) if answers else f"the process that looked for {function} ended without an answer"
+        return await look_for(self._loop, self._spawner, function, limit_s=self._settings.probe_s)
 
     async def close(self, grace_s: float) -> None:
         """End all workers: what runs may go on for the grace, then everything is killed."""
@@ -396,7 +361,7 @@ class Supervisor:
         self._dirty.discard(process)
         running = process.running()
         task = 0 if running is None else running[0]
-        words = self._outputs.take_rest(process.output, task)
+        words = self._outputs.take_rest(process.output, task, process.output_starts())
         failure = self._failure(process, words)
         if process.killed is not None and process.killed[0] != task:
             task = 0  # another one than was meant had just begun: it is innocent

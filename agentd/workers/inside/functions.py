@@ -59,7 +59,7 @@ class Finder:
                 raise Refused(Reason.NOT_CALLABLE, f"{name}: module {module_name} has no {'.'.join(path)}") from None
         if not callable(target):
             raise Refused(Reason.NOT_CALLABLE, f"{name} is a {type(target).__name__}, which cannot be called")
-        if not any(home == module_name or self._may_hold(home) for home in _homes(target)):
+        if not any(home == module_name or self._may_hold(home, module_name) for home in _homes(target)):
             home = next(_homes(target), "?")
             raise Refused(Reason.NOT_CALLABLE, f"{name} is defined in {home}, not in users' code; allow that module")
         return target  # type: ignore[no-any-return]
@@ -76,9 +76,11 @@ class Finder:
         if not any(self._is_users(place) for place in places):
             raise Refused(Reason.NOT_CALLABLE, _forbidden(module))
 
-    def _may_hold(self, module_name: str) -> bool:
-        """Tell whether a module, imported already, is users' code or allowed."""
+    def _may_hold(self, module_name: str, asked: str = "") -> bool:
+        """Tell whether a module, imported already, is users' code, or allowed, or the C half of an allowed `asked`."""
         if self._is_allowed(module_name):
+            return True
+        if module_name[:1] == "_" and module_name[1:] in asked.split(".") and self._is_allowed(asked):
             return True
         file = getattr(sys.modules.get(module_name), "__file__", None)
         return isinstance(file, str) and self._is_users(file)

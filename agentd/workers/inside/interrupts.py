@@ -24,11 +24,12 @@ _AGAIN_S = 0.2
 class Guard:
     """Says which task may be interrupted. `task` is set just before users' code and cleared just after it."""
 
-    __slots__ = ("_last", "_words", "task")
+    __slots__ = ("_raised_at", "_raised_in", "_words", "task")
 
     def __init__(self, page: Page) -> None:
         self._words = page.words
-        self._last = 0.0
+        self._raised_in = 0
+        self._raised_at = 0.0
         self.task = 0
 
     def install(self) -> None:
@@ -36,9 +37,9 @@ class Guard:
         signal.signal(signal.SIGINT, self._on_sigint)
 
     def _on_sigint(self, _signal: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.task and self._words[INTERRUPTED] == self.task and now - self._last > _AGAIN_S:
-            self._last = now
+        task, now = self.task, time.monotonic()
+        if task and self._words[INTERRUPTED] == task and (task != self._raised_in or now - self._raised_at > _AGAIN_S):
+            self._raised_in, self._raised_at = task, now
             raise KeyboardInterrupt
 
     def is_cancelled(self) -> bool:

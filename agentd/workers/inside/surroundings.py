@@ -134,9 +134,7 @@ class TaskVariable:
 
     def set(self, task: int) -> None:
         """Name the task that runs."""
-        digits = b"%d" % task
-        self._value.value = digits
-        self._python[self._NAME] = digits
+        self._python[b"COMPSS_TASK_ID"] = self._value.value = b"%d" % task
 
 
 class Units:

@@ -25,6 +25,9 @@ NONE, PICKLE, JSON, BYTES, BOTH = range(5)
 """As `agentd.model.values.Codec`, which this side cannot import."""
 INLINE_LIMIT = 48 * 1024 * 1024
 """Bytes of a result that may travel through the socket; chosen below the daemon's limit of a frame."""
+_SCALARS = frozenset({int, float, bool})
+"""Types whose values are small and hold nothing: most results of short tasks."""
+_pickle_dumps = pickle.dumps
 _SEARCH_STEPS = 2_000
 """How many elements are tried when the one that cannot be encoded is looked for; chosen: well under a second."""
 
@@ -115,7 +118,7 @@ def read_arguments(codec: int, data: memoryview, buffers: Sequence[memoryview]) 
         Exception: they are not what the codec says, or users' classes refuse to be made.
     """
     if codec == PICKLE:
-        args, kwargs = pickle.loads(data, buffers=buffers)
+        args, kwargs = pickle.loads(data, buffers=buffers) if buffers else pickle.loads(data)
         return args, kwargs
     if codec == NONE:
         return (), {}
@@ -193,6 +196,8 @@ class Writer:
         if value is None:
             return NONE, b"", None
         if not wants_json:
+            if type(value) in _SCALARS:
+                return PICKLE, _pickle_dumps(value, 5), None
             return self._pickle(value)
         if type(value) is bytes:
             if len(value) < self._threshold:

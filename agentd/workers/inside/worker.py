@@ -6,9 +6,9 @@ import gc
 import json
 import os
 import sys
-import time
 import types
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from .. import protocol
@@ -26,6 +26,7 @@ from .values import Encoded, Reader, Writer, read_parts
 
 Row = tuple[int, int, int, Any, Any]
 """A task that waits: id, template, codec, encoded bytes, parts (or None)."""
+_seek, _END = os.lseek, os.SEEK_END
 _NO_VALUE: Encoded = (0, b"", None)
 _PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long to wait for work before memory is tidied: soon at first, then ever more seldom."""
@@ -39,7 +40,8 @@ class Worker:
     def __init__(self, link: Link, tokens: int, page: Page, config: dict[str, Any]) -> None:
         self._link = link
         self._tokens = tokens
-        self._page = page
+        self._words = page.words
+        self._seconds = page.seconds
         self._line: deque[Row] = deque()
         self._stopping = False
         self._is_fork = False
@@ -61,7 +63,7 @@ class Worker:
         self._units = Units(config["hostname"])
         self._variable = TaskVariable()
         self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
-        self._streams = (sys.stdout, sys.stderr)
+        self._flush_out, self._flush_err = sys.stdout.flush, sys.stderr.flush
         self._out_end = self._err_end = 0
         self._on_frame = {
             Kind.RUN: self._on_run,
@@ -135,44 +137,45 @@ class Worker:
         """Let the programming model find out about the task that runs, without importing us by a public name."""
         module = types.ModuleType("_agentd_worker_task")
         module.cancelled = self._guard.is_cancelled  # type: ignore[attr-defined]
-        module.task_id = lambda: self._page.words[RUNNING]  # type: ignore[attr-defined]
+        module.task_id = lambda: self._words[RUNNING]  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
 
     # --- one task -----------------------------------------------------------------------------------------------
 
     def _run(self, row: Row) -> None:
-        task = row[0]
-        page, outbox = self._page, self._outbox
-        callee = self._callees.get(row[1])
+        task, number = row[0], row[1]
+        words, outbox = self._words, self._outbox
+        callee = self._callees.get(number)
         if outbox.oldest and (callee is None or callee.slowest_s > FLUSH_S):
             outbox.flush()
         if self._cpu_limit is not None:
             self._cpu_limit.renew()
         self._variable.set(task)
         failure: Failure | None = None
-        page.seconds[STARTED] = started = time.monotonic()
-        page.words[RUNNING] = task
+        status = DONE
+        self._seconds[STARTED] = started = monotonic()
+        words[RUNNING] = task
         try:
             encoded = self._perform(row, callee)
-            status = DONE
         except BaseException as error:  # noqa: BLE001 - users' code runs here
             self._guard.task = 0
             self._writer.take_back()
             encoded, status, failure = _NO_VALUE, FAILED, failure_of(error)
         if self._is_fork:
             self._end_fork()
-        seconds = time.monotonic() - started
-        if page.words[INTERRUPTED] == task:
+        seconds = monotonic() - started
+        if words[INTERRUPTED] == task:
             self._writer.take_back()
             encoded, status, failure = self._interrupted(failure)
         if callee is None:
-            callee = self._callees.get(row[1])
+            callee = self._callees.get(number)
         if callee is not None:
             callee.learn(seconds)
         written = self._output()
-        page.words[RUNNING] = 0
+        words[RUNNING] = 0
         outbox.add(task, status, encoded, failure, started, seconds, written)
-        self._writer.keep()
+        if encoded[2] is not None:
+            self._writer.keep()
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
@@ -181,7 +184,7 @@ class Worker:
         guard = self._guard
         try:
             guard.task = task
-            if self._page.words[INTERRUPTED] == task:
+            if self._words[INTERRUPTED] == task:
                 raise KeyboardInterrupt
             if callee is None:
                 callee = self._callees[number] = Callee(self._declared[number], self._finder)
@@ -192,32 +195,29 @@ class Worker:
     def _interrupted(self, failure: Failure | None) -> tuple[Encoded, int, Failure | None]:
         """End a task that was to be stopped: also if it ended by itself meanwhile."""
         trace = failure.traceback if failure else ""
-        if self._page.words[TIMED_OUT] == self._page.words[RUNNING]:
+        if self._words[TIMED_OUT] == self._words[RUNNING]:
             return _NO_VALUE, FAILED, Failure(Reason.TIMED_OUT, "TimedOut", "the task ran longer than it may", trace)
         return _NO_VALUE, CANCELLED, None
 
     def _end_fork(self) -> None:
         """End a child that users' code forked and that came back from it, as if it were the worker."""
-        for stream in self._streams:
-            stream.flush()
+        self._flush_out()
+        self._flush_err()
         os._exit(0)
 
     def _output(self) -> tuple[int, int] | None:
         """Say how much the task wrote to stdout and stderr; None for nothing."""
-        for stream in self._streams:
-            try:
-                stream.flush()
-            except (OSError, ValueError):  # users' code closed it, or the disk is full
-                continue
         try:
-            out, err = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
-        except OSError:
+            self._flush_out()
+            self._flush_err()
+            out, err = _seek(1, 0, _END), _seek(2, 0, _END)
+        except (OSError, ValueError):  # users' code closed it, or the disk is full
             return None
         if out == self._out_end and err == self._err_end:
             return None
         written = max(0, out - self._out_end), max(0, err - self._err_end)
         self._out_end, self._err_end = out, err
-        self._page.words[OUT_START], self._page.words[ERR_START] = out, err
+        self._words[OUT_START], self._words[ERR_START] = out, err
         return written
 
     # --- frames -------------------------------------------------------------------------------------------------
