@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("gate", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gate")  # no law depends on how fast the machine is
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 60.0
 """Until an agent must be ready, and until it must have ended; chosen: far above both on a busy machine."""
 LOOK_S = 0.02
 """How often the ready file is looked for."""
+ASK_S = 0.25
+"""Between one request to end and the next; two at once could arrive as one."""
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "COVERAGE_PROCESS_START")
 """Of the environment: nothing that could set an agent up otherwise than the test says."""
@@ -50,11 +56,19 @@ class RunningAgent:
         return self.log.read_text("utf-8", "replace")
 
     def stop(self) -> int:
-        """Ask it twice to end, which leaves running work no grace; gives its exit code."""
-        for _ in range(2):
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(READY_S)
+        """Ask it again and again to end, which leaves running work no grace; gives its exit code.
+
+        Raises:
+            TimeoutExpired: it does not end.
+        """
+        deadline = time.monotonic() + READY_S
+        while True:
+            self.process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
+            try:
+                return self.process.wait(ASK_S)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    raise
 
     def kill(self) -> None:
         """End it without a word, as a crash would."""

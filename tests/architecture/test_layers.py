@@ -42,6 +42,12 @@ def test_the_pure_half_is_one_thing() -> None:
     assert sorted(PYPROJECT["tool"]["coverage"]["run"]["source"]) == sorted(pure)
 
 
+def test_all_that_users_processes_load_is_light() -> None:
+    """Whatever of us users' programs import is held to importing nothing of the daemon."""
+    [held] = [contract["source_modules"] for contract in CONTRACTS if "Users' processes" in contract["name"]]
+    assert sorted(held) == sorted({"agentd.api", "agentd.pycompss"} & _parts())
+
+
 def test_every_package_says_that_it_is_typed() -> None:
     """Programs that import us are checked against our annotations."""
     assert [name for name in PRODUCT if not (ROOT / name / "py.typed").exists()] == []
