@@ -8,7 +8,10 @@ from agentd.store.table import Row, Table
 from agentd.store.upkeep import Upkeep
 
 CLEAN_ROWS = 32
-"""Chosen: what one turn cleans, so that whoever waits for a commit meanwhile waits for some milliseconds."""
+"""Chosen: what one turn cleans, so that whoever waits for a commit meanwhile waits for some milliseconds.
+
+An eighth of what is due, if that is more, so that it cannot grow faster than it is cleaned.
+"""
 
 
 def clean(table: Table, upkeep: Upkeep) -> list[Alarm]:
@@ -17,7 +20,7 @@ def clean(table: Table, upkeep: Upkeep) -> list[Alarm]:
     Raises:
         sqlite3.Error: nothing was done.
     """
-    rows = upkeep.due(CLEAN_ROWS)
+    rows = upkeep.due(max(CLEAN_ROWS, upkeep.backlog // 8))
     spent = [row for row in rows if upkeep.is_spent(row)]
     smaller: list[Row] = []
     mended: list[Mended] = []

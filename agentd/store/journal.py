@@ -42,7 +42,7 @@ BATCH_ENTRIES = 20_000
 RETRY_S = 1.0
 """Chosen: how often a full disk is looked at when nothing else happens."""
 
-_CLEAN_BACKLOG = 1000
+_CLEAN_BACKLOG = 64
 """Chosen: rows that may be due before they are cleaned although there is other work."""
 
 

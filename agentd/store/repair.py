@@ -19,6 +19,7 @@ from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.store.disk import Disk
 from agentd.store.records import KINDS, NAMES, Damage, Record, decode, pack, read_head, unpack, write
 from agentd.store.table import Row, Table, is_damaged, wal_of
+from agentd.store.upkeep import ROWS_MOST
 
 _ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]
 _REBUILD_ROWS = 64
@@ -83,14 +84,22 @@ def mend(table: Table) -> list[Alarm] | None:
     Returns:
         What was found; None when the file's own structure is broken, see `rebuild`.
     """
+    hurt: list[tuple[int, object, object]] = []
+    former = 0
     try:
-        hurt = [(row, head, body) for row, head, body in table.scan() if not unpack(row, head, body)[1]]
+        for row, head, body in table.scan():
+            if unpack(row, head, body)[1]:
+                is_ordered = row > former
+            else:
+                hurt.append((row, head, body))
+                is_ordered = former < _own_number(row, head) == row
+            if not is_ordered:
+                return None
+            former = row
     except sqlite3.DatabaseError as error:
         if is_damaged(error):
             return None
         raise
-    if any(_own_number(row, head) != row for row, head, _ in hurt):
-        return None
     return _mend(table, hurt) if hurt else []
 
 
@@ -191,8 +200,12 @@ def _reachable(table: Table) -> Iterator[list[Row]]:
     """Give all rows that can be read: from the front, from the back, and by number between."""
     seen: set[int] = set()
     batch: list[Row] = []
-    for found in _from_all_sides(table, seen):
-        row, head, body = _own_number(found[0], found[1]), found[1], found[2]
+    former = 0
+    for found, head, body in _from_all_sides(table, seen):
+        row = _own_number(found, head)
+        if not 0 < row < ROWS_MOST or (row in seen and read_head(head) is None):
+            row = former + 1  # its number is damaged; most rows follow the one before
+        former = row
         if row in seen:
             continue
         seen.add(row)

@@ -1,0 +1,206 @@
+"""A flipped bit is found, costs what it is in, and nothing else."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from journal_kit import Kept, accepted, ended, entries
+from memory_disk import REASON, MemoryDisk
+
+from agentd.core.entries import Accepted, Ended, Forgotten
+from agentd.core.recovery import fold
+from agentd.model.errors import AgentdError
+from agentd.model.task import Status
+from agentd.store.records import Damage, pack, unpack, write
+from agentd.store.table import Table
+
+FLIPS = 300
+
+needs_disk = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+
+@given(
+    st.lists(entries, min_size=1, max_size=12),
+    st.integers(1, 2**40),
+    st.floats(0, 1, exclude_max=True),
+    st.sampled_from(["head", "body"]),
+)
+def test_a_flipped_bit_in_a_row_costs_at_most_its_record(batch, row, where, part):
+    """Whichever bit of a row flips, all other records are read as they were, and the damage is noticed."""
+    records = [write(entry) for entry in batch]
+    head, body = pack(row, records)
+    assert unpack(row, head, body) == (records, True)
+    flipped = {"head": bytearray(head), "body": bytearray(body)}
+    bit = int(where * len(flipped[part]) * 8)
+    flipped[part][bit // 8] ^= 1 << bit % 8
+    found, is_sound = unpack(row, bytes(flipped["head"]), bytes(flipped["body"]))
+    assert not is_sound
+    assert len(found) == len(records)
+    damaged = [at for at, record in enumerate(found) if isinstance(record, Damage)]
+    assert len(damaged) == (1 if part == "body" else 0)
+    assert all(found[at] == records[at] for at in range(len(records)) if at not in damaged)
+    assert all(found[at].operation == records[at].operation for at in damaged)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 2**40))
+def test_rubbish_in_a_row_is_damage_and_no_error(head, body, row):
+    """Whatever stands where a row should be, reading it ends, and calls it damage."""
+    found, is_sound = unpack(row, head, body)
+    assert not is_sound
+    assert all(isinstance(record, Damage) for record in found)
+
+
+def test_a_row_that_is_not_of_blobs_is_damage():
+    """A flipped bit may change the type of a column: that is damage like any other."""
+    assert unpack(1, None, 5)[1] is False
+    head, body = pack(1, [write(accepted(1))])
+    found, is_sound = unpack(1, head, "text")
+    assert not is_sound
+    assert found == [Damage(2, 1, b"")]
+    assert unpack(2, head, body)[1] is False
+
+
+def _filled_disk() -> MemoryDisk:
+    disk = MemoryDisk()
+    kept = Kept(disk, disk.root / "journal.db")
+    for first in range(1, 801, 8):
+        batch = range(first, first + 8)
+        kept.commit(*(accepted(operation, 300) for operation in batch))
+        kept.commit(*(ended(operation, 300) for operation in batch))
+    kept.commit(Forgotten(tuple(range(1, 801, 11))))
+    kept.close()
+    return disk
+
+
+@needs_disk
+def test_flipped_bits_in_the_file_are_caught_and_the_rest_is_served():
+    """Of 300 single flipped bits none changes anything unnoticed; each costs its row's operations at most.
+
+    A bit that no record and no structure uses changes nothing. One in the first hundred bytes, which say that this is
+    a database of ours, may stop the start with an error that says so.
+    """
+    disk = _filled_disk()
+    path = disk.root / "journal.db"
+    file = disk.names_[str(path)]
+    before = Kept(disk.copy(), path)
+    expected = fold(before.loaded)
+    before.close()
+    chance = Random(11)
+    caught = harmless = refused = 0
+    for _ in range(FLIPS):
+        hurt = disk.copy()
+        data = hurt.files[file]
+        bit = chance.randrange(len(data) * 8)
+        data[bit // 8] ^= 1 << bit % 8
+        try:
+            after = Kept(hurt, path)
+        except AgentdError:
+            assert bit // 8 < 4096, f"bit {bit}"
+            refused += 1
+            continue
+        found = fold(after.loaded)
+        if not after.alarms:
+            assert found == expected, f"bit {bit} changed something unnoticed"
+            harmless += 1
+        else:
+            caught += 1
+            _check_served(found, expected, bit)
+        after.commit(accepted(10**9))
+        after.close()
+        again = Kept(hurt.copy(), path)
+        assert again.alarms == [], f"bit {bit} was not mended for good"
+        assert again.loaded[: len(after.loaded)] == after.loaded
+        again.close()
+    assert caught > FLIPS * 0.7
+    assert refused <= FLIPS * 0.05
+
+
+def _check_served(found, expected, bit):
+    """See that what differs is quarantined, or is one page's worth of operations."""
+    differing = [
+        operation
+        for operation in expected.finished
+        if found.finished.get(operation) != expected.finished[operation]
+        and (operation not in found.finished or found.finished[operation].status != Status.QUARANTINED)
+    ]
+    assert len(differing) <= 24, f"bit {bit}: {len(differing)} operations"
+
+
+@needs_disk
+@pytest.mark.parametrize("kind", [Accepted, Ended])
+def test_a_damaged_record_leads_to_one_terminal_state(kind):
+    """An operation whose acceptance or end was damaged is quarantined, for good, and says so."""
+    disk = MemoryDisk()
+    path = disk.root / "journal.db"
+    kept = Kept(disk, path)
+    kept.commit(accepted(1), accepted(2))
+    if kind is Ended:
+        kept.commit(ended(1), ended(2))
+    kept.close()
+    _hurt(disk, path, kind, 1)
+    for _ in range(2):
+        after = Kept(disk, path)
+        state = fold(after.loaded)
+        assert state.finished[1].status == Status.QUARANTINED
+        assert 1 not in state.live
+        assert (2 in state.live) == (kind is Accepted)
+        assert "damaged" in after.outcome(1).failure.message
+        after.close()
+
+
+@needs_disk
+def test_a_damaged_acceptance_does_not_cost_the_result():
+    """When only the acceptance is lost, the end that was recorded still is the end."""
+    disk = MemoryDisk()
+    path = disk.root / "journal.db"
+    kept = Kept(disk, path)
+    kept.commit(accepted(1))
+    kept.commit(ended(1))
+    kept.close()
+    _hurt(disk, path, Accepted, 1)
+    after = Kept(disk, path)
+    assert [alarm.operation for alarm in after.alarms] == [1]
+    assert fold(after.loaded).finished[1].status == Status.DONE
+    assert after.outcome(1) == ended(1).outcome
+    after.close()
+
+
+@needs_disk
+def test_damage_under_way_is_told_and_quarantined():
+    """An end that was damaged after it was loaded is answered as quarantined, with an alarm, and the journal lives."""
+    disk = MemoryDisk()
+    path = disk.root / "journal.db"
+    kept = Kept(disk, path)
+    kept.commit(accepted(1), ended(1, 9000))
+    kept.journal._table.checkpoint()
+    file = disk.names_[str(path)]
+    at = bytes(disk.files[file]).index(bytes([1]) * 3000) + 50
+    disk.files[file][at] ^= 4
+    kept.journal._table._connection.execute("PRAGMA shrink_memory")
+    assert kept.outcome(1).status == Status.QUARANTINED
+    assert len(kept.messages) == 1
+    kept.commit(accepted(2))
+    kept.close()
+
+
+def _hurt(disk, path, kind, operation):
+    """Flip a bit in the one record of this kind and operation."""
+    table = Table(disk, path)
+    for row, head, body in list(table.scan()):
+        records, _ = unpack(row, head, body)
+        for record in records:
+            if record.operation == operation and isinstance(entry_of(record), kind):
+                broken = bytearray(body)
+                broken[body.index(record.payload) + 3] ^= 1
+                with table.transaction():
+                    table.update([(row, head, bytes(broken))])
+    table.close()
+
+
+def entry_of(record):
+    from agentd.store.records import decode
+
+    return decode(record.payload)

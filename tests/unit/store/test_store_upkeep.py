@@ -1,0 +1,143 @@
+"""What the journal throws away is never missed."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journal_kit import accepted, ended, entries, folded
+
+from agentd.core.entries import Delivered, Forgotten, HostAdded, HostRemoved, Started, WasRead
+from agentd.store.upkeep import Upkeep
+
+
+class Rows:
+    """The journal's rows as plain lists, kept small by an `Upkeep`."""
+
+    def __init__(self):
+        self.upkeep = Upkeep()
+        self.rows = {}
+
+    def add(self, batch):
+        row = max(self.rows, default=0) + 1
+        self.rows[row] = list(batch)
+        for entry in batch:
+            self.upkeep.add(row, entry, _size(entry))
+
+    def clean(self, most):
+        for row in self.upkeep.due(most):
+            kept = [] if self.upkeep.is_spent(row) else self.kept(row)
+            if kept:
+                self.rows[row] = kept
+                self.upkeep.rewritten(row, sum(map(_size, kept)))
+            else:
+                del self.rows[row]
+                self.upkeep.removed([row])
+
+    def clean_all(self):
+        for _ in range(1000):
+            self.clean(5)
+        assert not self.upkeep.backlog
+
+    def kept(self, row):
+        wanted = self.upkeep.kept(row, self.rows[row])
+        return [entry for entry, keep in zip(self.rows[row], wanted, strict=True) if keep]
+
+    def reloaded(self):
+        other = Rows()
+        other.rows = {row: list(batch) for row, batch in self.rows.items()}
+        for row, batch in other.rows.items():
+            for entry in batch:
+                other.upkeep.add(row, entry, _size(entry))
+        return other
+
+    @property
+    def entries(self):
+        return [entry for row in sorted(self.rows) for entry in self.rows[row]]
+
+
+def _size(entry):
+    payload = getattr(entry, "payload", None)
+    return 20 + (len(payload.data) if payload else 0)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    history=st.lists(st.lists(entries, min_size=1, max_size=8), max_size=25),
+    cleanings=st.lists(st.integers(0, 5), min_size=25, max_size=25),
+    reload_at=st.integers(0, 25),
+)
+def test_cleaning_never_changes_what_the_journal_folds_into(history, cleanings, reload_at):
+    """However batches and cleanings follow each other, over a restart too, the state is that of all entries."""
+    rows, all_entries = Rows(), []
+    for at, (batch, most) in enumerate(zip(history, cleanings, strict=False)):
+        if at == reload_at:
+            rows = rows.reloaded()
+        rows.add(batch)
+        all_entries += batch
+        rows.clean(most)
+        assert folded(rows.entries) == folded(all_entries)
+    for _ in range(100):
+        rows.clean(3)
+        assert folded(rows.entries) == folded(all_entries)
+    assert not rows.upkeep.backlog
+    assert folded(rows.reloaded().entries) == folded(all_entries)
+
+
+def test_when_all_is_forgotten_nothing_is_left():
+    """A journal of forgotten operations cleans itself away, tombstones included."""
+    rows = Rows()
+    for first in range(1, 500, 10):
+        batch = range(first, first + 10)
+        rows.add([accepted(operation) for operation in batch])
+        rows.add([ended(operation) for operation in batch])
+        rows.add([Forgotten(tuple(batch))])
+    rows.clean_all()
+    assert rows.entries == []
+
+
+def test_a_tombstone_stays_as_long_as_what_it_covers():
+    """An operation that shares its row with a live one does not rise again when the tombstone's row is cleaned."""
+    rows = Rows()
+    rows.add([accepted(1), accepted(2)])
+    rows.add([Forgotten((1,)), HostAdded("a", b"x" * 500)])
+    rows.add([HostRemoved("a")])
+    rows.clean_all()
+    assert 1 not in folded(rows.entries).live
+    assert 2 in folded(rows.entries).live
+
+
+def test_one_live_operation_does_not_hold_many_dead_ones():
+    """A row of which under a quarter is needed is rewritten with that quarter alone."""
+    rows = Rows()
+    rows.add([accepted(operation) for operation in range(1, 101)])
+    rows.add([Forgotten(tuple(range(2, 101)))])
+    rows.clean_all()
+    assert rows.entries == [accepted(1)]
+
+
+def test_the_first_end_is_the_one_that_is_found():
+    """A second end of an operation does not take the place of the first."""
+    upkeep = Upkeep()
+    upkeep.add(1, accepted(7), 10)
+    upkeep.add(2, ended(7), 10)
+    upkeep.add(3, ended(7), 10)
+    assert upkeep.row_of_end(7) == 2
+    assert upkeep.row_of_end(8) == 0
+
+
+def test_an_operation_that_is_accepted_again_is_the_new_one():
+    """Accepted, forgotten and accepted again within one batch: the rewritten row tells of the second one only."""
+    rows = Rows()
+    rows.add([accepted(1, 400), accepted(9, 2000), Forgotten((1, 9)), accepted(1, 30)])
+    rows.clean_all()
+    assert rows.entries == [accepted(1, 30)]
+
+
+def test_what_is_said_of_the_forgotten_is_not_kept():
+    """Late news of an operation that is gone does not hold its row for ever."""
+    rows = Rows()
+    rows.add([accepted(1), ended(1)])
+    rows.add([Forgotten((1,))])
+    rows.add([WasRead((1,), 5.0), Delivered((1,)), Started((1,))])
+    rows.clean_all()
+    assert rows.entries == []
