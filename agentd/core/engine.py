@@ -97,6 +97,7 @@ class Engine:
             e.ResourceReduced: self._resources.reduced,
             e.ResourceRemoved: self._resources.removed,
             e.ClockRead: self._clock_read,
+            e.ModulesListed: self._modules_listed,
             e.Ticked: lambda _event, _now: None,
             e.DrainRequested: self._drain_requested,
         }
@@ -170,6 +171,9 @@ class Engine:
 
     def _clock_read(self, event: e.ClockRead, now: float) -> None:  # noqa: ARG002
         self.state.wall_offset_s = event.wall_offset_s
+
+    def _modules_listed(self, event: e.ModulesListed, now: float) -> None:  # noqa: ARG002
+        self.state.modules = event.modules
 
     def _drain_requested(self, event: e.DrainRequested, now: float) -> None:
         """Take no more; hand back what neighbours gave and has not started; give the rest a grace."""

@@ -22,6 +22,8 @@ class TemplatesDeclared(Event, frozen=True, gc=False):
 
     caller: int
     templates: tuple[tuple[int, Template], ...]
+    elsewhere: frozenset[int] = frozenset()
+    """Those whose function is not on this agent, only on neighbours."""
 
 
 class CallsSubmitted(Event, frozen=True, gc=False):
@@ -46,6 +48,8 @@ class OperationSubmitted(Event, frozen=True, gc=False):
     """Hash of the request's body: the same key must come with the same digest."""
     name: str = ""
     callback: str = ""
+    is_here: bool = True
+    """False: this agent does not have the function, only neighbours do."""
 
 
 class OperationsSubmitted(Event, frozen=True, gc=False):
@@ -283,6 +287,12 @@ class ResourceRemoved(Event, frozen=True, gc=False):
 
 
 # --- the agent itself -------------------------------------------------------------------------------------------
+
+
+class ModulesListed(Event, frozen=True, gc=False):
+    """These modules with users' functions are on this agent now."""
+
+    modules: frozenset[str]
 
 
 class ClockRead(Event, frozen=True, gc=False):

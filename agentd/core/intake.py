@@ -40,7 +40,8 @@ class Intake:
         """A caller will name these templates by number."""
         known = self._state.declared.setdefault(event.caller, {})
         for number, template in event.templates:
-            known[number] = self._state.shapes.intern(template)
+            shape = known[number] = self._state.shapes.intern(template)
+            shape.is_here = number not in event.elsewhere
 
     def calls_submitted(self, event: e.CallsSubmitted, now: float) -> None:
         """A session asks for calls."""
@@ -125,6 +126,7 @@ class Intake:
             raise refusal
         self._state.counters["accepted"] += 1
         name = event.name or event.template.name
+        self._state.shapes.intern(event.template).is_here = event.is_here
         return self._open(event.template, event.payload, now, event.key, event.digest, name, event.callback), True
 
     def _open(
@@ -214,6 +216,7 @@ class Intake:
         operation = self._state.ledger.get(event.operation)
         if operation is not None and operation.read_at is None and operation.is_terminal:
             operation.read_at = now
+            self._state.ledger.spare(operation)
             if operation.durable:
                 self._state.outbox.record(WasRead((operation.id,), now))
 
@@ -223,6 +226,7 @@ class Intake:
         if operation is None:
             return
         operation.is_called_back = True
+        self._state.ledger.spare(operation)
         self._state.outbox.record(CalledBack((event.operation,), event.is_given_up))
         if event.is_given_up:
             detail: dict[str, object] = {"operation": event.operation, "url": operation.callback}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from agentd.core.pool import Pool
 from agentd.core.tasks import Task
 from agentd.model.exchange import Report
+from agentd.model.task import Form
 from schedulers.capacity import Capacity, shortfalls
 from schedulers.view import TaskRow, Tier
 
@@ -92,6 +93,8 @@ class Neighbour:
         """Offers that its last report had not seen: (sequence, estimate in seconds)."""
         self._unseen_s = 0.0
         self._counts: dict[int, tuple[Capacity, int]] = {}
+        self._lacking: dict[int, bool] = {}
+        """By shape, whether its function is known to be missing there; forgotten when it reports other modules."""
         self._booked: dict[int, int] = {}
         """Tasks held, by count of how many of their demand fit at once."""
         self.sent_report: Report | None = None
@@ -168,6 +171,8 @@ class Neighbour:
         refused = self.refusals.get(task.shape.number)
         if refused is not None:
             return f"it declined: {refused[0]}"
+        if self.lacks(task.shape):
+            return f"it does not have {task.shape.template.function}"
         if task.shape.template.constraints.is_local:
             return "the task is to stay on the agent that was asked"
         if task.payload.size_bytes > MOST_TRAVEL_BYTES:
@@ -175,6 +180,15 @@ class Neighbour:
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None
+
+    def lacks(self, shape: Shape) -> bool:
+        """Tell whether it, and all beyond it, are known not to have the function."""
+        lacking = self._lacking.get(shape.number)
+        if lacking is None:
+            template, known = shape.template, self.report.functions
+            lacking = bool(known) and template.form is Form.NAME and template.function.partition(":")[0] not in known
+            self._lacking[shape.number] = lacking
+        return lacking
 
     def _fit(self, shape: Shape) -> int:
         known = self._counts.get(shape.number)
@@ -228,6 +242,8 @@ class Neighbour:
 
     def take_report(self, report: Report, now: float) -> None:
         """Believe the newest report; forget refusals that were not for good."""
+        if report.functions != self.report.functions:
+            self._lacking.clear()
         self.report = report
         self.reported_at = now
         while self._unseen and self._unseen[0][0] <= report.acknowledged:
@@ -247,6 +263,7 @@ class Neighbour:
         self._unseen.clear()
         self._unseen_s = 0.0
         self.report = Report()
+        self._lacking.clear()
         self.sent_report = None
         self.sent_report_at = -1e9
 

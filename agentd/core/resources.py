@@ -27,6 +27,10 @@ PIGGYBACK_S = 0.02
 """Least time between reports that ride on other messages."""
 
 
+MODULES_MOST = 1000
+"""Names of modules in one report (chosen: some 20 kB)."""
+
+
 class Resources:
     """Adds, reduces and removes; reports load."""
 
@@ -168,7 +172,17 @@ class Resources:
             tiers=tiers,
             capacity=largest,
             draining=state.draining,
+            functions=self._modules(neighbour),
         )
+
+    def _modules(self, neighbour: Neighbour) -> tuple[str, ...]:
+        """List the modules that can be called on this side of the link."""
+        state = self._state
+        found = set(state.modules)
+        for row in state.neighbourhood.rows:
+            if row is not neighbour:
+                found.update(row.report.functions)
+        return tuple(sorted(found)[:MODULES_MOST])
 
     def report(self, now: float) -> None:
         """Tell each neighbour what has changed enough, as often as it is worth."""
@@ -204,7 +218,7 @@ def _due(sent: Report | None, report: Report) -> float | None:
     """Say after which pause a report is worth sending; None: it says nothing new."""
     if sent is None:
         return 0.0
-    if sent.draining != report.draining or sent.capacity != report.capacity:
+    if (sent.draining, sent.capacity, sent.functions) != (report.draining, report.capacity, report.functions):
         return PIGGYBACK_S
     if sent.acknowledged != report.acknowledged:
         return PIGGYBACK_S

@@ -82,6 +82,8 @@ class AgentState:
         """Operations handed out in this drain, for one journal entry."""
         self.changes: set[Change] = set()
         self.wall_offset_s = 0.0
+        self.modules: frozenset[str] = frozenset()
+        """Modules with users' functions on this agent."""
         self.draining = False
         self.disk_full = ""
         self.not_starting = ""

@@ -172,8 +172,9 @@ class Agent:
             module = template.function.partition(":")[0]
             if self._functions.is_allowed(module):
                 objection = await self._supervisor.probe(template.function)
-        if objection is not None:
-            raise RequestError(objection, status=422)
+        is_here = objection is None
+        if objection is not None and not self.is_elsewhere(template):
+            raise RequestError(self._nobody_has(objection), status=422)
         key = f"{request.identity}/{request.key}" if request.key else ""
         payload = self._with_blobs(request) if request.blobs else request.payload
         return e.OperationSubmitted(
@@ -183,7 +184,18 @@ class Agent:
             key=key,
             digest=request.digest,
             callback=request.callback,
+            is_here=is_here,
         )
+
+    def is_elsewhere(self, template: Template) -> bool:
+        """Tell whether a neighbour says that it, or somebody beyond it, has the function."""
+        module = template.function.partition(":")[0]
+        rows = self._state.neighbourhood.rows
+        return template.form is Form.NAME and any(module in row.report.functions for row in rows)
+
+    def _nobody_has(self, objection: str) -> str:
+        asked = ", ".join(row.name for row in self._state.neighbourhood.rows)
+        return f"{objection}; asked as well: {asked}" if asked else objection
 
     def _with_blobs(self, request: Request) -> Payload:
         parts = []
@@ -432,10 +444,16 @@ class Agent:
 
     def admit(self, template: Template) -> str | None:
         """Say why a template of the Comm door may not be called; None when it may."""
-        return self._functions.objection(template)
+        objection = self._functions.objection(template)
+        if objection is None or self.is_elsewhere(template):
+            return None
+        return self._nobody_has(objection)
+
+    def declared(self, event: e.TemplatesDeclared) -> e.TemplatesDeclared:
+        """Note which of the templates that came in name functions that only neighbours have."""
+        elsewhere = frozenset(number for number, one in event.templates if self._functions.objection(one) is not None)
+        return e.TemplatesDeclared(event.caller, event.templates, elsewhere) if elsewhere else event
 
 
 def _with_caller(event: e.OperationSubmitted, caller: int) -> e.OperationSubmitted:
-    return e.OperationSubmitted(
-        caller, event.template, event.payload, event.key, event.digest, event.name, event.callback
-    )
+    return msgspec.structs.replace(event, caller=caller)

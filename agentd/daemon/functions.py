@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING
 from agentd.model.task import Form, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 MOST_SOURCE_BYTES = 8 << 20
 """A module larger than this is not read (chosen: far above anything written by hand)."""
+
+
+DEEPEST = 4
+"""Folders below a users' folder that are listed (chosen: packages are rarely deeper)."""
+MOST_MODULES = 1000
+"""Modules that are listed for neighbours."""
 
 
 class Functions:
@@ -45,6 +51,19 @@ class Functions:
         if self.is_allowed(module):
             return None
         return self._look(module, name)
+
+    def modules(self) -> frozenset[str]:
+        """List the modules in the users' folders, and those that are allowed by name."""
+        found = set(self.allowed)
+        for folder in self.folders:
+            for path in _sources(folder, DEEPEST):
+                parts = path.relative_to(folder).with_suffix("").parts
+                parts = parts[:-1] if parts[-1] == "__init__" else parts
+                if parts and all(_DOTTED.fullmatch(part) and not part.startswith("_") for part in parts):
+                    found.add(".".join(parts))
+                if len(found) >= MOST_MODULES:
+                    return frozenset(found)
+        return frozenset(found)
 
     def is_allowed(self, module: str) -> bool:
         """Tell whether the operator named the module, or a package that it is in."""
@@ -87,6 +106,19 @@ class Functions:
         names = frozenset(_defined(path)) if found.st_size <= MOST_SOURCE_BYTES else frozenset()
         self._read[path] = (stamp, names)
         return names
+
+
+def _sources(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the Python files of a folder and of the packages in it."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.suffix == ".py" and entry.is_file():
+            yield entry
+        elif depth and (entry / "__init__.py").is_file() and entry.name not in {"site-packages", "dist-packages"}:
+            yield from _sources(entry, depth - 1)
 
 
 def _defined(path: Path) -> set[str]:

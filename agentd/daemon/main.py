@@ -181,11 +181,12 @@ class Daemon:
         tokens = TokenBook(self._folder)
         tokens.ensure_owner()
         results = Results(store.journal)
+        functions = Functions(settings.pythonpath, settings.allow)
         agent = Agent(
             engine=engine,
             clock=store.clock,
             settings=settings,
-            functions=Functions(settings.pythonpath, settings.allow),
+            functions=functions,
             supervisor=supervisor,
             journal=store.journal,
             objects=store.objects,
@@ -210,10 +211,10 @@ class Daemon:
         for event in wanted:
             if event.name not in known:
                 lane.post(event)
-        lane.post(e.Ticked())
+        lane.post(e.ModulesListed(functions.modules()))
         await self._open_doors(stack, door, agent)
         self._listen_for_signals(loop)
-        self._keep_time(loop, store)
+        self._keep_time(loop, store, functions)
         self._announce(identity, agent)
 
     def _time(self) -> float:
@@ -258,7 +259,7 @@ class Daemon:
                 services=frozenset({"output", "segments"}),
             ),
             CommSettings(heartbeat_s=settings.heartbeat_s),
-            post=sharing.incoming(self._post),
+            post=sharing.incoming(self._declared(agent)),
             admit=agent.admit,
             admission=Admission(
                 uid=os.getuid(),
@@ -270,6 +271,12 @@ class Daemon:
             random=random.SystemRandom(),
             inline=sharing.inline,
         )
+
+    def _declared(self, agent: Agent) -> Callable[[Event], None]:
+        def post(event: Event) -> None:
+            self._post(agent.declared(event) if type(event) is e.TemplatesDeclared else event)
+
+        return post
 
     async def _open_doors(self, stack: AsyncExitStack, door: Door, agent: Agent) -> None:
         """Open Comm first: it serves while the user port is still being loaded."""
@@ -360,9 +367,10 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop)
 
-    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
+    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store, functions: Functions) -> None:
         def look() -> None:
             self._post(e.ClockRead(store.clock.wall_offset_s()))
+            self._post(e.ModulesListed(functions.modules()))
             try:
                 store.clock.mark()
                 store.objects.expire(BLOB_S)
