@@ -248,9 +248,11 @@ PRODUCT_RULES = {
         allowed={
             "agentd/daemon/clock.py": "this is the place",
             "agentd/daemon/tokens.py": "its defaults are for `agentd token`, which runs without a daemon",
+            "agentd/daemon/callbacks.py": "the loop's monotonic time, between two attempts of one callback",
             "agentd/workers/inside/": "times users' code, in another process than the daemon",
             "agentd/api/": USERS_PROCESS,
             "agentd/comm/": "the loop's monotonic time, in which sessions count silence and nothing else",
+            "cli/": "commands run at the user's terminal: they wait for people, and show people the time of day",
             "agentd/rest/server.py": "the wall clock for the Date header, unless another one is handed in",
         },
     ),
@@ -263,6 +265,8 @@ PRODUCT_RULES = {
             "agentd/daemon/settings.py": "this is the place",
             "agentd/workers/inside/": "sets what users' code finds in its own process",
             "agentd/api/": "a user's program finds its agent and its token by it",
+            "cli/app.py": "whether the shell asks for completions",
+            "cli/output.py": "NO_COLOR: the terminal's wish, not the agent's setting",
         },
     ),
     "stray tasks": Rule(
