@@ -88,6 +88,9 @@ class Exchange:
                 continue
             if task.state is State.OFFERED:
                 task.state = State.FORWARDED
+            operation = self._state.operation_of(task)
+            if operation is not None and not operation.started_wall:
+                operation.started_wall = self._state.wall(now)
             task.epoch = epoch
         for refusal in event.refused:
             self._refused(neighbour, refusal, now)
