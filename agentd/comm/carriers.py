@@ -162,10 +162,13 @@ class TcpCarrier(asyncio.Protocol):
         """End our direction: closing at once would cut off what the other end has not read yet."""
         if self.transport.is_closing():
             return
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+        try:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+                return
+        except OSError:
+            pass  # the other end was faster
+        self.transport.close()
 
     def abort(self) -> None:
         """End it at once."""

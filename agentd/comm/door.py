@@ -132,7 +132,7 @@ class Door:
         self._reception.listener.close()
         for neighbour in self._reception.roster:
             neighbour.stop_dialling()
-        for link in self._reception.links():
+        for link in list(self._reception.links()):
             link.close("stopping", reason)
         if self._ticker is not None:
             self._ticker.cancel()
@@ -144,7 +144,7 @@ class Door:
             async with asyncio.timeout(self._settings.linger_s * 1.5):
                 await self._reception.emptied()
         except TimeoutError:
-            for link in self._reception.links():
+            for link in list(self._reception.links()):
                 link.abort()
 
     # --- what the engine wants done -----------------------------------------------------------------------------
@@ -171,8 +171,8 @@ class Door:
             return
         for link in dirty:
             link.flush()
-            if link.wants_ticks:
-                self._watch()
+        if self._ticker is None and any(link.wants_ticks for link in dirty):
+            self._watch()
         dirty.clear()
 
     def settle_calls(self, command: c.SettleCalls) -> None:
@@ -250,23 +250,31 @@ class Door:
     # --- time ---------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """See to it that time is told to the links, while there are any to which it matters."""
-        if self._ticker is None:
-            self._ticker = self._loop.call_later(self._settings.heartbeat_s, self._tick)
+        """See to it that time is told to the links, while there are any to which it matters.
+
+        Once per beat, or sooner where somebody will be taken for lost by then.
+        """
+        now = self._loop.time()
+        links = [link for link in self._reception.links() if link.wants_ticks]
+        if not links:
+            return
+        delays = [link.session.heartbeat_s for link in links]
+        delays += [link.lost_at - now for link in links if link.lost_at > now]
+        when = now + min(delays)
+        if self._ticker is not None:
+            if self._ticker.when() <= when:
+                return
+            self._ticker.cancel()
+        self._ticker = self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
         self._ticker = None
         now = self._loop.time()
-        for link in self._reception.links():
+        for link in list(self._reception.links()):
             link.tick(now)
         for end in list(self._reception.peers.values()):
             end.tell_heard()
-        delays = [link.lost_at - now for link in self._reception.links() if link.wants_ticks]
-        if delays:
-            # a beat, or sooner where somebody will be taken for lost; a user's silence means nothing and is past
-            period_s = self._settings.heartbeat_s
-            soonest_s = min((delay for delay in delays if delay > 0), default=period_s)
-            self._ticker = self._loop.call_later(min(period_s, soonest_s), self._tick)
+        self._watch()
 
 
 def _port(text: str) -> int:

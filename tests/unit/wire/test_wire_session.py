@@ -315,7 +315,7 @@ def test_an_oversized_message_of_our_own_leaves_the_connection_as_it_was():
 def test_a_heartbeat_is_due_when_nothing_was_said_for_a_beat():
     """An idle end says something each beat; a busy one every third."""
     pair = Pair().opened()
-    assert pair.dialler.heartbeat(100.9) is None
+    assert pair.dialler.heartbeat(100.8) is None
     assert pair.dialler.heartbeat(101.0) == m.Heartbeat(1, 101.0)
     for tenth in range(1, 30):
         pair.now = 100 + tenth / 10
