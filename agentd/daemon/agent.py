@@ -189,9 +189,14 @@ class Agent:
 
     def is_elsewhere(self, template: Template) -> bool:
         """Tell whether a neighbour says that it, or somebody beyond it, has the function."""
+        if (
+            template.form is not Form.NAME
+            or self._functions.malformed(template)
+            or self._functions.has_module(template)
+        ):
+            return False
         module = template.function.partition(":")[0]
-        rows = self._state.neighbourhood.rows
-        return template.form is Form.NAME and any(module in row.report.functions for row in rows)
+        return any(module in row.report.functions for row in self._state.neighbourhood.rows)
 
     def _nobody_has(self, objection: str) -> str:
         asked = ", ".join(row.name for row in self._state.neighbourhood.rows)

@@ -40,7 +40,11 @@ class Functions:
 
         A function of an allowed module is taken on trust: the worker that runs it looks again.
         """
-        if template.form in {Form.VALUE, Form.SCRIPT} or (template.form is Form.CHUNK and template.code):
+        return self.malformed(template) or self._missing(template)
+
+    def malformed(self, template: Template) -> str | None:
+        """Say what is wrong with the name of a function wherever it may be; None when nothing is."""
+        if self._is_carried(template):
             return None
         module, separator, name = template.function.partition(":")
         if not separator or not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(name):
@@ -48,6 +52,22 @@ class Functions:
         private = next((part for part in (*module.split("."), *name.split(".")) if part.startswith("_")), None)
         if private is not None:
             return f"{private!r} is private: only names without a leading underscore may be called"
+        return None
+
+    def has_module(self, template: Template) -> bool:
+        """Tell whether the module that a template names is here."""
+        module = template.function.partition(":")[0]
+        return self.is_allowed(module) or self._find(module) is not None
+
+    @staticmethod
+    def _is_carried(template: Template) -> bool:
+        """Tell whether a template brings its code along."""
+        return template.form in {Form.VALUE, Form.SCRIPT} or (template.form is Form.CHUNK and bool(template.code))
+
+    def _missing(self, template: Template) -> str | None:
+        if self._is_carried(template):
+            return None
+        module, _, name = template.function.partition(":")
         if self.is_allowed(module):
             return None
         return self._look(module, name)

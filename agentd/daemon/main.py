@@ -69,34 +69,34 @@ log = logging.getLogger("agentd")
 def run(settings: Settings) -> int:
     """Run one agent until it is asked to stop; gives the exit code."""
     try:
-        logs.prepare(settings.log_folder)
         folder = open_state(settings.state)
-    except StateInUse as error:
-        return _failed(error, IN_USE)
-    except ConfigError as error:
-        return _failed(error, USAGE)
-    except DiskError as error:
-        return _failed(error, DISK)
-    logs.begin(settings.log_folder, settings.log_level)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(Daemon(settings, folder).serve())
-    except StateInUse as error:
-        return _failed(error, IN_USE)
-    except ConfigError as error:
-        return _failed(error, USAGE)
-    except DiskError as error:
-        return _failed(error, DISK)
-    except AgentdError as error:
-        traceback.print_exception(error)
-        return BROKEN
-    finally:
-        folder.close()
+        try:
+            logs.prepare(settings.log_folder)
+            logs.begin(settings.log_folder, settings.log_level)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                return runner.run(Daemon(settings, folder).serve())
+        finally:
+            folder.close()
+    except (AgentdError, BaseExceptionGroup) as error:
+        return _failed(error)
 
 
-def _failed(error: Exception, code: int) -> int:
-    sys.stderr.write(f"agentd: {error}\n")
-    return code
+def _cause(error: BaseException) -> BaseException:
+    """Find what went wrong in what a group of tasks raised."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _failed(error: BaseException) -> int:
+    """Say why the agent ended, and give the exit code that says the same."""
+    cause = _cause(error)
+    for kind, code in ((StateInUse, IN_USE), (ConfigError, USAGE), (DiskError, DISK)):
+        if isinstance(cause, kind):
+            sys.stderr.write(f"agentd: {cause}\n")
+            return code
+    traceback.print_exception(cause)
+    return BROKEN
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
