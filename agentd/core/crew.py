@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import Binding
 from agentd.core.tasks import Shape, State, Task
+from agentd.model.errors import BrokenInvariant
 from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Line:
         """Estimated work in the line, in seconds."""
         self.exclusive = False
         """Its one task must have the line for itself (time-out, not idempotent, unknown run time)."""
-        self.asked = 0
-        """Tasks asked back of which the worker's end has not said yet whether they come."""
+        self.asked: deque[int] = deque()
+        """Of each revocation that was not answered yet: how many tasks were asked back."""
         self.revoking = 0
         """Revocations under way: nothing may be added until the worker has confirmed them all."""
         self.revocable = True
@@ -262,31 +263,31 @@ class Crew:
 
     def ask_back(self, line: Line, count: int) -> int:
         """Note that the last `count` tasks of a line are to be taken back; gives how many more to ask for."""
-        more = count - line.asked
+        more = count - sum(line.asked)
         if more > 0:
-            line.asked += more
+            line.asked.append(more)
             line.revoking += 1
             line.changed()
         return max(more, 0)
 
-    def revoked(self, line: Line, count: int, asked: int) -> list[Task]:
-        """Take back the last `count` tasks of a line, of `asked`; oldest first. None taken: nothing to confirm."""
+    def revoked(self, line: Line, count: int) -> list[Task]:
+        """Take back the last `count` tasks of a line, oldest first: the answer to the oldest open revocation."""
+        if not line.asked or count > min(len(line.tasks), line.asked.popleft()):
+            raise BrokenInvariant(f"worker {line.worker} gave back {count} tasks, which were not asked of it")
         taken = [line.tasks.pop() for _ in range(count)]
         taken.reverse()
-        line.asked -= asked
         for task in taken:
             line.ahead_s -= task.shape.estimate_s or 0.0
         line.changed()
         if not count:
             line.revocable = False
-            self.confirmed(line)
         elif not line.tasks:
             self.settle(line)
         return taken
 
     def confirmed(self, line: Line) -> None:
         """A worker knows what was taken back from it: its line may be added to when that was the last time."""
-        line.revoking = max(line.revoking - 1, 0)
+        line.revoking -= 1
         line.changed()
         self._rest(line)
 

@@ -71,13 +71,14 @@ class Endings:
     def _tell(self, operation: Operation, outcome: Outcome, now: float) -> None:
         """The end is safe: whoever waits for it may know."""
         state = self._state
+        if operation.caller:
+            operation.read_at = now
         state.ledger.close(operation, outcome, now)
         for caller in operation.watchers:
             state.outbox.add(Reply(caller, operation.id))
         operation.watchers.clear()
         if operation.caller:
             state.outbox.settle(operation.caller, Settled(operation.ref, outcome))
-            operation.read_at = now
         if operation.callback:
             state.outbox.add(CallBack(operation.id, operation.callback))
         sender = operation.path.sender

@@ -14,6 +14,7 @@ from agentd.core.entries import Forgotten
 from agentd.core.exchange import Exchange
 from agentd.core.execution import Execution
 from agentd.core.intake import Intake
+from agentd.core.links import Links
 from agentd.core.placing import OwnSide, Placing, Window
 from agentd.core.resources import Resources
 from agentd.core.restoring import Restoring
@@ -52,7 +53,8 @@ class Engine:
         self._execution = Execution(state, self._endings)
         self._intake = Intake(state, self._execution, self._endings)
         self._exchange = Exchange(state, self._endings, self._intake)
-        self._resources = Resources(state, self._exchange)
+        self._links = Links(state, self._endings, self._exchange)
+        self._resources = Resources(state, self._links)
         self._now = 0.0
         self.window = Window(OwnSide(state.crew, state.queue, state.rules.speed), state.queue, state.neighbourhood)
         self.placing = Placing(
@@ -84,10 +86,10 @@ class Engine:
             e.Committed: self._committed,
             e.DiskFilled: self._disk_filled,
             e.DiskFreed: self._disk_freed,
-            e.LinkOpened: self._exchange.link_opened,
-            e.LinkClosed: self._exchange.link_closed,
-            e.NeighbourHeard: self._exchange.neighbour_heard,
-            e.LoadReported: self._exchange.load_reported,
+            e.LinkOpened: self._links.link_opened,
+            e.LinkClosed: self._links.link_closed,
+            e.NeighbourHeard: self._links.neighbour_heard,
+            e.LoadReported: self._links.load_reported,
             e.OffersReceived: self._exchange.offers_received,
             e.OffersAnswered: self._exchange.offers_answered,
             e.EndsReceived: self._exchange.ends_received,
@@ -146,7 +148,7 @@ class Engine:
 
     def restore(self, recovered: Recovered, outcomes: dict[int, Outcome], now: float) -> None:
         """Take up what the journal holds, before the first event; `outcomes`: ends that neighbours did not confirm."""
-        Restoring(self.state, self._intake, self._endings, self._exchange).restore(recovered, outcomes, now)
+        Restoring(self.state, self._intake, self._endings, self._links).restore(recovered, outcomes, now)
         self._sweep(now)
 
     def _sweep(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What passes between this agent and its neighbours: offers, refusals, ends, leases, load.
+"""What passes between this agent and its neighbours: offers, refusals, ends, cancellations.
 
 Law: an end counts only from the neighbour that holds the attempt, under its number and lease epoch.
 """
@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Alarm, CancelTasks, CloseLink, DeclareTemplates, Publish
-from agentd.core.entries import Accepted, Cancelling, Delivered, Started
+from agentd.core.commands import DeclareTemplates
+from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Started
 from agentd.core.ledger import Operation
-from agentd.core.neighbours import LinkState, Neighbour
 from agentd.core.shapes import learn
-from agentd.core.tasks import Path, State, Task
-from agentd.model.exchange import Offer, Refusal
-from agentd.model.task import Failure, Reason, Status
+from agentd.core.tasks import Path, Shape, State, Task
+from agentd.model.exchange import End, Offer, Refusal
+from agentd.model.task import Failure, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
     from agentd.core import events as e
     from agentd.core.endings import Endings
     from agentd.core.intake import Intake
+    from agentd.core.neighbours import Neighbour
     from agentd.core.state import AgentState
-    from agentd.model.exchange import End
+
+DECLARED_MOST = 4096
+"""Templates told over one link before they are told anew (the other end remembers at least so many)."""
+TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
+"""Ends that say something of the task itself, whoever asked for it; the others end one attempt."""
 
 
 class Exchange:
@@ -32,6 +36,8 @@ class Exchange:
         self._state = state
         self._endings = endings
         self._intake = intake
+        self._gated: set[int] = set()
+        """Tasks that may run only once, booked at a neighbour, of which the start is not on the disk yet."""
 
     # --- giving -----------------------------------------------------------------------------------------------
 
@@ -44,23 +50,39 @@ class Exchange:
         task.placed_at = now
         task.epoch = 0
         state.counters["forwarded"] += 1
+        neighbour.book(task)
         operation = state.operation_of(task)
         if operation is not None and operation.durable:
             number = state.outbox.record(Started((task.id,), neighbour.name))
             if not task.shape.template.idempotent:
-                neighbour.book(task)
+                self._gated.add(task.id)
                 state.outbox.after(number, lambda: self._offer_once(task, neighbour))
                 return
-        neighbour.book(task)
         self._offer(task, neighbour)
 
     def _offer_once(self, task: Task, neighbour: Neighbour) -> None:
+        self._gated.discard(task.id)
         if task.state is State.OFFERED and task.host == neighbour.name:
             self._offer(task, neighbour)
+
+    def resume(self, neighbour: Neighbour) -> None:
+        """Over a new link: offer again what was not answered, stop what is not wanted, tell what was not confirmed."""
+        state = self._state
+        for task in list(neighbour.held.values()):
+            if task.state is State.STOPPING:
+                state.outbox.cancel(neighbour.name, task.id, task.attempt)
+            elif task.state is State.OFFERED and task.id not in self._gated:
+                self._offer(task, neighbour)
+        for task_id in list(neighbour.ends_unacknowledged):
+            operation = state.ledger.get(task_id)
+            if operation is not None and operation.outcome is not None:
+                self._endings.deliver(operation, operation.outcome, neighbour.name)
 
     def _offer(self, task: Task, neighbour: Neighbour) -> None:
         state, shape, path = self._state, task.shape, task.path
         if shape.number not in neighbour.declared_shapes:
+            if len(neighbour.declared_shapes) >= DECLARED_MOST:
+                neighbour.declared_shapes.clear()
             neighbour.declared_shapes.add(shape.number)
             state.outbox.add(DeclareTemplates(neighbour.name, ((shape.number, shape.template),)))
         own = state.identity.agent_id
@@ -127,17 +149,22 @@ class Exchange:
             state.outbox.acknowledge(neighbour.name, end.task, end.attempt)
             return
         neighbour.unbook(task)
-        outcome = end.outcome
-        if outcome.status == Status.DONE:
-            learn(task.shape, outcome.seconds, outcome.value.size_bytes)
-        if task.state is State.STOPPING:
-            self._endings.stopped(task, now)
-        elif outcome.status == Status.FAILED:
-            self._endings.user_code_raised(task, outcome, now)
-        else:
-            self._endings.end(task, outcome, now)
+        self._ended(task, end.outcome, neighbour, now)
         name, number = neighbour.name, state.outbox.number
         state.outbox.after(number, lambda: state.outbox.acknowledge(name, end.task, end.attempt))
+
+    def _ended(self, task: Task, outcome: Outcome, neighbour: Neighbour, now: float) -> None:
+        """Take an end as the task's own, or as that of one attempt, of which there may be more."""
+        if outcome.status == Status.DONE:
+            learn(task.shape, outcome.seconds, outcome.value.size_bytes)
+        if task.id in self._state.stopping:
+            self._endings.stopped(task, now)
+        elif outcome.status in {Status.LOST_UNKNOWN, Status.QUARANTINED}:
+            unsaid = Failure(Reason.SIGNAL, "Lost", f"{neighbour.name} gave no reason", agent=neighbour.name)
+            blame = outcome.status == Status.QUARANTINED
+            self._endings.host_lost(task, outcome.failure or unsaid, now, blame=blame)
+        else:
+            self._endings.end(task, outcome, now)
 
     # --- taking -----------------------------------------------------------------------------------------------
 
@@ -158,28 +185,41 @@ class Exchange:
         shape = state.declared.get(link, {}).get(offer.template)
         if shape is None:
             return Refusal(offer.task, offer.attempt, f"template {offer.template} was not declared on this link")
+        if state.identity.agent_id in offer.visited:
+            return Refusal(offer.task, offer.attempt, "the task was here before on its way")
         known = state.ledger.get(offer.task)
         if known is not None:
-            self._adopt(neighbour, link, known, offer)
-            return None
-        if state.identity.agent_id in offer.visited:
-            return Refusal(offer.task, offer.attempt, "the task was here before on its way", final=True)
+            words = self._meet(neighbour, link, known, offer)
+            if words is not None:
+                return Refusal(offer.task, offer.attempt, words) if words else None
+        elif offer.task in state.tasks:
+            return Refusal(offer.task, offer.attempt, "a task of this agent has the same number")
+        refusal = self._refusal(neighbour, offer, shape)
+        if refusal is None:
+            self._open(neighbour, link, offer, shape, now)
+        return refusal
+
+    def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape) -> Refusal | None:
+        """Say why a task that is not known here is not taken; None: it may be."""
+        state, rules = self._state, self._state.rules
+        waiting = len(state.queue)
         if state.draining:
             return Refusal(offer.task, offer.attempt, "this agent is stopping")
         if state.disk_full:
             return Refusal(offer.task, offer.attempt, f"the journal's disk is full: {state.disk_full}")
-        if len(state.queue) >= state.rules.most_waiting:
-            return Refusal(offer.task, offer.attempt, f"{len(state.queue)} tasks wait here already")
-        path = state.path(Path(offer.origin, neighbour.name, offer.hops, offer.visited))
-        probe = Task(offer.task, shape, offer.payload, path, 0)
+        if waiting >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
+            return Refusal(offer.task, offer.attempt, f"{waiting} tasks wait here already")
+        if _hops(offer) > rules.hop_limit:
+            words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
+            return Refusal(offer.task, offer.attempt, words)
+        probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0)
         if not state.pool.could_fit(shape.demand) and not any(row.admits(probe) for row in state.neighbourhood.rows):
             return Refusal(offer.task, offer.attempt, "no host here or beyond fits what it needs", final=True)
-        self._open(neighbour, link, offer, path, now)
         return None
 
-    def _open(self, neighbour: Neighbour, link: int, offer: Offer, path: Path, now: float) -> None:
-        state = self._state
-        template = state.declared[link][offer.template].template
+    def _open(self, neighbour: Neighbour, link: int, offer: Offer, shape: Shape, now: float) -> None:
+        state, template = self._state, shape.template
+        path = state.path(_path(neighbour, offer))
         entry = Accepted(
             offer.task,
             template,
@@ -205,18 +245,59 @@ class Exchange:
         state.ledger.open(operation)
         state.counters["accepted"] += 1
         self._intake.begin(operation, entry)
-        answer = (offer.task, offer.attempt, offer.epoch)
-        name = neighbour.name
-        state.outbox.after(operation.accepted, lambda: state.outbox.accept(name, link, answer))
+        self._accept(neighbour, link, operation, offer)
+
+    def _accept(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
+        """Say yes once the acceptance is on the disk, unless the task was handed back meanwhile."""
+        state, name = self._state, neighbour.name
+
+        def say() -> None:
+            if state.ledger.get(operation.id) is operation:
+                state.outbox.accept(name, link, (offer.task, offer.attempt, offer.epoch))
+
+        state.outbox.after(operation.accepted, say)
+
+    def _meet(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> str | None:
+        """A task that is known here is offered: it goes on, or its end is told again; nothing healthy starts anew.
+
+        Returns:
+            Why it is refused; empty when it was accepted; None when nothing of it is left that could be told, so that
+            it is to be taken as a new one.
+        """
+        is_newer = offer.attempt > operation.sender_attempt
+        if operation.path.sender != neighbour.name:
+            if operation.path.sender is None or not operation.is_terminal:
+                return "the task is here already, on another way"
+        elif offer.attempt < operation.sender_attempt:
+            return f"attempt {operation.sender_attempt} of the task is here already"
+        elif not operation.is_terminal:
+            if is_newer and (operation.is_cancelling or operation.is_ending):
+                return f"attempt {operation.sender_attempt} of the task is ending here"
+            self._adopt(neighbour, link, operation, offer)
+            return ""
+        elif operation.outcome is not None and (not is_newer or operation.status in TRUE_ENDS):
+            self._adopt(neighbour, link, operation, offer)
+            self._endings.deliver(operation, operation.outcome, neighbour.name)
+            return ""
+        self._forget(operation)
+        return None
 
     def _adopt(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
-        """The task is known here: it goes on, or its end is told again; nothing healthy is started anew."""
+        operation.sender_attempt, operation.sender_epoch = offer.attempt, offer.epoch
+        operation.orphan_since = None
+        self._accept(neighbour, link, operation, offer)
+
+    def _forget(self, operation: Operation) -> None:
+        """Keep nothing of an attempt that has ended: the task comes anew."""
         state = self._state
-        operation.sender_attempt = max(operation.sender_attempt, offer.attempt)
-        operation.sender_epoch = offer.epoch
-        state.outbox.accept(neighbour.name, link, (offer.task, offer.attempt, offer.epoch))
-        if operation.is_terminal and operation.outcome is not None:
-            self._endings.deliver(operation, operation.outcome, neighbour.name)
+        sender = state.neighbourhood.get(operation.path.sender or "")
+        if sender is not None:
+            sender.ends_unacknowledged.pop(operation.id, None)
+        if operation.outcome is not None:
+            self._endings.release(operation.outcome.value)
+        state.ledger.forget(operation)
+        if operation.durable:
+            state.outbox.record(Forgotten((operation.id,)))
 
     def ends_acknowledged(self, event: e.EndsAcknowledged, now: float) -> None:  # noqa: ARG002
         """A neighbour has recorded ends: nothing of them needs to be kept for it."""
@@ -225,7 +306,9 @@ class Exchange:
         delivered = []
         for task_id, attempt in event.tasks:
             operation = state.ledger.get(task_id)
-            if operation is None or operation.sender_attempt != attempt or operation.is_delivered:
+            if operation is None or operation.sender_attempt != attempt or not operation.is_terminal:
+                continue
+            if operation.is_delivered or operation.path.sender != event.neighbour:
                 continue
             operation.is_delivered = True
             if operation.outcome is not None:
@@ -235,133 +318,39 @@ class Exchange:
                 neighbour.ends_unacknowledged.pop(task_id, None)
             if operation.durable:
                 delivered.append(task_id)
+                state.ledger.spare(operation)
             else:
                 state.ledger.forget(operation)
         if delivered:
             state.outbox.record(Delivered(tuple(delivered)))
 
     def cancel_received(self, event: e.CancelReceived, now: float) -> None:
-        """A neighbour wants tasks stopped that it gave us."""
+        """A neighbour wants tasks stopped that it gave us; of those that are not here it is told that they are not."""
         state = self._state
-        for task_id, _ in event.tasks:
-            operation, task = state.ledger.get(task_id), state.tasks.get(task_id)
-            if operation is None or task is None or operation.path.sender != event.neighbour:
-                continue
-            if operation.durable and not operation.is_cancelling:
-                state.outbox.record(Cancelling(task_id))
-            operation.is_cancelling = True
-            self._intake.stop(task, now)
-
-    # --- links ------------------------------------------------------------------------------------------------
-
-    def link_opened(self, event: e.LinkOpened, now: float) -> None:
-        """A neighbour is connected; one that has restarted meanwhile has lost what it had of ours."""
-        state = self._state
-        neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
-        restarted = bool(neighbour.boot) and neighbour.boot != event.boot
-        neighbour.restart()
-        neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
-        neighbour.state = LinkState.CONNECTED
-        self._heard(neighbour, now)
-        if restarted:
-            self._lose(neighbour, "it was restarted", now)
-        for task in list(neighbour.held.values()):
-            if task.state is State.OFFERED:
-                self._offer(task, neighbour)
-            elif task.state is State.STOPPING:
-                state.outbox.add(CancelTasks(neighbour.name, ((task.id, task.attempt),)))
-        for task_id in list(neighbour.ends_unacknowledged):
+        for task_id, attempt in event.tasks:
             operation = state.ledger.get(task_id)
-            if operation is not None and operation.outcome is not None:
-                self._endings.deliver(operation, operation.outcome, neighbour.name)
-        state.neighbourhood.arrange()
-        state.changes |= {Change.ROOM, Change.PROFILE}
-        state.outbox.add(Publish("neighbour", neighbour.name, {"state": neighbour.state.value}))
+            if operation is None or operation.path.sender != event.neighbour or operation.is_delivered:
+                failure = Failure(Reason.NONE, "Cancelled", "it is not here", agent=state.identity.name)
+                outcome = Outcome(Status.CANCELLED, failure=failure, agent=state.identity.name)
+                state.outbox.end(event.neighbour, End(task_id, attempt, 0, outcome))
+            elif attempt >= operation.sender_attempt:
+                self.stop(operation, now)
 
-    def link_closed(self, event: e.LinkClosed, now: float) -> None:
-        """The connection is gone: what the neighbour holds is believed in until its lease ends."""
-        state = self._state
-        state.declared.pop(event.link, None)
-        neighbour = state.neighbourhood.get(event.neighbour)
-        if neighbour is None or neighbour.link != event.link:
+    def stop(self, operation: Operation, now: float) -> None:
+        """Stop what a neighbour gave us and does not want any more."""
+        task = self._state.tasks.get(operation.id)
+        if task is None:
             return
-        neighbour.link = 0
-        if neighbour.state is not LinkState.LOST:
-            neighbour.state = LinkState.CUT
-            state.outbox.add(Publish("neighbour", neighbour.name, {"state": "cut", "reason": event.reason}))
-        self._watch_lease(neighbour, now)
-        state.neighbourhood.arrange()
+        if operation.durable and not operation.is_cancelling:
+            self._state.outbox.record(Cancelling(operation.id))
+        operation.is_cancelling = True
+        self._intake.stop(task, now)
 
-    def neighbour_heard(self, event: e.NeighbourHeard, now: float) -> None:
-        """A sign of life, with the link's figures."""
-        neighbour = self._state.neighbourhood.get(event.neighbour)
-        if neighbour is not None:
-            neighbour.latency_s = event.latency_s
-            neighbour.seconds_per_byte = event.seconds_per_byte
-            neighbour.link_wait_s = event.link_wait_s
-            self._heard(neighbour, now)
 
-    def believe(self, neighbour: Neighbour, now: float) -> None:
-        """Believe for one lease in a neighbour that has not been heard of yet."""
-        neighbour.state = LinkState.CUT
-        neighbour.heard_at = now
-        self._watch_lease(neighbour, now)
+def _hops(offer: Offer) -> int:
+    """Count the links it has crossed; a neighbour cannot make it fewer than the agents that it names."""
+    return max(offer.hops, len(offer.visited))
 
-    def _heard(self, neighbour: Neighbour, now: float) -> None:
-        neighbour.heard_at = now
-        if neighbour.held:
-            self._watch_lease(neighbour, now)
 
-    def _watch_lease(self, neighbour: Neighbour, now: float) -> None:
-        """Make sure that the end of the lease is noticed; one watch per neighbour at a time."""
-        if neighbour.is_watched:
-            return
-        neighbour.is_watched = True
-        lease_s = self._state.rules.lease_s
-
-        def look(now: float) -> None:
-            neighbour.is_watched = False
-            if neighbour.state in {LinkState.LOST, LinkState.CONNECTING}:
-                return
-            if now - neighbour.heard_at >= lease_s:
-                self.lost(neighbour, f"no news for {lease_s:g} s", now)
-            elif neighbour.held or neighbour.state is LinkState.CUT:
-                self._watch_lease_at(neighbour, neighbour.heard_at + lease_s)
-
-        neighbour.look = look
-        self._state.timers.at(max(neighbour.heard_at, now) + lease_s, look)
-
-    def _watch_lease_at(self, neighbour: Neighbour, when: float) -> None:
-        neighbour.is_watched = True
-        self._state.timers.at(when, neighbour.look)
-
-    def lost(self, neighbour: Neighbour, why: str, now: float) -> None:
-        """A neighbour's lease has ended: its tasks run elsewhere, under a new attempt number."""
-        state = self._state
-        neighbour.state = LinkState.LOST
-        state.neighbourhood.arrange()
-        tasks = len(neighbour.held)
-        self._lose(neighbour, why, now)
-        state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
-        state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
-        state.changes.add(Change.LOST)
-        if neighbour.link:
-            state.outbox.add(CloseLink(neighbour.name, redial=True))
-
-    def _lose(self, neighbour: Neighbour, why: str, now: float) -> None:
-        failure = Failure(Reason.SIGNAL, "NeighbourLost", f"{neighbour.name}: {why}", agent=neighbour.name)
-        for task in list(neighbour.held.values()):
-            neighbour.unbook(task)
-            self._endings.host_lost(task, failure, now, blame=False)
-
-    # --- load -------------------------------------------------------------------------------------------------
-
-    def load_reported(self, event: e.LoadReported, now: float) -> None:
-        """A neighbour says how it stands."""
-        state = self._state
-        neighbour = state.neighbourhood.get(event.neighbour)
-        if neighbour is None:
-            return
-        neighbour.take_report(event.report, now)
-        self._heard(neighbour, now)
-        state.changes.add(Change.PROFILE)
+def _path(neighbour: Neighbour, offer: Offer) -> Path:
+    return Path(offer.origin, neighbour.name, _hops(offer), offer.visited)

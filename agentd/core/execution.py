@@ -32,6 +32,8 @@ class Execution:
         self._state = state
         self._endings = endings
         self._losses: list[float] = []
+        self._gated: set[int] = set()
+        """Tasks that may run only once, seated, of which the start is not on the disk yet."""
 
     # --- giving -----------------------------------------------------------------------------------------------
 
@@ -53,45 +55,44 @@ class Execution:
                 operation.started_wall = state.wall(now)
             if operation.durable and not task.shape.template.idempotent:
                 number = state.outbox.record(Started((task.id,)))
-                state.outbox.after(number, lambda: self._run_once(line, task, now))
-                self._watch_time(task, now)
+                self._gated.add(task.id)
+                state.outbox.after(number, lambda: self._run_once(line, task))
+                self._watch_time(line, task, now)
                 return True
             if operation.durable:
                 state.started.append(task.id)
         state.outbox.run(line.worker, task, binding)
         if task.shape.template.timeout_s is not None:
-            self._watch_time(task, now)
+            self._watch_time(line, task, now)
         return True
 
-    def _run_once(self, line: Line, task: Task, now: float) -> None:
+    def _run_once(self, line: Line, task: Task) -> None:
         """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
-        if not line.tasks or line.tasks[0] is not task:
-            return
-        if task.state is State.STOPPING:
-            self._state.crew.pop(line, task.id)
-            self._state.crew.settle(line)
-            self._endings.stopped(task, now)
-        else:
+        if line.tasks and line.tasks[0] is task:
+            self._gated.discard(task.id)
             self._state.outbox.run(line.worker, task, line.binding)
 
-    def _watch_time(self, task: Task, now: float) -> None:
+    def _watch_time(self, line: Line, task: Task, now: float) -> None:
+        """End a task with a time-out in time; it has its line for itself, so the line's one timer is its own."""
         limit = task.shape.template.timeout_s
         if limit is None:
             return
-        attempt = task.attempt + task.retries
 
         def late(now: float) -> None:
-            if task.state is State.RUNNING and task.attempt + task.retries == attempt and not task.host:
+            if task.state is State.RUNNING:
                 words = f"ran longer than its time-out of {limit:g} s"
                 self.stop(task, now, Failure(Reason.TIMED_OUT, "TimeoutError", words, agent=self._state.identity.name))
 
-        self._state.timers.at(now + limit, late)
+        line.timer = self._state.timers.at(now + limit, late)
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
     def stop(self, task: Task, now: float, failure: Failure | None) -> None:
         """Stop a task that runs on a worker of ours: flag, then SIGINT, then SIGKILL; None: it was cancelled."""
         state, rules = self._state, self._state.rules
+        if task.id in self._gated:
+            self._never_start(task, failure, now)
+            return
         state.move(task, State.STOPPING)
         state.stopping[task.id] = failure
         late = failure is not None
@@ -102,6 +103,16 @@ class Execution:
             state.timers.at(now + rules.flag_first_s, lambda _: self._interrupt(task, 1, late))
         patience = rules.kill_late_after_s if late else rules.kill_after_s + rules.flag_first_s
         state.timers.at(now + patience, lambda _: self._interrupt(task, 2, late))
+
+    def _never_start(self, task: Task, failure: Failure | None, now: float) -> None:
+        """Take a task out of its line that was seated and not sent: its worker has not heard of it."""
+        state = self._state
+        line = state.crew.lines[task.worker]
+        self._gated.discard(task.id)
+        state.crew.pop(line, task.id)
+        self._settle(line)
+        state.stopping[task.id] = failure
+        self._endings.stopped(task, now)
 
     def _interrupt(self, task: Task, level: int, timed_out: bool) -> None:
         if task.state is State.STOPPING:
@@ -114,11 +125,11 @@ class Execution:
         self.take_back(line, len(line.tasks) - line.tasks.index(task))
 
     def take_back(self, line: Line, count: int) -> None:
-        """Ask for the tail of a line; what had started stays."""
-        if count > 0:
-            line.revoking += 1
+        """Ask for the tail of a line, those included that were asked for before; what had started stays."""
+        more = self._state.crew.ask_back(line, count)
+        if more:
             self._state.outbox.cut_run(line.worker)
-            self._state.outbox.add(RevokeTasks(line.worker, count))
+            self._state.outbox.add(RevokeTasks(line.worker, more))
 
     def balance(self) -> None:
         """Cores are idle and nothing waits: share out what stands behind others."""
@@ -146,12 +157,19 @@ class Execution:
             if task is None:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
             self._ended(task, result, now)
-        state.crew.settle(line)
-        state.changes.add(Change.ROOM)
+        self._settle(line)
+
+    def _settle(self, line: Line) -> None:
+        """After tasks left a line: what it kept for them is free, or the next one's."""
+        if line.timer is not None:
+            self._state.timers.cancel(line.timer)
+            line.timer = None
+        self._state.crew.settle(line)
+        self._state.changes.add(Change.ROOM)
 
     def _ended(self, task: Task, result: TaskResult, now: float) -> None:
         state = self._state
-        if task.state is State.STOPPING:
+        if state.stopping and task.id in state.stopping:
             self._endings.stopped(task, now)
             return
         if result.status == Status.DONE:
@@ -181,11 +199,9 @@ class Execution:
                 self._endings.cancel(task, now)
             else:
                 self._endings.repeat(task)
-        if not event.count:
-            line.revoking -= 1
-        self._stop_what_started(line, now)
-        if not line.tasks:
-            state.crew.settle(line)
+        if not line.asked:
+            self._stop_what_started(line, now)
+        state.changes.add(Change.ROOM)
 
     def _stop_what_started(self, line: Line, now: float) -> None:
         """Those in a line that were to be cancelled but could not be taken back are stopped as running ones."""
@@ -199,7 +215,7 @@ class Execution:
         """The worker knows what was taken back: it may be given more."""
         line = self._state.crew.lines.get(event.worker)
         if line is not None:
-            line.revoking -= 1
+            self._state.crew.confirmed(line)
             self._state.changes.add(Change.ROOM)
 
     def worker_lost(self, event: WorkerLost, now: float) -> None:
@@ -208,10 +224,14 @@ class Execution:
         line = state.crew.lines.get(event.worker)
         if line is None:
             return
-        wanted = line.is_stopping and not line.tasks
+        running = state.tasks.get(event.running)
+        wanted = (line.is_stopping and not line.tasks) or (running is not None and running.state is State.STOPPING)
+        if line.timer is not None:
+            state.timers.cancel(line.timer)
         tasks = state.crew.lose(line)
         state.changes.add(Change.ROOM)
         for task in tasks:
+            self._gated.discard(task.id)
             if task.id == event.running:
                 failure = self._signed(event.failure, task)
                 self._endings.host_lost(task, failure, now, blame=True)
@@ -235,7 +255,7 @@ class Execution:
         over = len(self._losses) - STORM
         if over <= 0 or state.not_starting:
             return
-        pause = min(0.5 * 2**over, 30.0)
+        pause = min(0.5 * 2.0 ** min(over, 6), 30.0)
         state.not_starting = f"{len(self._losses)} workers ended within {STORM_S:g} s, the last because: {why}"
         state.crew.may_start = False
 

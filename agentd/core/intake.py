@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Alarm, CancelTasks, Publish, Reply
+from agentd.core.commands import Alarm, Publish, Reply
 from agentd.core.entries import Accepted, CalledBack, Cancelling, WasRead
 from agentd.core.ledger import Operation
 from agentd.core.tasks import HERE, State, Task
@@ -267,4 +267,4 @@ class Intake:
         elif task.state in {State.OFFERED, State.FORWARDED}:
             state.move(task, State.STOPPING)
             state.stopping[task.id] = None
-            state.outbox.add(CancelTasks(task.host, ((task.id, task.attempt),)))
+            state.outbox.cancel(task.host, task.id, task.attempt)

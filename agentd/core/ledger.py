@@ -15,8 +15,6 @@ from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agentd.model.task import Template
 
 UNREAD_S = 24 * 3600.0
@@ -64,13 +62,15 @@ class Operation(Struct, eq=False):
     read_at: float | None = None
     is_delivered: bool = False
     is_called_back: bool = False
+    orphan_since: float | None = None
+    """When the neighbour that gave it to us was lost; None when it was not, or has asked for it again."""
 
     @property
     def is_wanted(self) -> bool:
         """Tell whether somebody may still ask for it: nobody has read it, or a key stands for it."""
         if self.path.sender is not None:
             return not self.is_delivered
-        return self.read_at is None or bool(self.key)
+        return self.read_at is None or bool(self.key) or (bool(self.callback) and not self.is_called_back)
 
     @property
     def is_terminal(self) -> bool:
@@ -100,7 +100,10 @@ class Ledger:
         self.retention = retention
         self.operations: OrderedDict[int, Operation] = OrderedDict()
         self.keys: dict[str, int] = {}
-        self._ended: OrderedDict[int, Operation] = OrderedDict()
+        self._wanted: OrderedDict[int, Operation] = OrderedDict()
+        """Ended operations that somebody may still ask for, oldest end first."""
+        self._spare: OrderedDict[int, Operation] = OrderedDict()
+        """The other ended ones, those first that have been so for longest."""
         self._result_bytes = 0
         self.counts = dict.fromkeys((status.name.lower() for status in Status), 0)
 
@@ -144,43 +147,52 @@ class Ledger:
 
     def keep(self, operation: Operation) -> None:
         """Count an ended operation among those that are kept for a while."""
-        self._ended[operation.id] = operation
+        (self._wanted if operation.is_wanted else self._spare)[operation.id] = operation
         self._result_bytes += operation.result_bytes
         if operation.status is not None:
             self.counts[Status(operation.status).name.lower()] += 1
 
+    def spare(self, operation: Operation) -> None:
+        """Take note that an ended operation may have become unwanted: it was read, delivered, or called back."""
+        if not operation.is_wanted and self._wanted.pop(operation.id, None) is not None:
+            self._spare[operation.id] = operation
+
     @property
     def is_over(self) -> bool:
         """Tell whether more is kept than the operator allows."""
-        return len(self._ended) > self.retention.most or self._result_bytes > self.retention.bytes
+        kept = len(self._wanted) + len(self._spare)
+        return kept > self.retention.most or self._result_bytes > self.retention.bytes
 
     def expired(self, now: float, most: int = 1000) -> list[int]:
-        """Strike off what is too old or too much, oldest end first; never what is wanted and young.
+        """Strike off what is too old or too much, oldest first; never what is wanted and young.
 
         Args:
             now: agent time in seconds.
-            most: how many are looked at; the rest has its turn at the next call.
+            most: how many may go; the rest has its turn at the next call.
         """
         gone: list[int] = []
-        for operation in list(self._looked_at(most)):
-            if not self.is_over and now - operation.ended_at < self.retention.age_s:
+        while len(gone) < most:
+            operation = self._next_to_go(now)
+            if operation is None:
                 break
-            if operation.is_wanted and now - operation.ended_at < UNREAD_S:
-                continue
             self.forget(operation)
             gone.append(operation.id)
         return gone
 
-    def _looked_at(self, most: int) -> Iterator[Operation]:
-        for count, operation in enumerate(self._ended.values()):
-            if count >= most:
-                return
-            yield operation
+    def _next_to_go(self, now: float) -> Operation | None:
+        for kept, least_s in ((self._spare, 0.0), (self._wanted, UNREAD_S)):
+            operation = next(iter(kept.values()), None)
+            if operation is not None:
+                age_s = now - operation.ended_at
+                if age_s >= least_s and (self.is_over or age_s >= self.retention.age_s):
+                    return operation
+        return None
 
     def forget(self, operation: Operation) -> None:
         """Keep nothing of an operation."""
         self.operations.pop(operation.id, None)
-        if self._ended.pop(operation.id, None) is not None:
+        kept = self._wanted.pop(operation.id, None) or self._spare.pop(operation.id, None)
+        if kept is not None:
             self._result_bytes -= operation.result_bytes
         if operation.key and self.keys.get(operation.key) == operation.id:
             del self.keys[operation.key]

@@ -17,7 +17,7 @@ from schedulers.capacity import Capacity, shortfalls
 from schedulers.view import TaskRow, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agentd.core.tasks import Shape
 
@@ -27,6 +27,8 @@ LEAD_S = 0.002
 """Work that may be under way to a neighbour beyond its cores, at least (chosen: hides a loopback round trip)."""
 MOST_TRAVEL_BYTES = 15 << 20
 """Of one task's arguments (specified: a frame holds 16 MiB)."""
+COUNTS_MOST = 4096
+"""Shapes of which it is remembered how many fit (chosen: far above those in use at one time)."""
 AHEAD_MOST = 512
 """Tasks beyond its cores at a neighbour, at the most, per core granted."""
 
@@ -75,6 +77,8 @@ class Neighbour:
         """What the operator granted, or what it reports of itself."""
         self.report = Report()
         self.reported_at = 0.0
+        self.reported = Capacity()
+        """The capacity that it told last: while it stays the same, so does what it refused for good."""
         self.heard_at = 0.0
         self.latency_s = 0.0005
         self.seconds_per_byte = 0.0
@@ -104,7 +108,10 @@ class Neighbour:
         """Of the last offer that we had from it."""
         self.is_watched = False
         """A timer looks after its lease."""
-        self.look: Callable[[float], None] = lambda _: None
+        self.why_not = ""
+        """Why there is no connection."""
+        self.orphans: dict[int, int] = {}
+        """Tasks that it held when we gave it up, and may still have: task → attempt."""
         self.is_leaving = False
         """Removed from the pool; its link closes when it holds nothing of ours."""
         self.ends_unacknowledged: dict[int, int] = {}
@@ -153,12 +160,17 @@ class Neighbour:
             ahead = min(max(LEAD_S, 4 * self.latency_s) / max(estimate, 1e-6), AHEAD_MOST)
         return share + 1 / fit <= 1.0 + ahead + 1e-9
 
+    @property
+    def is_believed(self) -> bool:
+        """Tell whether the end of its lease would change anything."""
+        return self.state is not LinkState.LOST and (self.state is not LinkState.CONNECTING or bool(self.held))
+
     # --- bookkeeping ------------------------------------------------------------------------------------------
 
     def objection(self, task: Task) -> str | None:
         """Say why the task may not go there; None when it may."""
         if self.state is not LinkState.CONNECTED:
-            return f"its link is {self.state.value}"
+            return f"its link is {self.state.value}" + (f": {self.why_not}" if self.why_not else "")
         if not self.is_pooled:
             return "it gives us work and was not added to the pool"
         if self.report.draining:
@@ -198,6 +210,8 @@ class Neighbour:
                 cores = sum(tier.cores for tier in self.report.tiers)
                 count = max(int(count * cores / max(self.granted.units(), 1)), 1)
             known = (self.granted, count)
+            if len(self._counts) >= COUNTS_MOST:
+                self._counts.clear()
             self._counts[shape.number] = known
         return known[1]
 
@@ -239,6 +253,9 @@ class Neighbour:
         else:
             del self._booked[task.worker]
         task.worker = 0
+        if not self.held:
+            self._unseen.clear()
+            self._unseen_s = 0.0
 
     def take_report(self, report: Report, now: float) -> None:
         """Believe the newest report; forget refusals that were not for good."""
@@ -250,22 +267,28 @@ class Neighbour:
             self._unseen_s -= self._unseen.popleft()[1]
         if not self._unseen:
             self._unseen_s = 0.0
-        self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[1]}
+        if report.capacity != self.reported:
+            self.reported = report.capacity
+            self.refusals.clear()
+        elif self.refusals:
+            self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[1]}
         if not self.declared:
             if report.capacity != self.granted:
                 self.granted = report.capacity
             self._counts.clear()
 
-    def restart(self) -> None:
-        """Forget what belonged to its former boot or link."""
+    def begin_link(self, *, has_restarted: bool) -> None:
+        """Forget what belonged to its former link, or boot."""
         self.declared_shapes.clear()
         self.refusals.clear()
         self._unseen.clear()
         self._unseen_s = 0.0
         self.report = Report()
-        self._lacking.clear()
         self.sent_report = None
         self.sent_report_at = -1e9
+        self.why_not = ""
+        if has_restarted:
+            self.received_sequence = 0
 
 
 class Neighbourhood:

@@ -12,6 +12,7 @@ from agentd.core.commands import (
     AcknowledgeEnds,
     AnswerOffers,
     Binding,
+    CancelTasks,
     Command,
     Record,
     ReleaseSegments,
@@ -40,6 +41,7 @@ class Outbox:
         self._accepted: dict[tuple[str, int], tuple[list[tuple[int, int, int]], list[Refusal]]] = {}
         self._ends: dict[str, list[End]] = {}
         self._acknowledged: dict[str, list[tuple[int, int]]] = {}
+        self._cancelled: dict[str, list[tuple[int, int]]] = {}
         self._segments: list[int] = []
         self._held: deque[tuple[int, Callable[[], None]]] = deque()
         self.number = 0
@@ -94,6 +96,10 @@ class Outbox:
         """Tell a neighbour that an end is recorded."""
         self._acknowledged.setdefault(neighbour, []).append((task, attempt))
 
+    def cancel(self, neighbour: str, task: int, attempt: int) -> None:
+        """Ask a neighbour to stop a task; leaves after the offers of this drain, one of which it may be about."""
+        self._cancelled.setdefault(neighbour, []).append((task, attempt))
+
     def release(self, segments: tuple[int, ...]) -> None:
         """Let shared segments go."""
         self._segments.extend(segments)
@@ -131,7 +137,7 @@ class Outbox:
         if self._settled:
             commands.extend(SettleCalls(caller, settled) for caller, settled in self._settled.items())
             self._settled = {}
-        if self._offers or self._accepted or self._ends or self._acknowledged:
+        if self._offers or self._accepted or self._ends or self._acknowledged or self._cancelled:
             self._drain_neighbours(commands)
         if self._segments:
             commands.append(ReleaseSegments(tuple(self._segments)))
@@ -146,4 +152,5 @@ class Outbox:
         )
         commands.extend(SendEnds(name, ends) for name, ends in self._ends.items())
         commands.extend(AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items())
-        self._offers, self._accepted, self._ends, self._acknowledged = {}, {}, {}, {}
+        commands.extend(CancelTasks(name, tuple(tasks)) for name, tasks in self._cancelled.items())
+        self._offers, self._accepted, self._ends, self._acknowledged, self._cancelled = {}, {}, {}, {}, {}

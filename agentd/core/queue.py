@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Key = tuple[int, Path]
 
 DROPPED_MOST = 64
-"""Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen: a sweep is cheap)."""
+"""Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen)."""
 
 
 class Bucket:

@@ -16,7 +16,7 @@ from schedulers.view import Change, Tier
 
 if TYPE_CHECKING:
     from agentd.core import events as e
-    from agentd.core.exchange import Exchange
+    from agentd.core.links import Links
     from agentd.core.state import AgentState
 
 EDGE_S = 0.2
@@ -34,9 +34,9 @@ MODULES_MOST = 1000
 class Resources:
     """Adds, reduces and removes; reports load."""
 
-    def __init__(self, state: AgentState, exchange: Exchange) -> None:
+    def __init__(self, state: AgentState, links: Links) -> None:
         self._state = state
-        self._exchange = exchange
+        self._links = links
 
     # --- reshaping --------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Resources:
             state.outbox.add(Reply(event.caller, error))
             return
         if event.lost:
-            self._exchange.lost(neighbour, "the operator said that it is lost", now)
+            self._links.lost(neighbour, "the operator said that it is lost", now)
         self._leave(neighbour, now)
         state.outbox.add(Reply(event.caller, event.name))
 

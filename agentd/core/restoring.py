@@ -14,8 +14,8 @@ from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
     from agentd.core.endings import Endings
-    from agentd.core.exchange import Exchange
     from agentd.core.intake import Intake
+    from agentd.core.links import Links
     from agentd.core.recovery import Finished, Live, Recovered
     from agentd.core.state import AgentState
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class Restoring:
     """Rebuilds the engine's memory from what was recovered."""
 
-    def __init__(self, state: AgentState, intake: Intake, endings: Endings, exchange: Exchange) -> None:
+    def __init__(self, state: AgentState, intake: Intake, endings: Endings, links: Links) -> None:
         self._state = state
         self._intake = intake
         self._endings = endings
-        self._exchange = exchange
+        self._links = links
 
     def restore(self, recovered: Recovered, outcomes: dict[int, Outcome], now: float) -> None:
         """Take everything up; `outcomes` are those of ended tasks that their neighbours have not confirmed."""
@@ -132,4 +132,4 @@ class Restoring:
         task.state = State.OFFERED
         task.host, task.placed_at = holder, now
         neighbour.book(task)
-        self._exchange.believe(neighbour, now)
+        self._links.believe(neighbour, now)

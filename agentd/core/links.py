@@ -1,0 +1,183 @@
+"""The links to neighbours and the belief in them: leases, losses, returns, and what they report of their load.
+
+Law: a neighbour is believed in for one lease after its last sign of life. What it held of ours is then tried elsewhere
+under a new attempt number, and the copy that it may still have is taken up again or stopped when it returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import Alarm, CloseLink, Publish
+from agentd.core.neighbours import LinkState, Neighbour
+from agentd.core.tasks import State
+from agentd.model.task import Failure, Reason
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from agentd.core import events as e
+    from agentd.core.endings import Endings
+    from agentd.core.exchange import Exchange
+    from agentd.core.ledger import Operation
+    from agentd.core.state import AgentState
+
+OVERSLEPT_S = 1.0
+"""A watch that comes so much too late means that we slept ourselves: what was heard meanwhile is read first."""
+
+
+class Links:
+    """Knows who can be reached, and believes in those who cannot for a while."""
+
+    def __init__(self, state: AgentState, endings: Endings, exchange: Exchange) -> None:
+        self._state = state
+        self._endings = endings
+        self._exchange = exchange
+
+    # --- connections ------------------------------------------------------------------------------------------
+
+    def link_opened(self, event: e.LinkOpened, now: float) -> None:
+        """A neighbour is connected; one that has restarted meanwhile has lost what it had of ours."""
+        state = self._state
+        neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
+        has_restarted = bool(neighbour.boot) and neighbour.boot != event.boot
+        was_lost = neighbour.state is LinkState.LOST
+        neighbour.begin_link(has_restarted=has_restarted)
+        neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
+        neighbour.state, neighbour.heard_at = LinkState.CONNECTED, now
+        state.neighbourhood.arrange()
+        self._watch(neighbour, now)
+        if has_restarted:
+            self._lose(neighbour, "it was restarted", now)
+            self._sort_out_orphans(neighbour, now)
+        elif was_lost:
+            for operation in self._given_by(neighbour):
+                operation.orphan_since = None
+        self._reclaim(neighbour, now, has_restarted=has_restarted)
+        self._exchange.resume(neighbour)
+        state.changes |= {Change.ROOM, Change.PROFILE}
+        state.outbox.add(Publish("neighbour", neighbour.name, {"state": neighbour.state.value}))
+
+    def link_closed(self, event: e.LinkClosed, now: float) -> None:
+        """The connection is gone, or could not be made: what it holds is believed in until its lease ends."""
+        state = self._state
+        state.declared.pop(event.link, None)
+        neighbour = state.neighbourhood.get(event.neighbour)
+        if neighbour is None or neighbour.link != event.link:
+            return
+        neighbour.link = 0
+        neighbour.why_not = event.reason
+        if neighbour.state is LinkState.CONNECTED:
+            neighbour.state = LinkState.CUT
+            state.outbox.add(Publish("neighbour", neighbour.name, {"state": "cut", "reason": event.reason}))
+        self._watch(neighbour, now)
+        state.neighbourhood.arrange()
+
+    # --- leases -----------------------------------------------------------------------------------------------
+
+    def neighbour_heard(self, event: e.NeighbourHeard, now: float) -> None:
+        """A sign of life, with the link's figures."""
+        neighbour = self._state.neighbourhood.get(event.neighbour)
+        if neighbour is not None:
+            neighbour.latency_s = event.latency_s
+            neighbour.seconds_per_byte = event.seconds_per_byte
+            neighbour.link_wait_s = event.link_wait_s
+            neighbour.heard_at = now
+
+    def believe(self, neighbour: Neighbour, now: float) -> None:
+        """Believe for one lease in a neighbour that has not been heard of yet."""
+        neighbour.state, neighbour.heard_at = LinkState.CUT, now
+        self._watch(neighbour, now)
+
+    def _watch(self, neighbour: Neighbour, now: float) -> None:
+        """Make sure that the end of the lease is noticed; one watch per neighbour at a time."""
+        if neighbour.is_watched or not neighbour.is_believed:
+            return
+        neighbour.is_watched = True
+        lease_s = self._state.rules.lease_s
+        due = max(neighbour.heard_at + lease_s, now)
+
+        def look(now: float) -> None:
+            neighbour.is_watched = False
+            if neighbour.is_believed and now >= neighbour.heard_at + lease_s:
+                if now - due > OVERSLEPT_S:
+                    neighbour.heard_at = now - lease_s + OVERSLEPT_S
+                else:
+                    self.lost(neighbour, f"no news for {lease_s:g} s", now)
+            self._watch(neighbour, now)
+
+        self._state.timers.at(due, look)
+
+    def lost(self, neighbour: Neighbour, why: str, now: float) -> None:
+        """A neighbour's lease has ended: its tasks run elsewhere, under a new attempt number."""
+        state = self._state
+        neighbour.state, neighbour.why_not = LinkState.LOST, why
+        state.neighbourhood.arrange()
+        tasks = len(neighbour.held)
+        self._lose(neighbour, why, now)
+        for operation in self._given_by(neighbour):
+            operation.orphan_since = now
+        self._watch_orphans(neighbour, now)
+        state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
+        state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
+        state.changes.add(Change.LOST)
+        if neighbour.link:
+            state.outbox.add(CloseLink(neighbour.name, redial=True))
+
+    # --- what it held of ours -----------------------------------------------------------------------------------
+
+    def _lose(self, neighbour: Neighbour, why: str, now: float) -> None:
+        failure = Failure(Reason.SIGNAL, "NeighbourLost", f"{neighbour.name}: {why}", agent=neighbour.name)
+        for task in list(neighbour.held.values()):
+            neighbour.orphans[task.id] = task.attempt
+            neighbour.unbook(task)
+            self._endings.host_lost(task, failure, now, blame=False)
+
+    def _reclaim(self, neighbour: Neighbour, now: float, *, has_restarted: bool) -> None:
+        """Take up again, or stop, what it may still have of ours under attempts that we gave up."""
+        state = self._state
+        orphans, neighbour.orphans = neighbour.orphans, {}
+        for task_id, attempt in orphans.items():
+            task = state.tasks.get(task_id)
+            may_go_on = task is not None and task.state is State.WAITING and not has_restarted and not state.draining
+            if task is not None and may_go_on and neighbour.objection(task) is None:
+                self._exchange.forward(task, neighbour, now)
+            else:
+                state.outbox.cancel(neighbour.name, task_id, attempt)
+
+    # --- what we hold of its -------------------------------------------------------------------------------------
+
+    def _given_by(self, neighbour: Neighbour) -> list[Operation]:
+        name = neighbour.name
+        operations = self._state.ledger.operations.values()
+        return [operation for operation in operations if operation.path.sender == name and not operation.has_ended]
+
+    def _sort_out_orphans(self, neighbour: Neighbour, now: float) -> None:
+        """It has forgotten its sessions' calls, and may ask again for what must survive."""
+        for operation in self._given_by(neighbour):
+            if operation.durable:
+                operation.orphan_since = now
+            else:
+                self._exchange.stop(operation, now)
+        self._watch_orphans(neighbour, now)
+
+    def _watch_orphans(self, neighbour: Neighbour, now: float) -> None:
+        """Stop after a while what nobody has asked for again."""
+        limit_s = self._state.rules.orphan_ttl_s
+
+        def stop(now: float) -> None:
+            for operation in self._given_by(neighbour):
+                if operation.orphan_since is not None and now - operation.orphan_since >= limit_s:
+                    self._exchange.stop(operation, now)
+
+        if any(operation.orphan_since == now for operation in self._given_by(neighbour)):
+            self._state.timers.at(now + limit_s, stop)
+
+    # --- load -------------------------------------------------------------------------------------------------
+
+    def load_reported(self, event: e.LoadReported, now: float) -> None:
+        """A neighbour says how it stands."""
+        neighbour = self._state.neighbourhood.get(event.neighbour)
+        if neighbour is not None:
+            neighbour.take_report(event.report, now)
+            neighbour.heard_at = now
+            self._state.changes.add(Change.PROFILE)
