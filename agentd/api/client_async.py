@@ -70,10 +70,10 @@ class AsyncAgent:
         """Submit a program that runs as `__main__`, with text arguments."""
         return await self.send(requests.submit(requests.script(source, file_name, args, **options)))
 
-    async def batch(self, submissions: Iterable[Mapping[str, Any]]) -> Rows[OperationView | AgentdError]:
+    async def batch(self, submissions: Iterable[Mapping[str, Any]]) -> list[OperationView | AgentdError]:
         """Submit many, made by `requests.submission`, 1,000 to a commit; a refused one is its error."""
         bodies: list[Mapping[str, Any]] = list(submissions)
-        rows: Rows[OperationView | AgentdError] = Rows()
+        rows: list[OperationView | AgentdError] = []
         for start in range(0, len(bodies), requests.MOST_IN_BATCH):
             answers = await self.send(requests.batch(bodies[start : start + requests.MOST_IN_BATCH]))
             rows += answers

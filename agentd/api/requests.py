@@ -193,8 +193,8 @@ def _text(answer: Answer) -> str:
     return answer.body.decode("utf-8", "replace")
 
 
-def _rows_of_batch(answer: Answer) -> Rows[OperationView | AgentdError]:
-    rows: Rows[OperationView | AgentdError] = Rows()
+def _rows_of_batch(answer: Answer) -> list[OperationView | AgentdError]:
+    rows: list[OperationView | AgentdError] = []
     for item in _batch(answer).operations:
         if item.operation is not None:
             rows.append(item.operation)
@@ -328,7 +328,7 @@ def submit(body: Mapping[str, Any], wait_s: float = 0.0) -> Request[OperationVie
     return _post(_at("/v1/operations", wait_s=wait_s or None), body, _operation, wait_s=wait_s)
 
 
-def batch(bodies: Sequence[Mapping[str, Any]]) -> Request[Rows[OperationView | AgentdError]]:
+def batch(bodies: Sequence[Mapping[str, Any]]) -> Request[list[OperationView | AgentdError]]:
     """Submit up to 1,000 operations in one commit, each with an answer of its own."""
     return _post("/v1/operations:batch", {"operations": list(bodies)}, _rows_of_batch)
 
@@ -358,6 +358,12 @@ def pickled_result(identifier: str, wait_s: float) -> Request[bytes]:
         headers={"accept": PICKLE},
         wait_s=wait_s,
     )
+
+
+def raw_result(identifier: str) -> Request[bytes]:
+    """Read the bytes that say an operation's value: itself if it is bytes, else JSON, else its pickle."""
+    accept = f"{BYTES}, {JSON};q=0.9, {PICKLE};q=0.5"
+    return Request("GET", _of(identifier, "/result"), lambda answer: answer.body, headers={"accept": accept})
 
 
 def tasks(identifier: str | OperationView) -> Request[Rows[TaskView]]:

@@ -1,0 +1,38 @@
+"""`python -m agentd`, and the entry of every installed command.
+
+Law: our packages are found beside this file before anything else, so that a folder on the PYTHONPATH with a `cli.py`
+of its own changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+_OURS = frozenset({"agentd", "cli", "schedulers", "resources_xml"})
+
+
+class BesideUs(MetaPathFinder):
+    """Finds our packages in the folder that holds this one; knows no others."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = [folder]
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Find a package of ours (importlib's protocol)."""
+        del path, target
+        return PathFinder.find_spec(fullname, self._path) if fullname in _OURS else None
+
+
+def main() -> int:
+    """Run the command that the program's name and arguments stand for; gives the exit code."""
+    sys.meta_path.insert(0, BesideUs(str(Path(__file__).resolve().parent.parent)))
+    from cli.app import main as run  # only now is it ours that is found
+
+    return run(sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The one entry of all commands: parse, carry out, and say by the exit code how it went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from agentd.model.errors import (
+    AgentdError,
+    BrokenInvariant,
+    ConfigError,
+    DiskError,
+    RequestError,
+    StateInUse,
+    TaskFailed,
+    Unreachable,
+)
+from cli.parsing import UsageError, parse, program_of
+
+if TYPE_CHECKING:
+    from cli.parsing import Line
+
+FAILED, USAGE, REFUSED, UNREACHABLE, IN_USE, BROKEN, DISK, GAVE_UP, INTERRUPTED = 1, 2, 3, 4, 5, 70, 74, 124, 130
+
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (StateInUse, IN_USE),
+    (ConfigError, USAGE),
+    (TaskFailed, FAILED),
+    (Unreachable, UNREACHABLE),
+    (RequestError, REFUSED),
+    (BrokenInvariant, BROKEN),
+    (DiskError, DISK),
+    (TimeoutError, GAVE_UP),
+    (UsageError, USAGE),
+    (AgentdError, REFUSED),
+)
+"""Exit codes by what went wrong, the first that fits."""
+
+COMPLETION = ("--install-completion", "--show-completion")
+
+
+def main(argv: list[str]) -> int:
+    """Carry out the command line and give the exit code."""
+    command, is_compss = program_of(argv[0])
+    arguments = argv[1:]
+    if not command and _is_for_help(arguments):
+        from cli.help import show_help  # loads the command-line library, for the help texts and completion only
+
+        return show_help("", arguments)
+    try:
+        line = parse(arguments, command=command, is_compss=is_compss)
+        return _carry_out(line)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does: nothing is wrong, and nothing can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (AgentdError, UsageError, TimeoutError) as error:
+        return _told(error, command)
+
+
+def _is_for_help(arguments: list[str]) -> bool:
+    if "_AGENTD_COMPLETE" in os.environ or not arguments or arguments[0] in {"-h", "--help"}:
+        return True
+    return arguments[0] in {"--version", "-v"} or any(word.startswith(COMPLETION) for word in arguments[:1])
+
+
+def _carry_out(line: Line) -> int:
+    if line.wants_help:
+        from cli.help import show_help  # loads the command-line library
+
+        return show_help(line.command.name, [])
+    if line.flag("version"):
+        from agentd import __version__
+
+        print(f"agentd {__version__}")
+        return 0
+    for warning in line.warnings:
+        _say(warning)
+    module, _, function = line.command.run.partition(":")
+    code = getattr(import_module(module), function)(line)
+    sys.stdout.flush()
+    return int(code)
+
+
+def _told(error: Exception, program: str) -> int:
+    from agentd.api.tables import printable
+
+    if isinstance(error, TaskFailed) and error.traceback:
+        for row in error.traceback.rstrip().splitlines():
+            print(printable(row), file=sys.stderr)
+    else:
+        _say(str(error) or type(error).__name__)
+    if isinstance(error, UsageError) and error.command and not program:
+        print(f"`agentd {error.command} --help` shows how it is used", file=sys.stderr)
+    return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def _say(words: str) -> None:
+    from agentd.api.tables import printable
+
+    rows = words.splitlines() or [""]
+    print("agentd: " + "\n".join(printable(row) for row in rows), file=sys.stderr)

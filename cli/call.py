@@ -1,0 +1,158 @@
+"""`agentd call`: submit an operation, and wait for it as asked."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentd.api import requests
+from agentd.model.errors import ConfigError
+from cli.output import print_json
+from cli.parsing import UsageError
+from cli.progress import Follower
+from cli.results import print_result, wait_for
+from cli.target import agent_of
+
+if TYPE_CHECKING:
+    from agentd.api.client import Agent
+    from agentd.model.views import OperationView
+    from cli.parsing import Line
+
+SCRIPT_CAP_BYTES = 768 * 1024
+"""A program must fit into a JSON body of 1 MiB with what surrounds it."""
+
+
+def run(line: Line) -> int:
+    """Submit, and wait unless told otherwise."""
+    if line.flag("wait") and line.flag("no_wait"):
+        raise UsageError("--wait and --no-wait exclude each other", "call")
+    waits = line.flag("wait") or line.flag("follow") or not (line.flag("no_wait") or line.is_compss)
+    timeout_s = seconds(line, "timeout")
+    body = _body(line)
+    with agent_of(line) as agent:
+        operation = agent.send(requests.submit(body))
+        if not waits:
+            if line.flag("json"):
+                print_json(operation)
+            else:
+                print(operation.id)
+            return 0
+        return _finish(line, agent, operation, timeout_s)
+
+
+def _finish(line: Line, agent: Agent, operation: OperationView, timeout_s: float | None) -> int:
+    if line.flag("follow"):
+        with Follower(agent, operation):
+            ended = wait_for(agent, operation.id, timeout_s)
+    else:
+        ended = wait_for(agent, operation.id, timeout_s)
+    return print_result(agent, ended, as_json=line.flag("json"))
+
+
+def _body(line: Line) -> dict[str, Any]:
+    """Build the submission: what is called, with what, under which options."""
+    target, *words = line.arguments
+    language = (line.text("lang") or "PYTHON").upper()
+    if language != "PYTHON":
+        raise UsageError(f"--lang {language} is not supported: operations are PYTHON", "call")
+    options = _options(line)
+    path = Path(target)
+    method = line.text("method_name")
+    if not line.is_compss and method is None and path.suffix == ".py" and path.is_file():
+        return requests.script(_source(path), path.name, words, **options)
+    function = _function(line, target, method)
+    args, kwargs = _arguments(line, words)
+    return requests.submission(function, args, kwargs, **options)
+
+
+def _function(line: Line, target: str, method: str | None) -> str:
+    if ":" in target:
+        if method is not None:
+            raise UsageError(f"the function is named twice: {target!r} and --method-name {method}", "call")
+        return target
+    if not line.is_compss and target.endswith(".py"):
+        raise UsageError(f"there is no file {target}: give a program that is here, or MODULE:FUNCTION", "call")
+    return f"{target.removesuffix('.py')}:{method or 'main'}"
+
+
+def _arguments(line: Line, words: list[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Read the arguments: JSON where it is JSON, else text; all text in the manner of COMPSs."""
+    is_text = line.is_compss or line.flag("array") or line.text("lang") is not None or "method_name" in line.values
+    if line.flag("array"):
+        return [words], {}
+    read = str if is_text else value_of
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        name, equals, rest = word.partition("=")
+        if line.flag("kwargs") and equals and name.isidentifier():
+            kwargs[name] = read(rest)
+        else:
+            args.append(read(word))
+    return args, kwargs
+
+
+def value_of(word: str) -> Any:
+    """Read a word as JSON where it is valid JSON, else as text. NaN and numbers beyond 64 bits are no JSON here."""
+    try:
+        value = json.loads(word)
+    except (ValueError, RecursionError):
+        return word
+    return value if requests.is_json(value) else word
+
+
+def _options(line: Line) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "name": line.text("name") or "",
+        "key": line.text("key"),
+        "timeout_s": seconds(line, "run_timeout"),
+        "constraints": _constraints(line.texts("constraint")) or None,
+    }
+    priority = line.text("priority")
+    if priority is not None:
+        try:
+            options["priority"] = int(priority)
+        except ValueError as error:
+            raise UsageError(f"--priority {priority!r} is no whole number", "call") from error
+    return options
+
+
+def _constraints(rows: list[str]) -> dict[str, Any]:
+    constraints = {}
+    for row in rows:
+        name, equals, value = row.partition("=")
+        if not equals:
+            raise UsageError(f"--constraint {row!r}: write NAME=VALUE, such as computing_units=2", "call")
+        constraints[name.strip().replace("-", "_")] = value_of(value)
+    return constraints
+
+
+def _source(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(SCRIPT_CAP_BYTES + 1)
+        if len(data) > SCRIPT_CAP_BYTES:
+            raise ConfigError(f"{path} is larger than {SCRIPT_CAP_BYTES} bytes: put it on the agent's --pythonpath")
+        return data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def seconds(line: Line, name: str) -> float | None:
+    """Read an option in seconds, None if it was not given.
+
+    Raises:
+        UsageError: it is no number from 0.
+    """
+    text = line.text(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UsageError(f"--{name.replace('_', '-')} {text!r}: give seconds from 0", line.command.name)
+    return value

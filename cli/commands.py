@@ -1,0 +1,203 @@
+"""Every command, in one table: what it is called, what it does, an example, and who carries it out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command; `agentd` and its name run it."""
+
+    name: str
+    """One word, or two for a command of a group."""
+    run: str
+    """`module:function` that carries it out, given the parsed line; gives the exit code."""
+    summary: str
+    usage: str
+    """What stands after the options."""
+    example: str
+    least: int = 0
+    """Arguments that it needs at least."""
+    most: int | None = 0
+    """Arguments that it takes at most; None: any number."""
+    stops_at_argument: bool = False
+    """What follows the first argument belongs to users' code, also when it looks like an option."""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "start",
+        "cli.start:run",
+        "Run an agent in the foreground until it is stopped.",
+        "",
+        "agentd start --cpu 4 --pythonpath ~/functions",
+    ),
+    Command(
+        "call",
+        "cli.call:run",
+        "Run a function, or a program, as an operation; wait for it and print its result.",
+        "TARGET [ARG]...",
+        "agentd call shop.prices:total '[1, 2, 3]'",
+        least=1,
+        most=None,
+        stops_at_argument=True,
+    ),
+    Command(
+        "resources",
+        "cli.resources:run",
+        "Show the pool: each host with its total, free and owed units.",
+        "",
+        "agentd resources --json",
+    ),
+    Command(
+        "resources add",
+        "cli.resources:add",
+        "Add a host to the pool, or let a known one grow.",
+        "NAME [PROPERTY=VALUE]...",
+        "agentd resources add --cpu 4 beta Port=46102",
+        least=1,
+        most=None,
+    ),
+    Command(
+        "resources reduce",
+        "cli.resources:reduce",
+        "Take capacity away; what is in use is owed until it is free.",
+        "NAME",
+        "agentd resources reduce --cpu 2 beta",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "resources remove",
+        "cli.resources:remove",
+        "Remove a host once what it runs has ended.",
+        "NAME",
+        "agentd resources remove beta",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "resources lost",
+        "cli.resources:lost",
+        "Remove a host that is gone; what ran there runs again elsewhere.",
+        "NAME",
+        "agentd resources lost beta",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "operations",
+        "cli.operations:run",
+        "List operations, newest first.",
+        "",
+        "agentd operations --in-state queued",
+    ),
+    Command(
+        "show",
+        "cli.operations:show",
+        "Show one operation, and why it waits if it does.",
+        "ID",
+        "agentd show 4611686018427387905 --tasks",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "result",
+        "cli.operations:result",
+        "Wait for an operation and print its result.",
+        "ID",
+        "agentd result 4611686018427387905 --timeout 60",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "cancel",
+        "cli.operations:cancel",
+        "Stop an operation: what waits is dropped, what runs is interrupted.",
+        "ID",
+        "agentd cancel 4611686018427387905",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "logs",
+        "cli.operations:logs",
+        "Print what users' code wrote, wherever it ran.",
+        "ID",
+        "agentd logs --follow 4611686018427387905",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "status",
+        "cli.status:run",
+        "Show on one screen who the agent is, its neighbours, its queue and its health.",
+        "",
+        "agentd status",
+    ),
+    Command(
+        "demo",
+        "cli.demonstration:run",
+        "Start three agents on this machine, send a real operation through them, and show what ran where.",
+        "",
+        "agentd demo",
+    ),
+    Command(
+        "doctor",
+        "cli.doctor:run",
+        "Check this device, and show which settings hold and where they come from.",
+        "",
+        "agentd doctor",
+    ),
+    Command(
+        "token",
+        "cli.token:run",
+        "List the tokens that give others access to the agent.",
+        "",
+        "agentd token",
+    ),
+    Command(
+        "token add",
+        "cli.token:add",
+        "Make a token; it is shown this once.",
+        "NAME",
+        "agentd token add laptop --scope submit",
+        least=1,
+        most=1,
+    ),
+    Command("token list", "cli.token:run", "List the tokens.", "", "agentd token list"),
+    Command(
+        "token revoke",
+        "cli.token:revoke",
+        "Make a token worthless.",
+        "NAME",
+        "agentd token revoke laptop",
+        least=1,
+        most=1,
+    ),
+    Command(
+        "token show",
+        "cli.token:show",
+        "Show what a token allows and since when; never the token itself.",
+        "NAME",
+        "agentd token show laptop",
+        least=1,
+        most=1,
+    ),
+)
+
+BY_NAME = {command.name: command for command in COMMANDS}
+GROUPS = {command.name.partition(" ")[0] for command in COMMANDS if " " in command.name}
+
+PROGRAMS = {
+    "compss-agent-start": "start",
+    "agent-call-operation": "call",
+    "compss-agent-call-operation": "call",
+    "agent-add-resources": "resources add",
+    "compss-agent-add-resources": "resources add",
+    "agent-reduce-resources": "resources reduce",
+    "compss-agent-reduce-resources": "resources reduce",
+    "agent-lost-resources": "resources lost",
+    "compss-agent-lost-resources": "resources lost",
+}
+"""Names, in dashes, under which the one program is also installed, and the command that each stands for."""

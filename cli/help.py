@@ -1,0 +1,94 @@
+"""Help texts and shell completion, made of the tables by the command-line library."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from agentd import __version__
+from cli.commands import COMMANDS, GROUPS, Command
+from cli.options import Effect, Option, options_of
+
+
+def show_help(command: str, arguments: list[str]) -> int:
+    """Print the help of a command, or of all of them; or do what `arguments` ask of the shell completion."""
+    words = [*command.split(), "--help"] if command or not arguments else arguments
+    if words[0] in {"--version", "-v"}:
+        print(f"agentd {__version__}")
+        return 0
+    app()(words, prog_name="agentd", standalone_mode=False)
+    return 0
+
+
+def app() -> typer.Typer:
+    """Make the application that knows every command and option and carries none of them out."""
+    root = typer.Typer(
+        name="agentd",
+        help="Serverless Python for the fog: one agent per device, agents lend each other their cores.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+    )
+    groups = dict.fromkeys(("",), root)
+    for command in COMMANDS:
+        group, _, word = command.name.rpartition(" ")
+        if command.name in GROUPS:
+            groups[command.name] = typer.Typer(
+                help=command.summary, invoke_without_command=True, callback=_function(command), epilog=_epilog(command)
+            )
+            root.add_typer(groups[command.name], name=command.name)
+        else:
+            groups[group].command(word, help=command.summary, epilog=_epilog(command))(_function(command))
+    return root
+
+
+def _epilog(command: Command) -> str:
+    return f"Example: {command.example}"
+
+
+def _function(command: Command) -> Any:
+    """Make a function whose signature says what the tables say of a command."""
+
+    def nothing(**_: Any) -> None:
+        """Carry nothing out: the tables' own parser does."""
+
+    parameters = [_parameter(option) for option in options_of(command.name)]
+    parameters = [_argument(word) for word in command.usage.split()] + parameters
+    nothing.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    nothing.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    nothing.__doc__ = command.summary
+    return nothing
+
+
+def _argument(word: str) -> inspect.Parameter:
+    """Make the parameter for one word of the usage, such as `NAME` or `[ARG]...`."""
+    name = word.strip("[].").lower()
+    described = typer.Argument(metavar=word.strip("[]."), show_default=False)
+    if not word.startswith("["):
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, described])
+    return inspect.Parameter(
+        name.partition("=")[0], inspect.Parameter.KEYWORD_ONLY, default=[], annotation=Annotated[list[str], described]
+    )
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    flags = [f"--{option.name}"] + ([f"-{option.short}"] if option.short else [])
+    described = typer.Option(
+        *flags,
+        help=_described(option),
+        metavar=option.metavar or None,
+        show_default=False,
+    )
+    kind: Any = bool if not option.metavar else list[str] if option.many else str
+    default: Any = False if kind is bool else [] if option.many else ""
+    name = "option_" + option.name.replace("-", "_")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, described]
+    )
+
+
+def _described(option: Option) -> str:
+    default = f" [default: {option.default}]" if option.default else ""
+    prefix = {Effect.NONE: "No effect: ", Effect.REFUSED: "Not supported: "}.get(option.effect, "")
+    return prefix + option.help + default

@@ -1,0 +1,178 @@
+"""Looking at operations and steering them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.model.views import STATES, OperationView
+from cli.call import seconds
+from cli.output import duration, moment, print_fields, print_json, print_rows, print_text, size
+from cli.parsing import UsageError
+from cli.results import print_result, reason_of, wait_for
+from cli.target import agent_of
+
+if TYPE_CHECKING:
+    from agentd.model.views import TaskView
+    from cli.parsing import Line
+
+PAGE = 1000
+"""Largest page that an agent gives."""
+
+
+def run(line: Line) -> int:
+    """List operations, newest first."""
+    state = line.text("in_state")
+    if state is not None and state not in STATES:
+        raise UsageError(f"--in-state {state!r} is none of {', '.join(STATES)}", "operations")
+    limit = _count(line)
+    with agent_of(line) as agent:
+        found: list[OperationView] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = agent.page(state, min(PAGE, limit - len(found)), cursor)
+            found += page.operations
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if line.flag("json"):
+        print_json({"operations": found, "next_cursor": cursor})
+        return 0
+    head = ("id", "function", "state", "ran on", "submitted", "took", "why")
+    print_rows(head, map(_row, found), empty="no operations")
+    return 0
+
+
+def _count(line: Line) -> int:
+    text = line.text("limit") or "50"
+    if not text.isdigit() or not int(text):
+        raise UsageError(f"--limit {text!r}: give a whole number from 1", "operations")
+    return int(text)
+
+
+def _row(view: OperationView) -> tuple[str, ...]:
+    return (
+        view.id,
+        view.name or view.function,
+        view.state,
+        view.ran_on or "",
+        moment(view.submitted_at),
+        _took(view),
+        reason_of(view),
+    )
+
+
+def _took(view: OperationView) -> str:
+    if view.ended_at is None or view.started_at is None:
+        return ""
+    return duration(view.ended_at - view.started_at)
+
+
+def show(line: Line) -> int:
+    """Show one operation, and why it waits if it does."""
+    identifier = line.arguments[0]
+    with agent_of(line) as agent:
+        view = agent.get(identifier)
+        wants_tasks = line.flag("tasks") or line.flag("summary")
+        tasks = agent.tasks(identifier) if wants_tasks else []
+    if line.flag("json"):
+        print_json({"operation": view, "tasks": tasks} if wants_tasks else view)
+        return 0
+    print_fields(_fields(view))
+    if line.flag("tasks"):
+        head = ("task", "function", "state", "host", "attempt", "took", "in", "out", "why")
+        print_rows(head, map(_task_row, tasks), title="tasks")
+    if line.flag("summary"):
+        print_rows(("function", "tasks", "done", "failed", "mean", "longest", "together"), _summed(tasks), title="sum")
+    return 0
+
+
+def _fields(view: OperationView) -> dict[str, str]:
+    counts = view.tasks
+    fields = {
+        "id": view.id,
+        "function": view.function,
+        "state": view.state,
+    }
+    if view.name:
+        fields["name"] = view.name
+    reason = reason_of(view)
+    if reason:
+        fields["why"] = reason
+    fields |= {
+        "submitted": moment(view.submitted_at),
+        "started": moment(view.started_at),
+        "ended": moment(view.ended_at),
+        "took": _took(view),
+        "asked": view.agent,
+        "ran on": f"{view.ran_on or ''}{f', {view.hops} hops away' if view.hops else ''}",
+        "attempts": str(view.attempts),
+        "tasks": f"{counts.done} done, {counts.running} running, {counts.waiting} waiting, {counts.failed} failed",
+    }
+    if view.error is not None and view.error.traceback:
+        fields["traceback"] = view.error.traceback
+    return {name: value for name, value in fields.items() if value}
+
+
+def _task_row(task: TaskView) -> tuple[str, ...]:
+    return (
+        task.id,
+        task.function,
+        task.state,
+        task.host,
+        str(task.attempt),
+        duration(task.seconds),
+        size(task.argument_bytes),
+        size(task.result_bytes),
+        task.reason,
+    )
+
+
+def _summed(tasks: list[TaskView]) -> list[tuple[str, ...]]:
+    """Sum tasks up by function, the most expensive first."""
+    by_function: dict[str, list[TaskView]] = {}
+    for task in tasks:
+        by_function.setdefault(task.function, []).append(task)
+    rows = []
+    for function, group in by_function.items():
+        times = [task.seconds for task in group if task.seconds is not None]
+        total = sum(times)
+        row = (
+            function,
+            str(len(group)),
+            str(sum(task.state == "done" for task in group)),
+            str(sum(task.state == "failed" for task in group)),
+            duration(total / len(times)) if times else "",
+            duration(max(times)) if times else "",
+            duration(total) if times else "",
+        )
+        rows.append((total, row))
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+
+
+def result(line: Line) -> int:
+    """Wait for an operation and print its result."""
+    with agent_of(line) as agent:
+        ended = wait_for(agent, line.arguments[0], seconds(line, "timeout"))
+        return print_result(agent, ended, as_json=line.flag("json"), file=line.text("output"))
+
+
+def cancel(line: Line) -> int:
+    """Stop an operation."""
+    with agent_of(line) as agent:
+        view = agent.cancel(line.arguments[0])
+    if line.flag("json"):
+        print_json(view)
+    else:
+        print(f"{view.id} is {view.state}")
+    return 0
+
+
+def logs(line: Line) -> int:
+    """Print what users' code wrote: its stdout on stdout, its stderr on stderr."""
+    with agent_of(line) as agent:
+        for piece in agent.logs(line.arguments[0], follow=line.flag("follow")):
+            if line.flag("json"):
+                print_json(piece)
+            else:
+                print_text(piece.text, on_stderr=piece.stream == "stderr")
+    return 0

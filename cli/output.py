@@ -1,0 +1,134 @@
+"""What is printed: JSON for programs, tables for people, rows in a pipe; nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agentd.api.tables import printable
+
+
+def is_terminal() -> bool:
+    """Tell whether a person reads what is printed."""
+    return sys.stdout.isatty()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON; control characters are escaped by JSON itself."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    print("".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text))
+
+
+def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", empty: str = "none") -> None:
+    """Print rows of text: a table on a terminal, otherwise one line each with tabs between the fields, no head."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    if not is_terminal():
+        for row in shown:
+            print("\t".join(row))
+        return
+    if not shown:
+        print(f"{title}: {empty}" if title else empty)
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in head:
+        table.add_column(name)
+    for row in shown:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console().print(table)
+
+
+_STYLES = {
+    "done": "green",
+    "ok": "green",
+    "running": "cyan",
+    "failed": "red",
+    "bad": "red",
+    "lost": "red",
+    "warn": "yellow",
+    "queued": "yellow",
+}
+
+
+def console(*, on_stderr: bool = False) -> Any:
+    """Make the console that tables are printed to; it honours NO_COLOR itself."""
+    from rich.console import Console
+
+    return Console(stderr=on_stderr, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+
+
+def print_fields(fields: Mapping[str, str]) -> None:
+    """Print names and values, one to a line; multi-line values are indented."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        lines = [printable(line) for line in value.splitlines()] or [""]
+        print(f"{name.ljust(width)}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            print(f"{'':{width}}  {line}")
+
+
+def print_text(text: str, *, on_stderr: bool = False) -> None:
+    """Print text that users' code made: as it is into a pipe, made harmless on a terminal; without a line end."""
+    stream = sys.stderr if on_stderr else sys.stdout
+    if stream.isatty():
+        lines = text.split("\n")
+        text = "\n".join("\t".join(printable(cell) for cell in line.split("\t")) for line in lines)
+    stream.write(text)
+    stream.flush()
+
+
+def print_value(value: Any) -> None:
+    """Print an operation's value: text as it is, bytes raw into a pipe, anything else as JSON."""
+    if isinstance(value, bytes):
+        if is_terminal():
+            print(f"({len(value)} bytes; redirect them to a file)")
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(value)
+            sys.stdout.buffer.flush()
+    elif isinstance(value, str):
+        print_text(value if value.endswith("\n") else value + "\n")
+    else:
+        print(msgspec.json.encode(value).decode())
+
+
+def moment(at: float | None) -> str:
+    """Say a moment, given in seconds since 1970, in local time."""
+    return "" if not at else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def duration(seconds: float | None) -> str:
+    """Say how long something took."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def size(count: int) -> str:
+    """Say a number of bytes."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.3g} {unit}"
+        amount /= 1024
+    return f"{amount:.3g} GiB"
+
+
+def units(amounts: Mapping[str, int]) -> str:
+    """Say units by kind."""
+    return " ".join(f"{count} {kind}" for kind, count in amounts.items() if count)

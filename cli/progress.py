@@ -1,0 +1,94 @@
+"""Following an operation: its output live and a line on how far it is, both on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from agentd.api.tables import printable
+from agentd.model.errors import AgentdError
+from agentd.model.views import TERMINAL
+from cli.output import print_text
+
+if TYPE_CHECKING:
+    from agentd.api.client import Agent
+    from agentd.model.views import OperationView
+
+LOOK_S = 0.5
+"""How often the line on progress is renewed: as a person reads it."""
+
+
+def summary(view: OperationView) -> str:
+    """Say in one line how far an operation is."""
+    counts = view.tasks
+    where = f" on {view.ran_on}" if view.ran_on else ""
+    why = f": {view.reason}" if view.reason and view.state not in {"running", "done"} else ""
+    tasks = f"{counts.done} done, {counts.running} running, {counts.waiting} waiting"
+    if counts.failed:
+        tasks += f", {counts.failed} failed"
+    return printable(f"{view.state}{where}, tasks: {tasks}{why}")
+
+
+class Follower:
+    """Shows progress and output for as long as it is entered."""
+
+    def __init__(self, agent: Agent, operation: OperationView) -> None:
+        self._agent = agent
+        self._operation = operation
+        self._ended = threading.Event()
+        self._output = threading.Lock()
+        self._shown = ""
+        self._threads = [
+            threading.Thread(target=self._quietly, args=(work,), daemon=True) for work in (self._logs, self._progress)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._ended.set()
+        if kind is None:
+            for thread in self._threads:
+                thread.join(timeout=5.0)  # the output of an operation that has ended comes to an end by itself
+        self._erase()
+
+    def _quietly(self, work: Any) -> None:
+        try:
+            work()
+        except AgentdError as error:
+            if not self._ended.is_set():
+                with self._output:
+                    print(f"agentd: {printable(str(error))}", file=sys.stderr)
+
+    def _logs(self) -> None:
+        for piece in self._agent.logs(self._operation, follow=True):
+            with self._output:
+                self._erase()
+                print_text(piece.text, on_stderr=True)
+
+    def _progress(self) -> None:
+        view = self._operation
+        while True:
+            self._show(summary(view))
+            if view.state in TERMINAL or self._ended.wait(LOOK_S):
+                return
+            view = self._agent.get(self._operation)
+
+    def _show(self, words: str) -> None:
+        """Renew the line on a terminal; elsewhere write a line only when it says something new."""
+        with self._output:
+            if sys.stderr.isatty():
+                self._erase()
+                sys.stderr.write(words)
+                sys.stderr.flush()
+            elif words != self._shown:
+                print(words, file=sys.stderr)
+            self._shown = words
+
+    def _erase(self) -> None:
+        if self._shown and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+            self._shown = ""

@@ -1,0 +1,224 @@
+"""Looking at the pool and reshaping it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentd.model.errors import ConfigError
+from cli.output import duration, print_json, print_rows, units
+from cli.parsing import UsageError
+from cli.target import agent_of
+
+if TYPE_CHECKING:
+    from agentd.model.views import ResourceView
+    from cli.parsing import Line
+    from resources_xml import Nodes, NodeSpec
+
+XML_CAP_BYTES = 4 * 1024 * 1024
+_UNKNOWN = "[unassigned]"
+
+
+def run(line: Line) -> int:
+    """Show the pool, or what an agent would understand of two files."""
+    if line.text("from_xml") is not None:
+        return _from_xml(line)
+    with agent_of(line) as agent:
+        rows = agent.resources()
+    if line.flag("json"):
+        print_json({"resources": rows})
+    else:
+        _print(rows)
+    return 0
+
+
+def _print(rows: list[ResourceView]) -> None:
+    head = ("name", "adaptor", "total", "free", "owed", "round trip", "state")
+    print_rows(
+        head,
+        (
+            (
+                row.name,
+                row.adaptor,
+                units(row.total) + (f" {row.memory_mib} MiB" if row.memory_mib else ""),
+                units(row.free),
+                units(row.owed),
+                duration(row.rtt_s),
+                row.state,
+            )
+            for row in rows
+        ),
+        empty="the pool is empty",
+    )
+
+
+def _show(line: Line, row: ResourceView) -> int:
+    if line.flag("json"):
+        print_json(row)
+    else:
+        _print([row])
+    return 0
+
+
+def add(line: Line) -> int:
+    """Add a host, or let a known one grow."""
+    name, *pairs = line.arguments
+    properties = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{pair!r} is no property: write NAME=VALUE, such as Port=46102", line.command.name)
+        properties[key] = value
+    with agent_of(line) as agent:
+        row = agent.add(
+            name, capacity_of(line), line.text("adaptor") or "comm", properties, is_parent=line.flag("parent")
+        )
+    return _show(line, row)
+
+
+def reduce(line: Line) -> int:
+    """Take capacity away."""
+    with agent_of(line) as agent:
+        row = agent.reduce(line.arguments[0], capacity_of(line))
+    return _show(line, row)
+
+
+def remove(line: Line) -> int:
+    """Remove a host once what it runs has ended."""
+    with agent_of(line) as agent:
+        row = agent.remove(line.arguments[0])
+    return _show(line, row)
+
+
+def lost(line: Line) -> int:
+    """Remove a host that is gone."""
+    with agent_of(line) as agent:
+        row = agent.remove(line.arguments[0], lost=True)
+    return _show(line, row)
+
+
+def capacity_of(line: Line) -> dict[str, Any]:
+    """Build a capacity from the options, as the REST interface takes it; what is unknown is left out.
+
+    Raises:
+        UsageError: a figure is none.
+    """
+    processors: list[dict[str, Any]] = []
+    cpu_name = _known(line, "cpu_name")
+    for option, kind, default in (("cpu", "CPU", "1"), ("gpu", "GPU", "0"), ("fpga", "FPGA", "0")):
+        count = _whole(line, option, default)
+        if count:
+            processors.append({"units": count, "kind": kind})
+    if cpu_name and processors and processors[0]["kind"] == "CPU":
+        processors[0]["name"] = cpu_name
+    capacity: dict[str, Any] = {"processors": processors}
+    memory_gb = _memory(line)
+    if memory_gb is not None:
+        capacity["memory_mib"] = round(memory_gb * 1024)
+    for option, name in (
+        ("mem_type", "memory_type"),
+        ("os_type", "os_type"),
+        ("os_distr", "os_distribution"),
+        ("os_version", "os_version"),
+    ):
+        value = _known(line, option)
+        if value:
+            capacity[name] = value
+    return capacity
+
+
+def _known(line: Line, name: str) -> str | None:
+    value = line.text(name)
+    return None if value in {None, "", _UNKNOWN} else value
+
+
+def _whole(line: Line, name: str, default: str) -> int:
+    text = line.text(name) or default
+    if not text.isdigit():
+        raise UsageError(f"--{name} {text!r}: give a whole number from 0", line.command.name)
+    return int(text)
+
+
+def _memory(line: Line) -> float | None:
+    text = _known(line, "mem_size")
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise UsageError(f"--mem-size {text!r}: give GB, or -1 for unknown", line.command.name) from error
+    return value if value >= 0 else None
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _from_xml(line: Line) -> int:
+    """Show what an agent would understand of project.xml and resources.xml.
+
+    Raises:
+        ConfigError: a file cannot be read or is wrong; with line and element.
+    """
+    from resources_xml import ResourcesXmlError, nodes, read_project, read_resources
+
+    project_path, resources_path = (line.text("from_xml") or "").split("\n")
+    try:
+        project = read_project(_read(project_path), source=project_path)
+        found = nodes(project, read_resources(_read(resources_path), source=resources_path))
+    except ResourcesXmlError as error:
+        raise ConfigError(str(error)) from error
+    if line.flag("json"):
+        print_json(_without_secrets(asdict(found)))
+    else:
+        _print_nodes(found)
+    return 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            data = file.read(XML_CAP_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > XML_CAP_BYTES:
+        raise ConfigError(f"{path} is larger than {XML_CAP_BYTES} bytes")
+    return data
+
+
+def _print_nodes(found: Nodes) -> None:
+    rows = [_node_row(node) for node in (found.own, *found.compute_nodes)]
+    print_rows(("host", "processors", "memory", "adaptor", "at a time", "software"), rows, title="hosts")
+    others = [("HTTP service", service.base_url) for service in found.http_services]
+    others += [("service", service.name) for service in found.services]
+    others += [("cluster", cluster.name) for cluster in found.clusters]
+    others += [("data node", node.name) for node in found.data_nodes]
+    if others:
+        print_rows(("kind", "name"), others, title="others")
+    said = [("warning", str(note)) for note in found.warnings] + [("note", str(note)) for note in found.notes]
+    if said:
+        print_rows(("", "what to know"), said, title="remarks")
+    if not found.is_usable:
+        print("nothing here can run a task: declare CPU units in MasterNode, or a compute node")
+
+
+def _node_row(node: NodeSpec) -> tuple[str, ...]:
+    hardware = node.hardware
+    processors = ", ".join(f"{processor.units} {processor.kind} {processor.name}" for processor in hardware.processors)
+    return (
+        node.name,
+        processors or "none",
+        f"{hardware.memory_mib} MiB" if hardware.memory_mib is not None else "unknown",
+        node.adaptor.name if node.adaptor else "",
+        str(node.concurrent_tasks),
+        " ".join(sorted(hardware.software)),
+    )
+
+
+def _without_secrets(value: Any) -> Any:
+    """Leave out the adaptors' properties, whose values may be secrets."""
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items() if key != "properties"}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(item) for item in value]
+    return sorted(value) if isinstance(value, frozenset) else value

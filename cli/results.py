@@ -1,0 +1,111 @@
+"""Waiting for an operation, and printing how it ended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from msgspec import json
+
+from agentd.api import requests
+from agentd.api.client import LONGEST_WAIT_S
+from agentd.api.requests import NotInThisForm
+from agentd.api.tables import printable
+from agentd.model.errors import ConfigError, TaskFailed
+from agentd.model.views import TERMINAL
+from cli.output import print_json, print_value
+
+if TYPE_CHECKING:
+    from agentd.api.client import Agent
+    from agentd.model.views import OperationView
+
+
+def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
+    """Wait for the end of an operation.
+
+    Raises:
+        TimeoutError: it has not ended after `timeout_s`; it goes on.
+    """
+    end_s = None if timeout_s is None else monotonic() + timeout_s
+    while True:
+        view = agent.get(identifier, requests.seconds_left(end_s, monotonic(), LONGEST_WAIT_S))
+        if view.state in TERMINAL:
+            return view
+        if end_s is not None and monotonic() >= end_s:
+            why = f" ({view.reason})" if view.reason else ""
+            raise TimeoutError(
+                f"gave up after {timeout_s:g} s: operation {view.id} is {view.state}{why} and goes on; "
+                f"`agentd result {view.id}` waits for it again"
+            )
+
+
+def print_result(agent: Agent, ended: OperationView, *, as_json: bool = False, file: str | None = None) -> int:
+    """Print the value of an operation that has ended, or raise what it failed with.
+
+    Raises:
+        TaskFailed: it did not end well.
+        ConfigError: `file` cannot be written.
+    """
+    if ended.state != "done":
+        if as_json:
+            print_json(ended)
+        raise _failure(ended)
+    if file is not None:
+        _save(agent, ended, file)
+        return 0
+    value, is_there = _value(agent, ended)
+    if as_json:
+        print_json(_with_result(ended, value if is_there else None))
+    elif is_there:
+        print_value(value)
+    return 0
+
+
+def _value(agent: Agent, ended: OperationView) -> tuple[Any, bool]:
+    """Read the value; False if neither JSON nor bytes can say it, which is told."""
+    if ended.result is not None:
+        return ended.result, True
+    try:
+        return agent.send(requests.result(ended)), True
+    except NotInThisForm as error:
+        if not error.available:
+            raise
+        words = f"done; its value is none that JSON can say: `agentd result {ended.id} -o FILE` saves its pickle"
+        print(f"agentd: {printable(words)}", file=sys.stderr)
+        return None, False
+
+
+def _with_result(ended: OperationView, value: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = json.decode(json.encode(ended))
+    shown["result"] = value  # bytes come out as base64
+    return shown
+
+
+def _save(agent: Agent, ended: OperationView, file: str) -> None:
+    """Write the value to a file: bytes as they are, else JSON, else the pickle."""
+    data = agent.send(requests.raw_result(ended.id))
+    try:
+        Path(file).expanduser().write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _failure(ended: OperationView) -> Exception:
+    if ended.error is not None:
+        return TaskFailed(
+            f"operation {ended.id} ended as {ended.state}: {ended.error.type}: {ended.error.message}",
+            kind=ended.error.type,
+            traceback=ended.error.traceback,
+        )
+    return TaskFailed(f"operation {ended.id} ended as {ended.state}: {ended.reason or 'no reason was recorded'}")
+
+
+def reason_of(view: OperationView) -> str:
+    """Say why an operation waits, or why it ended as it did."""
+    if view.reason:
+        return view.reason
+    if view.error is not None:
+        return f"{view.error.type}: {view.error.message}"
+    return ""

@@ -1,0 +1,68 @@
+"""`agentd status`: the agent on one screen."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from agentd.model.errors import RequestError
+from cli.output import duration, print_fields, print_json, print_rows, size
+from cli.target import agent_of
+
+if TYPE_CHECKING:
+    from agentd.model.views import AgentView, NeighbourView
+    from cli.parsing import Line
+
+
+def run(line: Line) -> int:
+    """Show the agent, its neighbours, its queue and its health; exit code 3 if it takes no work."""
+    with agent_of(line) as agent:
+        view, neighbours = agent.agent(), agent.neighbours()
+        waiting = [] if view.ready is False else agent.operations("queued", limit=5)
+    if line.flag("json"):
+        print_json({"agent": view, "neighbours": neighbours})
+    else:
+        print_fields(_fields(view))
+        if neighbours:
+            head = ("neighbour", "state", "round trip", "free", "runs for us", "lease", "last refusal")
+            print_rows(head, map(_row, neighbours), title="neighbours")
+        if waiting:
+            rows = [(each.id, each.function, each.reason or "waits for its turn") for each in waiting]
+            print_rows(("waiting", "function", "why"), rows, title="queue")
+    if not view.ready:
+        raise RequestError(f"{view.name} takes no work: {view.not_ready_reason or 'it is stopping'}", status=503)
+    return 0
+
+
+def _fields(view: AgentView) -> dict[str, str]:
+    counts = ", ".join(f"{count} {state}" for state, count in view.operations.items() if count)
+    fields = {
+        "agent": f"{view.name} ({'ready' if view.ready else 'NOT READY: ' + view.not_ready_reason})",
+        "version": f"{view.version}, Python {view.python}, pid {view.pid}",
+        "up for": duration(max(0.0, time.time() - view.started_at)),
+        "users": view.rest or "closed",
+        "agents": view.comm or "closed",
+        "cores": f"{view.cores_free} of {view.cores} free, {view.workers} workers",
+        "tasks": f"{view.running} running, {view.waiting} waiting",
+        "operations": counts or "none yet",
+        "scheduler": view.scheduler,
+        "state": f"{view.state_folder}: journal {size(view.journal_bytes)}, objects {size(view.objects_bytes)}",
+    }
+    if view.draining:
+        fields["draining"] = "takes no new work and stops"
+    if view.warnings:
+        fields["warnings"] = "\n".join(view.warnings)
+    return fields
+
+
+def _row(row: NeighbourView) -> tuple[str, ...]:
+    free = row.advertised.get("free")
+    return (
+        row.name + (" (parent)" if row.is_parent else ""),
+        row.state,
+        duration(row.rtt_s),
+        "" if free is None else f"{free:g} of {row.advertised.get('cores', 0):g}",
+        str(row.running),
+        duration(max(0.0, row.lease_s)),
+        row.refusal,
+    )

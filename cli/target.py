@@ -1,0 +1,68 @@
+"""Which agent a command is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.api.client import Agent, with_rest
+from agentd.api.places import find, state_folder
+from agentd.model.errors import ConfigError
+from cli.parsing import UsageError
+
+if TYPE_CHECKING:
+    from cli.parsing import Line
+
+DEFAULT_HOST, DEFAULT_PORT = "localhost", "46101"
+_TOKEN_CAP_BYTES = 4096
+
+
+def agent_of(line: Line) -> Agent:
+    """Make the client of the agent that the line names: an address, a host and port, or that of this device.
+
+    Raises:
+        UsageError: two agents are named.
+        ConfigError: the address is none, or the token file cannot be read.
+        Unreachable: there is no agent on this device.
+    """
+    named = line.text("agent")
+    host, port = line.text("agent_node"), line.text("agent_port")
+    state = line.text("state")
+    if sum(given is not None for given in (named, host or port, state)) > 1:
+        raise UsageError("name the agent once: --agent, --agent-node with --agent-port, or --state", line.command.name)
+    return Agent(with_rest(find(_address(line, named, host, port, state), _token(line))))
+
+
+def _address(line: Line, named: str | None, host: str | None, port: str | None, state: str | None) -> str | Path | None:
+    if named is not None:
+        return named
+    if host is not None or port is not None:
+        return _host_port(host or DEFAULT_HOST, port or DEFAULT_PORT)
+    if state is not None:
+        return Path(state).expanduser()
+    if line.is_compss and not (state_folder() / "agent.json").exists():
+        return _host_port(DEFAULT_HOST, DEFAULT_PORT)
+    return None
+
+
+def _host_port(host: str, port: str) -> str:
+    if "://" in host:
+        return host
+    return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
+
+
+def _token(line: Line) -> str | None:
+    path = line.text("token_file")
+    if path is None:
+        return None
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return file.read(_TOKEN_CAP_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--token-file {path} cannot be read: {error}") from error
+
+
+def folder_of(line: Line) -> Path:
+    """Give the state folder that the line names."""
+    state = line.text("state")
+    return Path(state).expanduser().absolute() if state else state_folder()

@@ -1,0 +1,64 @@
+"""Tokens that give others access to the agent of this state folder; works whether it runs or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.daemon.tokens import Entry, TokenBook
+from cli.output import moment, print_json, print_rows
+from cli.target import folder_of
+
+if TYPE_CHECKING:
+    from cli.parsing import Line
+
+HEAD = ("name", "scope", "made")
+
+
+def run(line: Line) -> int:
+    """List the tokens."""
+    entries = TokenBook(folder_of(line)).entries()
+    if line.flag("json"):
+        print_json({"tokens": [_shown(entry) for entry in entries]})
+    else:
+        print_rows(HEAD, map(_row, entries), empty="no tokens")
+    return 0
+
+
+def add(line: Line) -> int:
+    """Make a token and print it, this once."""
+    name, scope = line.arguments[0], line.text("scope") or "submit"
+    token = TokenBook(folder_of(line)).add(name, scope)
+    if line.flag("json"):
+        print_json({"name": name, "scope": scope, "token": token})
+    else:
+        print(token)
+    return 0
+
+
+def revoke(line: Line) -> int:
+    """Make a token worthless."""
+    name = line.arguments[0]
+    TokenBook(folder_of(line)).revoke(name)
+    if line.flag("json"):
+        print_json({"name": name, "revoked": True})
+    else:
+        print(f"{name} is revoked; a running agent notices within a second")
+    return 0
+
+
+def show(line: Line) -> int:
+    """Show what a token allows."""
+    entry = TokenBook(folder_of(line)).show(line.arguments[0])
+    if line.flag("json"):
+        print_json(_shown(entry))
+    else:
+        print_rows(HEAD, [_row(entry)])
+    return 0
+
+
+def _shown(entry: Entry) -> dict[str, object]:
+    return {"name": entry.name, "scope": entry.scope, "created_at": entry.created_at}
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    return entry.name, entry.scope, moment(entry.created_at)
