@@ -320,6 +320,11 @@ class SegmentMap:
             if not mapped.leases:
                 mapped.close()
 
+    def close(self) -> None:
+        """Unmap every segment, each when nothing in it is in use any more."""
+        for number in list(self._mapped):
+            self.drop(number)
+
     def _return(self, number: int, mapped: _Mapped) -> None:
         with self._lock:
             mapped.leases -= 1

@@ -1,6 +1,7 @@
 """A Unix stream socket on the running loop, on which file descriptors travel with the bytes.
 
-Law: bytes and descriptors arrive in the order in which they were written, and the end is told exactly once.
+Law: bytes arrive in the order in which they were written, and so do descriptors, none later than the bytes that they
+were written with; the end is told exactly once.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def _close_all(fds: Sequence[int]) -> None:
 class UnixConnection:
     """One end of a connected AF_UNIX SOCK_STREAM, owned by this object from here on.
 
-    `on_bytes(data, fds)` is called with what was read, at most 256 KiB, and with the descriptors that came with its
-    first byte; they belong to the callee. `on_closed(reason)` is called once, after all bytes that could be read.
+    `on_bytes(data, fds)` is called with what was read, at most 256 KiB, and with the descriptors that came with it, no
+    later than the first byte that they were written with (the kernel may join bytes before them); they belong to the
+    callee, who claims them in order. `on_closed(reason)` is called once, after all bytes that could be read.
     Both are called from the loop; `on_closed` also from within `close()`.
 
     Writing never fails and never blocks: what the kernel does not take waits in memory (`pending_bytes`). When the
@@ -91,7 +93,7 @@ class UnixConnection:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> None:
-        """Buffer bytes, with descriptors that arrive with the first of them; the caller keeps and may close its own.
+        """Buffer bytes, with descriptors that arrive no later than they; the caller keeps and may close its own.
 
         Raises:
             ValueError: descriptors without a byte to travel with, or more than fit in one message.

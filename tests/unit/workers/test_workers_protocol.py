@@ -1,0 +1,195 @@
+"""The wire to workers: frames under any cut, tasks and results across both halves, lengths refused in time."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.core.tasks import HERE, Shape, Task
+from agentd.model.task import Template
+from agentd.model.values import Codec, Part, Payload
+from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
+from agentd.workers.inside.callees import read_template
+from agentd.workers.inside.failures import Failure
+from agentd.workers.inside.link import Link
+from agentd.workers.inside.results import Outbox
+from agentd.workers.inside.values import read_parts
+from agentd.workers.protocol import (
+    COUNT,
+    GONE,
+    HEADER,
+    INLINE,
+    RUN_ROW,
+    SEGMENT,
+    STORED,
+    FrameReader,
+    Kind,
+    ProtocolError,
+    frame,
+    numbers,
+)
+from schedulers.capacity import Capacity
+
+bodies = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=20)
+
+
+@given(frames=bodies, data=st.data())
+def test_frames_survive_any_cut(frames: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    """However the stream is cut, the same frames come out, in order, none twice."""
+    stream = b"".join(frame(kind, body) for kind, body in frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    reader = FrameReader(1000)
+    found = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += [(kind, bytes(body)) for kind, body in reader.feed(stream[start:end])]
+    assert found == frames
+
+
+def test_frames_come_byte_by_byte() -> None:
+    """Nothing is given before it is complete."""
+    reader = FrameReader(1000)
+    stream = frame(1, b"abc") + frame(2)
+    found = [[kind for kind, _ in reader.feed(stream[n : n + 1])] for n in range(len(stream))]
+    assert [n for n, kinds in enumerate(found) if kinds] == [7, 12]
+
+
+def test_a_length_above_the_limit_is_refused_before_its_body_comes() -> None:
+    """Five bytes are enough to be refused, also when they come one by one and behind a good frame."""
+    reader = FrameReader(1000)
+    assert reader.feed(frame(1, b"x" * 1000))
+    stream = HEADER.pack(1001, 1)
+    for n in range(4):
+        reader.feed(stream[n : n + 1])
+    with pytest.raises(ProtocolError, match="1001 bytes"):
+        reader.feed(stream[4:])
+
+
+@given(st.binary(max_size=100))
+def test_rubbish_is_never_anything_but_a_protocol_error(data: bytes) -> None:
+    """Whatever a worker sends in place of a body is understood or refused, and nothing else."""
+    for read in (decode_results, decode_output, numbers):
+        try:
+            read(memoryview(data))
+        except ProtocolError:
+            continue
+
+
+payloads = st.builds(
+    Payload,
+    codec=st.sampled_from(list(Codec)),
+    data=st.binary(max_size=200),
+    parts=st.lists(
+        st.one_of(
+            st.binary(max_size=50).map(lambda data: Part(len(data), data)),
+            st.builds(Part, st.integers(0, 1 << 40), st.none(), st.integers(1, 1 << 40), st.integers(0, 1 << 40)),
+            st.builds(Part, st.integers(0, 1 << 40), st.none(), st.just(0), st.just(0), st.integers(1, 1 << 40)),
+        ),
+        max_size=4,
+    ).map(tuple),
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, (1 << 64) - 1), payloads), max_size=20))
+def test_tasks_arrive_as_they_were_sent(tasks: list[tuple[int, Payload]]) -> None:
+    """Ids, templates, bytes and parts of any kind come out of a RUN frame as they went in."""
+    shape = Shape(7, Template(function="m:f"), Capacity())
+    stream = b"".join(encode_run([Task(number, shape, payload, HERE, 0) for number, payload in tasks]))
+    ((kind, body),) = FrameReader(1 << 30).feed(stream)
+    assert kind == Kind.RUN
+    (count,) = COUNT.unpack_from(body)
+    assert count == len(tasks)
+    position = COUNT.size + count * RUN_ROW.size
+    rows = list(RUN_ROW.iter_unpack(body[COUNT.size : position]))
+    for (number, payload), (task, template, codec, parts, length) in zip(tasks, rows, strict=True):
+        assert (task, template, codec, parts) == (number, 7, payload.codec, len(payload.parts))
+        assert bytes(body[position : position + length]) == payload.data
+        read, position = read_parts(body, position + length, parts)
+        for part, (where, name, offset, size, data) in zip(payload.parts, read, strict=True):
+            if part.data is not None:
+                assert (where, size, bytes(data)) == (INLINE, len(part.data), part.data)
+            else:
+                expected = SEGMENT if part.segment else STORED
+                assert (where, name, size) == (expected, part.segment or part.stored, part.size)
+                assert offset == part.offset
+    assert position == len(body)
+
+
+def test_large_values_are_not_copied_into_the_frame_and_gone_ones_are_marked() -> None:
+    """A large value is a piece of its own, the very object; a part that is gone says so."""
+    shape = Shape(7, Template(function="m:f"), Capacity())
+    large = bytes(200_000)
+    payload = Payload(Codec.PICKLE, b"x", (Part(len(large), large), Part(5, None, 3, 0)))
+    pieces = encode_run([Task(1, shape, payload, HERE, 0)], gone=frozenset({3}))
+    assert any(piece is large for piece in pieces)
+    ((_, body),) = FrameReader(1 << 30).feed(b"".join(pieces))
+    parts, _ = read_parts(body, COUNT.size + RUN_ROW.size + 1, 2)
+    assert [part[0] for part in parts] == [INLINE, GONE]
+
+
+@given(st.text(max_size=50), st.binary(max_size=50), st.booleans())
+def test_templates_arrive_as_they_were_sent(function: str, code: bytes, wants_json: bool) -> None:
+    """Name, code and wishes come out of a TEMPLATE frame as they went in."""
+    template = Template(function=function, code=code, wants_json=wants_json)
+    ((kind, body),) = FrameReader(1 << 30).feed(encode_template(9, template))
+    assert kind == Kind.TEMPLATE
+    assert read_template(body) == (9, (function, template.form, wants_json, code))
+
+
+encoded = st.tuples(
+    st.integers(0, 4),
+    st.binary(max_size=100),
+    st.none()
+    | st.lists(
+        st.one_of(
+            st.binary(max_size=50).map(lambda data: (len(data), data, 0, 0)),
+            st.tuples(st.integers(0, 1 << 40), st.just(b""), st.integers(1, 1 << 40), st.integers(0, 1 << 40)),
+        ),
+        max_size=3,
+    ),
+)
+failures = st.none() | st.builds(
+    Failure, st.integers(1, 8), st.text(max_size=20), st.text(max_size=50), st.text(max_size=50), st.binary(max_size=9)
+)
+finite = st.floats(0, 1e9)
+written = st.none() | st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40))
+rows = st.tuples(st.integers(1, 1 << 63), st.integers(0, 2), encoded, failures, finite, finite, written)
+
+
+@given(st.lists(rows, min_size=1, max_size=20))
+def test_results_arrive_as_they_were_written(results: list[tuple[Any, ...]]) -> None:
+    """The writer by hand and the daemon's decoder agree on every result, failure, part and output."""
+    here, there = socket.socketpair()
+    with here, there:
+        outbox = Outbox(Link(here, 1 << 30), deque())
+        for row in results:
+            outbox.add(*row)
+        outbox.flush()
+        reader = FrameReader(1 << 30)
+        decoded = []
+        outputs: dict[int, tuple[int, int]] = {}
+        while len(decoded) < len(results):
+            for kind, body in reader.feed(there.recv(1 << 20)):
+                if kind == Kind.OUTPUT:
+                    outputs |= {task: (out, err) for task, out, err in decode_output(body)}
+                else:
+                    decoded += decode_results(body)
+    for (task, status, (codec, data, parts), failure, started, seconds, output), found in zip(
+        results, decoded, strict=True
+    ):
+        assert (found.task, found.status, found.started_s, found.seconds) == (task, status, started, seconds)
+        is_bare = parts is None and failure is None and not codec
+        assert (found.value.codec, found.value.data) == (codec, b"" if is_bare else data)
+        assert [(p.size, p.data or b"", p.segment, p.offset) for p in found.value.parts] == (parts or [])
+        assert found.output_bytes == sum(output or (0, 0))
+        if failure is None:
+            assert found.failure is None
+        else:
+            for name in Failure.__slots__:
+                assert getattr(found.failure, name) == getattr(failure, name)
+    assert pickle.dumps(outputs)
