@@ -32,6 +32,9 @@ class Alarm(Struct, frozen=True):
     row: int = 0
     operation: int = 0
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class Mended(Struct, frozen=True):
     """A row without its damaged records, and what was wrong with it."""

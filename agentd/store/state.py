@@ -93,5 +93,5 @@ def resumed_agent_time(mark: ClockMark | None, journal_s: float, machine_boot: s
     """Give the agent time of now from the last mark and the last time in the journal, whichever is later."""
     if mark is None:
         return journal_s
-    same = mark.machine_boot == machine_boot
+    same = bool(machine_boot) and mark.machine_boot == machine_boot
     return max(journal_s, next_agent_time_base(mark.agent_time_s, mark.boottime_s, same, boottime_now_s))

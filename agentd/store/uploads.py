@@ -112,7 +112,7 @@ class Upload:
         """Add bytes. Cancelling this leaves the upload to be abandoned.
 
         Raises:
-            RequestError: 413, larger than any object may be; 507, there is no space.
+            RequestError: 413, larger than any object may be; 507, there is no space; 409, it has ended.
             DiskError: the disk failed.
         """
         await asyncio.to_thread(self._admitted, chunk)
@@ -121,7 +121,8 @@ class Upload:
         """Make an object of what was written; it is on the disk when this returns.
 
         Raises:
-            RequestError: 400, it has not the size or the hash (BLAKE2b of 16 bytes, hexadecimal) that was told.
+            RequestError: 400, it has not the size or the hash (BLAKE2b of 16 bytes, hexadecimal) that was told;
+                409, it has ended.
             DiskError: the disk failed.
         """
         found = self._digest.hexdigest()
@@ -147,6 +148,7 @@ class Upload:
 
     def _admitted(self, chunk: bytes | memoryview) -> None:
         with self._lock, translated(self._path):
+            self._file()
             self._room.admit(self.size, len(chunk))
             self._taken += len(chunk)
             self._append(chunk)
@@ -165,11 +167,14 @@ class Upload:
             self._append(chunk)
 
     def _append(self, chunk: bytes | memoryview) -> None:
-        if self._fd is None:
-            raise DiskError("the upload has ended already")
-        write_all(self._disk, self._fd, chunk)
+        write_all(self._disk, self._file(), chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
+
+    def _file(self) -> int:
+        if self._fd is None:
+            raise RequestError("the upload has ended already: begin a new one", status=409)
+        return self._fd
 
     def seal(self) -> Stored:
         """Make an object of what was written.
@@ -178,11 +183,10 @@ class Upload:
             OSError: the disk failed, or is full.
         """
         with self._lock:
-            if self._fd is None:
-                raise DiskError("the upload has ended already")
-            self._disk.sync(self._fd)
+            fd = self._file()
+            self._disk.sync(fd)
             stored = self._named(self._path, self.size, self._digest.hexdigest())
-            fd, self._fd = self._fd, None
+            self._fd = None
             self._room.leave(self._taken)
             self._disk.close(fd)
             return stored
