@@ -13,7 +13,7 @@ from starlette.responses import Response
 from agentd import __version__
 from agentd.model.errors import RequestError
 from agentd.rest import agents, blobs, events, health, logs, neighbours, operations, pages, resources, results
-from agentd.rest.call import CALL
+from agentd.rest.call import call_of
 from agentd.rest.guard import Guard
 from agentd.rest.hot import HotRoute, TableRoute
 from agentd.rest.openapi import described, schema_of
@@ -21,6 +21,7 @@ from agentd.rest.port import AgentPort
 from agentd.rest.problems import Problem, refusal
 from agentd.rest.routes import Route, RouteTable
 from agentd.rest.settings import RestSettings
+from agentd.rest.submission import check_json
 
 NOUNS = (operations, results, logs, blobs, agents, resources, neighbours, events, health, pages)
 ROUTES: tuple[Route, ...] = tuple(route for noun in NOUNS for route in noun.ROUTES)
@@ -73,12 +74,14 @@ async def _broken(_: Request, __: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if any(entry["type"] == "json_invalid" for entry in found):
-        return refusal(Problem(400, f"the body is not JSON: {found[0].get('ctx', {}).get('error', found[0]['msg'])}"))
-    wrong = [_field(entry) for entry in found[:20]]
+    call = call_of(request.scope)
+    try:
+        if call.route.takes_json:
+            check_json(call.body)
+    except Problem as problem:
+        return refusal(problem)
+    wrong = [_field(entry) for entry in error.errors()[:20]]
     detail = "; ".join(f"{entry['pointer'] or 'the body'}: {entry['detail']}" for entry in wrong)
-    assert CALL in request.scope
     return refusal(Problem(422, detail, members={"errors": wrong}))
 
 

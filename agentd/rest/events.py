@@ -32,17 +32,30 @@ class Backlog:
         self._changes: deque[Change] = deque()
         self._bytes = 0
         self._woken = asyncio.Event()
+        self._taken = asyncio.Event()
 
-    def put(self, change: Change) -> bool:
-        """Add a change; false when there is no room, and then there never is again."""
+    async def put(self, change: Change, patience_s: float) -> bool:
+        """Add a change; false when no room was made for it in `patience_s`, and then there never is again.
+
+        A burst that is larger than the caps does not make a reader slow; one that takes nothing meanwhile is.
+        """
+        while not self._has_room(len(change.data)):
+            self._taken.clear()
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._taken.wait()
+            except TimeoutError:
+                self.has_overflowed = True
+                self.end()
+                return False
         self._bytes += len(change.data)
-        if len(self._changes) >= self._most or self._bytes > self._most_bytes:
-            self.has_overflowed = True
-            self.end()
-            return False
         self._changes.append(change)
         self._woken.set()
         return True
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a change of this size fits; one that is larger than the cap goes alone."""
+        return not self._changes or (len(self._changes) < self._most and self._bytes + size <= self._most_bytes)
 
     def end(self) -> None:
         """Say that nothing more will come."""
@@ -61,6 +74,7 @@ class Backlog:
         changes = list(self._changes)
         self._changes.clear()
         self._bytes = 0
+        self._taken.set()
         return changes
 
 
@@ -70,11 +84,11 @@ def framed(change: Change) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (change.id, change.topic.encode(), data)
 
 
-async def _collect(changes: AsyncIterator[Change], backlog: Backlog) -> None:
+async def _collect(changes: AsyncIterator[Change], backlog: Backlog, patience_s: float) -> None:
     try:
         async with closing(changes):
             async for change in changes:
-                if not backlog.put(change):
+                if not await backlog.put(change, patience_s):
                     return
     finally:
         backlog.end()
@@ -107,7 +121,7 @@ async def follow_events(call: Annotated[Call, Depends(current)]) -> Response:
     async def write(emit: Emit) -> None:
         backlog = Backlog(settings.stream_queue, settings.stream_queue_bytes)
         async with asyncio.TaskGroup() as tasks:
-            collecting = tasks.create_task(_collect(call.port.changes(after), backlog))
+            collecting = tasks.create_task(_collect(call.port.changes(after), backlog, settings.stream_patience_s))
             await _deliver(backlog, emit, settings.heartbeat_s)
             collecting.cancel()
 

@@ -44,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._date = date
         self._connection = Connection()
         self._deadline: asyncio.TimerHandle | None = None
+        self._heads = 0
         self._header_bytes = 0
         self._body_bytes = 0
         self._in_headers = True
@@ -76,7 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
-        was_in_headers = self._in_headers
+        was_in_headers, heads = self._in_headers, self._heads
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -84,7 +85,7 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._malformed(error)
             return
-        if was_in_headers and self._in_headers:
+        if was_in_headers and heads == self._heads:
             self._header_bytes += len(data)
             if self._header_bytes > self._settings.header_cap_bytes:
                 self._refuse(_headers_too_large(self._settings.header_cap_bytes))
@@ -99,7 +100,6 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.timeout_keep_alive_task is None:
                 self._arm(self._settings.header_deadline_s, self._headers_late)
         elif not self._in_headers:
-            self._body_bytes = 0
             self._arm(self._settings.body_deadline_s, self._body_late)
 
     def _is_idle(self) -> bool:
@@ -129,6 +129,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._header_bytes + len(self.url) > self._settings.header_cap_bytes:
             raise _TooLarge
         self._disarm()
+        self._heads += 1
+        self._body_bytes = 0
         self._in_headers = False
         self.server_state.default_headers = self._date()
         super().on_headers_complete()
@@ -175,6 +177,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = None
         is_moving = self._body_bytes >= self._settings.progress_bytes or self.flow.read_paused
         if self._connection.is_streamed and is_moving:
+            self._body_bytes = 0
             self._watch()
             return
         seconds = self._settings.body_deadline_s

@@ -54,6 +54,8 @@ class RestSettings(Struct, frozen=True, kw_only=True):
     stream_queue: int = 1000
     """Most changes that wait for one slow reader."""
     stream_queue_bytes: int = 4 * MIB
+    stream_patience_s: float = 1.0
+    """How long a full queue waits for its reader, before the reader is told to come again."""
     send_deadline_s: float = 30.0
     """How long a stream waits for a reader that takes nothing."""
 

@@ -170,16 +170,35 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
+        check_json(body)  # a field that is wrong may stand before text that is no JSON
         raise _wrong_field(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = "the body is empty" if not body else str(error)
-        raise Problem(400, f"the body is not JSON: {hint}") from error
+        raise _no_json(body, error) from error
+
+
+def check_json(body: bytes) -> None:
+    """Insist that a body is JSON at all.
+
+    Raises:
+        Problem: 400.
+    """
+    try:
+        _values.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_json(body, error) from error
+
+
+def _no_json(body: bytes, error: Exception) -> Problem:
+    return Problem(400, f"the body is not JSON: {error if body else 'it is empty'}")
 
 
 def _wrong_field(said: str) -> Problem:
-    """Turn msgspec's words into a problem with a JSON pointer: `… - at `$.a[0].b`` becomes `/a/0/b`."""
+    """Turn msgspec's words into a problem with a JSON pointer: `… - at `$.a[0].b`` becomes `/a/0/b`.
+
+    Of a set or a tuple it does not tell which item is wrong; then the pointer ends at the array.
+    """
     where = _AT.search(said)
-    path = re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", where.group(1)) if where else []
+    path = re.findall(r"\.([^.\[]+)|\[(\d+)\]", where.group(1)) if where else []
     pointer = "".join(f"/{name or index}" for name, index in path)
     unknown = _UNKNOWN.search(said)
     if unknown:

@@ -424,15 +424,22 @@ class MemoryAgent:
             oldest = self._changes[0].id if self._changes else self._change + 1
             if after is None or not oldest - 1 <= after <= self._change:
                 after = self._change
-                yield Change(after, "snapshot", msgspec.json.encode({"agent": self.agent(), "pool": self.resources()}))
+                yield self._snapshot()
             while True:
                 moved = self._moved
+                if self._changes and after < self._changes[0].id - 1:
+                    after = self._change
+                    yield self._snapshot()
                 for change in [change for change in self._changes if change.id > after]:
                     after = change.id
                     yield change
                 await moved.wait()
         finally:
             self.watchers -= 1
+
+    def _snapshot(self) -> Change:
+        said = {"agent": self.agent(), "pool": self.resources()}
+        return Change(self._change, "snapshot", msgspec.json.encode(said))
 
     async def store_blob(self, chunks: AsyncIterator[bytes], length: int | None) -> int:
         if self.disk_full:

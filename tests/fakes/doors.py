@@ -67,6 +67,12 @@ def drained(connection: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait on a door's loop until something is so; the test's own timeout is the limit."""
+    while not condition():  # noqa: ASYNC110 - what is waited for is inside of what is tested
+        await asyncio.sleep(0.001)
+
+
 @contextlib.contextmanager
 def open_door(settings: RestSettings | None = None, *, same_user: bool = True, **changes: Any) -> Iterator[Door]:
     """Open a door on a free loopback port, and close it at the end."""
