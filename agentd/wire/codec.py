@@ -101,11 +101,11 @@ def decode(frame: Frame, *, local: bool) -> Message:
     batch = _BATCHES.get(frame.kind)
     if batch is not None and batch.values is not None:
         items = getattr(message, batch.field)
-        if frame.buffers or any(map(batch.values.parts, items)):
-            _attach_all(map(batch.values.payload, items), RawBytes(frame.buffers), local)
+        if frame.raw or any(map(batch.values.parts, items)):
+            _attach_all(map(batch.values.payload, items), RawBytes(frame.raw), local)
     elif isinstance(message, DataChunk):
-        message = _with_data(message, frame.buffers)
-    elif frame.buffers:
+        message = _with_data(message, frame.raw)
+    elif frame.raw:
         raise PeerError(f"raw bytes behind a message of kind {Kind(frame.kind).name}, which has none")
     return message
 
@@ -163,7 +163,9 @@ def _attach_all(payloads: Iterable[Payload], raw: RawBytes, local: bool) -> None
     raw.finish()
 
 
-def _with_data(message: DataChunk, buffers: Buffer) -> DataChunk:
+def _with_data(message: DataChunk, raw: Sequence[Buffer]) -> DataChunk:
     if message.data:
         raise PeerError("a DATA_CHUNK with its bytes in the body: they belong behind it")
-    return replace(message, data=memoryview(buffers)) if buffers else message
+    if not raw:
+        return message
+    return replace(message, data=memoryview(raw[0] if len(raw) == 1 else b"".join(raw)))

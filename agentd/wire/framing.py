@@ -28,6 +28,8 @@ _JOIN_BYTES = 65_536
 """Up to here copying a body behind its header costs less than another write (chosen: one socket buffer's page run)."""
 _VIEW_BYTES = 65_536
 """From here a slice is a view of what was read instead of a copy (chosen: a view costs 0.1 us, as copying 4 KiB)."""
+_PIECE_BYTES = 4_096
+"""Reads smaller than this are put together at once: a frame in single bytes must not cost an object per byte."""
 
 
 class Frame(Struct, frozen=True, gc=False):
@@ -35,8 +37,8 @@ class Frame(Struct, frozen=True, gc=False):
 
     kind: int
     body: Buffer
-    buffers: Buffer = b""
-    """All raw buffers, one after the other."""
+    raw: Sequence[Buffer] = ()
+    """Pieces that, one after the other, are all raw buffers: cut by how they were read, not by what they mean."""
 
 
 def encode_frame(
@@ -73,17 +75,19 @@ class FrameDecoder:
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES, version: int = OPENING_VERSION) -> None:
         self.max_bytes = max_bytes
         self.version = version
-        self._partial = bytearray()
+        self._header = bytearray()
+        """Of the unfinished frame, as far as it came."""
+        self._pieces: list[Buffer] = []
+        """What came behind that header."""
         self._missing = HEADER_BYTES
-        """How many bytes `_partial` lacks: of its header at first, then of the whole frame."""
-        self._body_bytes = -1
-        """Length of the body of the partial frame; -1 until its header is complete."""
+        """How many bytes are awaited: of the header at first, then of all behind it."""
+        self._body_bytes = 0
         self._fault: PeerError | None = None
 
     @property
     def held_bytes(self) -> int:
         """How much of an unfinished frame is kept."""
-        return len(self._partial)
+        return len(self._header) + sum(map(len, self._pieces))
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes; to be exhausted before the next call.
@@ -95,7 +99,7 @@ class FrameDecoder:
         if self._fault is not None:
             raise self._fault
         position = 0
-        if self._partial:
+        if self._header:
             position = self._complete(data)
             if self._missing:
                 return
@@ -111,35 +115,53 @@ class FrameDecoder:
             if end > size:
                 break
             position = end
-            if end - start < _VIEW_BYTES:
-                yield Frame(kind, data[start:middle], data[middle:end])
-            else:
+            if end - start >= _VIEW_BYTES:
                 view = memoryview(data)
-                yield Frame(kind, view[start:middle], view[middle:end])
+                yield Frame(kind, view[start:middle], (view[middle:end],) if raw_bytes else ())
+            elif raw_bytes:
+                yield Frame(kind, data[start:middle], (data[middle:end],))
+            else:
+                yield Frame(kind, data[start:end])
         if position < size:
             self._complete(memoryview(data)[position:])
 
     def _complete(self, data: Buffer) -> int:
-        """Move into the partial frame what it lacks, and tell how much of `data` that was."""
-        used = min(self._missing, len(data))
-        self._partial += memoryview(data)[:used]
-        self._missing -= used
-        if self._missing or self._body_bytes >= 0:
-            return used
-        magic, version, kind, self._body_bytes, raw_bytes = HEADER.unpack_from(self._partial)
-        self._missing = self._body_bytes + raw_bytes
-        if magic != MAGIC or version != self.version or self._missing > self.max_bytes:
-            raise self._refused(magic, version, kind, self._missing)
-        return used + self._complete(memoryview(data)[used:])
+        """Take what the unfinished frame lacks, and tell how much of `data` that was."""
+        used = 0
+        if len(self._header) < HEADER_BYTES:
+            used = min(self._missing, len(data))
+            self._header += data[:used]
+            self._missing -= used
+            if self._missing:
+                return used
+            magic, version, kind, self._body_bytes, raw_bytes = HEADER.unpack(self._header)
+            self._missing = self._body_bytes + raw_bytes
+            if magic != MAGIC or version != self.version or self._missing > self.max_bytes:
+                raise self._refused(magic, version, kind, self._missing)
+        end = min(used + self._missing, len(data))
+        if end > used:
+            self._keep(memoryview(data)[used:end])
+            self._missing -= end - used
+        return end
+
+    def _keep(self, piece: memoryview) -> None:
+        """Keep a large piece as it was read; add a small one to the piece before it."""
+        if len(piece) >= _PIECE_BYTES:
+            self._pieces.append(piece)
+            return
+        last = self._pieces[-1] if self._pieces else None
+        if isinstance(last, bytearray) and len(last) < _VIEW_BYTES:
+            last += piece
+        else:
+            self._pieces.append(bytearray(piece))
 
     def _taken(self) -> Frame:
-        """Hand out the partial frame, which is complete, and begin anew."""
-        view = memoryview(self._partial)
-        middle = HEADER_BYTES + self._body_bytes
-        frame = Frame(view[3], view[HEADER_BYTES:middle], view[middle:])
-        self._partial = bytearray()  # a new one: the frame's views keep the old one
+        """Hand out the unfinished frame, which is complete, and begin anew."""
+        body, raw = _parted(self._pieces, self._body_bytes)
+        frame = Frame(self._header[3], body, raw)
+        self._header = bytearray()
+        self._pieces = []
         self._missing = HEADER_BYTES
-        self._body_bytes = -1
         return frame
 
     def _refused(self, magic: bytes, version: int, kind: int, total: int) -> PeerError:
@@ -149,5 +171,19 @@ class FrameDecoder:
             self._fault = PeerError(f"a frame of version {version} on a connection of version {self.version}")
         else:
             self._fault = PeerError(f"a frame of kind {kind} with {total} bytes exceeds the cap of {self.max_bytes}")
-        self._partial = bytearray()
+        self._header = bytearray()
+        self._pieces = []
         return self._fault
+
+
+def _parted(pieces: list[Buffer], body_bytes: int) -> tuple[Buffer, list[Buffer]]:
+    """Part the pieces of a frame into its body, in one, and the pieces of its raw buffers."""
+    of_body: list[Buffer] = []
+    for number, piece in enumerate(pieces):
+        if body_bytes < len(piece):
+            view = memoryview(piece)
+            of_body.append(view[:body_bytes])
+            return b"".join(of_body), [view[body_bytes:], *pieces[number + 1 :]]
+        of_body.append(piece)
+        body_bytes -= len(piece)
+    return b"".join(of_body), []

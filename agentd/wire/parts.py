@@ -6,6 +6,9 @@ the order in which such parts appear in the message; all raw bytes are claimed, 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 from msgspec.structs import force_setattr, replace
 
 from agentd.model.errors import PeerError
@@ -45,21 +48,29 @@ def _detached(part: Part, buffers: list[Buffer], local: bool) -> Part:
 class RawBytes:
     """The raw buffers of one frame, given out in order."""
 
-    def __init__(self, buffers: Buffer) -> None:
-        self._view = memoryview(buffers)
-        self._used = 0
+    def __init__(self, pieces: Sequence[Buffer]) -> None:
+        self._pieces = deque(pieces)
+        self._left = sum(map(len, pieces))
 
     def take(self, size: int) -> bytes:
-        """Give the next `size` bytes.
+        """Give the next `size` bytes, copied once.
 
         Raises:
             PeerError: there are not as many.
         """
-        end = self._used + size
-        if end > len(self._view):
-            raise PeerError(f"a part claims {size} raw bytes where {len(self._view) - self._used} are left")
-        start, self._used = self._used, end
-        return bytes(self._view[start:end])
+        if size > self._left:
+            raise PeerError(f"a part claims {size} raw bytes where {self._left} are left")
+        self._left -= size
+        taken: list[Buffer] = []
+        while size:
+            piece = self._pieces.popleft()
+            if len(piece) > size:
+                view = memoryview(piece)
+                self._pieces.appendleft(view[size:])
+                piece = view[:size]
+            taken.append(piece)
+            size -= len(piece)
+        return b"".join(taken)
 
     def finish(self) -> None:
         """Check that nothing is left over.
@@ -67,8 +78,8 @@ class RawBytes:
         Raises:
             PeerError: raw bytes that no part claims.
         """
-        if self._used != len(self._view):
-            raise PeerError(f"{len(self._view) - self._used} raw bytes belong to no part of the message")
+        if self._left:
+            raise PeerError(f"{self._left} raw bytes belong to no part of the message")
 
 
 def attach(payload: Payload, raw: RawBytes, *, local: bool) -> None:

@@ -70,7 +70,7 @@ def test_unknown_fields_at_the_end_are_ignored(name):
     message = EXAMPLES[name]
     (frame,) = frames(message)
     fields = msgspec.msgpack.decode(frame.body)
-    longer = Frame(frame.kind, msgspec.msgpack.encode([*fields, {"new": [1, 2]}, None]), frame.buffers)
+    longer = Frame(frame.kind, msgspec.msgpack.encode([*fields, {"new": [1, 2]}, None]), frame.raw)
     assert decode(longer, local=False) == message
 
 
