@@ -16,17 +16,20 @@ from agentd.core.execution import Execution
 from agentd.core.intake import Intake
 from agentd.core.links import Links
 from agentd.core.placing import OwnSide, Placing, Window
+from agentd.core.reports import Reports
 from agentd.core.resources import Resources
 from agentd.core.restoring import Restoring
 from agentd.core.state import AgentState, Identity, Rules
 from agentd.core.tasks import State
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import Refusal
+from schedulers.view import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agentd.core.commands import Command
+    from agentd.core.neighbours import Neighbour
     from agentd.core.recovery import Recovered
     from agentd.core.tasks import Task
     from agentd.model.task import Outcome
@@ -34,7 +37,11 @@ if TYPE_CHECKING:
     from schedulers.view import Scheduler
 
 EXPIRY_S = 60.0
-"""How often ended operations are looked through for those that may go."""
+"""How often ended operations are looked through for those that are too old (chosen)."""
+EXPIRY_MOST = 1000
+"""Operations that go in one batch (chosen: a millisecond)."""
+EXPIRY_AGAIN_S = 0.1
+"""Pause before the next batch, while there is more to go."""
 
 
 class Engine:
@@ -55,6 +62,7 @@ class Engine:
         self._exchange = Exchange(state, self._endings, self._intake)
         self._links = Links(state, self._endings, self._exchange)
         self._resources = Resources(state, self._links)
+        self._reports = Reports(state)
         self._now = 0.0
         self.window = Window(OwnSide(state.crew, state.queue, state.rules.speed), state.queue, state.neighbourhood)
         self.placing = Placing(
@@ -116,13 +124,17 @@ class Engine:
         self._now = now
         state = self.state
         state.timers.fire(now)
-        if state.changes and (len(state.queue) or state.crew.lines):
+        is_changed = bool(state.changes)
+        if is_changed and (len(state.queue) or state.crew.lines):
             self._place(now)
-        elif state.changes:
+        elif is_changed:
             state.changes.clear()
         if self._grace_ends is not None:
             self._drained(now)
-        self._resources.report(now)
+        if state.ledger.is_over:
+            self._expire(now)
+        self._resources.let_go()
+        self._reports.tell(now, is_changed=is_changed)
         return state.outbox.drain()
 
     @property
@@ -139,7 +151,7 @@ class Engine:
             if self.placing.violations > self._violations_told:
                 self._violations_told = self.placing.violations
                 state.outbox.add(Alarm("the scheduler's wish was refused", {"wish": self.placing.last_violation}))
-        if not len(state.queue):
+        if not len(state.queue) and not state.draining:
             self._execution.balance()
         self._execution.note_started()
         self._execution.trim()
@@ -152,11 +164,22 @@ class Engine:
         self._sweep(now)
 
     def _sweep(self, now: float) -> None:
-        """Let expired operations go, now and ever again."""
-        gone = self.state.ledger.expired(now)
+        """Let go what has been kept long enough, now and ever again."""
+        gone = self._expire(now)
+        self.state.timers.at(now + (EXPIRY_S if gone < EXPIRY_MOST else EXPIRY_AGAIN_S), self._sweep)
+
+    def _expire(self, now: float) -> int:
+        state = self.state
+        gone = state.ledger.expired(now, EXPIRY_MOST)
+        for operation in gone:
+            sender = state.neighbourhood.get(operation.path.sender or "")
+            if sender is not None:
+                sender.ends_unacknowledged.pop(operation.id, None)
+            if operation.outcome is not None:
+                self._endings.release(operation.outcome.value)
         if gone:
-            self.state.outbox.record(Forgotten(tuple(gone)))
-        self.state.timers.at(now + EXPIRY_S, self._sweep)
+            state.outbox.record(Forgotten(tuple(operation.id for operation in gone)))
+        return len(gone)
 
     # --- the agent itself -------------------------------------------------------------------------------------
 
@@ -176,6 +199,7 @@ class Engine:
 
     def _modules_listed(self, event: e.ModulesListed, now: float) -> None:  # noqa: ARG002
         self.state.modules = event.modules
+        self.state.changes.add(Change.PROFILE)
 
     def _drain_requested(self, event: e.DrainRequested, now: float) -> None:
         """Take no more; hand back what neighbours gave and has not started; give the rest a grace."""
@@ -184,13 +208,31 @@ class Engine:
             self._grace_ends = min(self._grace_ends, now + event.grace_s)
             return
         state.draining = True
+        state.changes.add(Change.PROFILE)
         self._grace_ends = now + event.grace_s
         state.timers.at(self._grace_ends, lambda _: None)
-        for task in list(state.tasks.values()):
-            if task.state is State.WAITING and task.path.sender is not None:
+
+    def _drained(self, now: float) -> None:
+        """Hand back what waits; the daemon may end once nothing runs that it must see, or the grace is over."""
+        state = self.state
+        for task in [task for bucket in state.queue.buckets() if bucket.path.sender for task in bucket.tasks]:
+            if not task.dropped:
                 self._hand_back(task)
+        is_busy = state.crew.running() or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
+        if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
+            self._grace_ends = None
+            state.outbox.after(state.outbox.number, lambda: state.outbox.add(Stop()))
+
+    def _is_awaited(self, neighbour: Neighbour) -> bool:
+        """Tell whether a neighbour holds what would be lost with us; what is in the journal is not."""
+        for task in neighbour.held.values():
+            operation = self.state.operation_of(task)
+            if operation is None or not operation.durable:
+                return True
+        return False
 
     def _hand_back(self, task: Task) -> None:
+        """Give a task that has not started back to the neighbour that gave it, if it can be reached."""
         state = self.state
         operation = state.ledger.get(task.id)
         sender = task.path.sender
@@ -202,16 +244,9 @@ class Engine:
         state.queue.drop(task)
         del state.tasks[task.id]
         task.state = State.ENDED
+        self._endings.release(task.payload)
         if operation.durable:
             state.outbox.record(Forgotten((task.id,)))
         state.ledger.forget(operation)
         refusal = Refusal(task.id, operation.sender_attempt, "this agent is stopping")
         state.outbox.refuse(sender, neighbour.link, refusal)
-
-    def _drained(self, now: float) -> None:
-        """Say that the daemon may end once nothing runs here, or the grace is over."""
-        state = self.state
-        busy = state.crew.running() or any(row.held for row in state.neighbourhood.by_name.values())
-        if self._grace_ends is not None and (not busy or now >= self._grace_ends):
-            self._grace_ends = None
-            state.outbox.after(state.outbox.number, lambda: state.outbox.add(Stop()))

@@ -95,7 +95,7 @@ class Exchange:
             origin=path.origin or own,
             hops=path.hops + 1,
             visited=(*path.visited, own),
-            sequence=neighbour.sequence,
+            sequence=neighbour.unseen.sequence,
         )
         state.outbox.offer(neighbour.name, offer)
 
@@ -159,7 +159,7 @@ class Exchange:
             learn(task.shape, outcome.seconds, outcome.value.size_bytes)
         if task.id in self._state.stopping:
             self._endings.stopped(task, now)
-        elif outcome.status in {Status.LOST_UNKNOWN, Status.QUARANTINED}:
+        elif outcome.status not in TRUE_ENDS:
             unsaid = Failure(Reason.SIGNAL, "Lost", f"{neighbour.name} gave no reason", agent=neighbour.name)
             blame = outcome.status == Status.QUARANTINED
             self._endings.host_lost(task, outcome.failure or unsaid, now, blame=blame)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from agentd.model.values import Payload
 
 
+REFS_MOST = 1000
+"""Ended calls that may stand in a caller's list beside twice as many as there are tasks (chosen)."""
+
+
 class Intake:
     """Takes what users ask."""
 
@@ -33,6 +37,10 @@ class Intake:
         self._state = state
         self._execution = execution
         self._endings = endings
+        self._by_ref: dict[int, dict[int, int]] = {}
+        """For callers that have cancelled calls: the tasks by the caller's numbers, some of them ended."""
+        self._is_watching = False
+        """A timer looks for tasks that no host fits."""
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
@@ -49,46 +57,73 @@ class Intake:
         shapes = state.declared.get(event.caller, {})
         refusal = self._refusal()
         caller, tasks, queue, ids = event.caller, state.tasks, state.queue, state.ids
+        known = self._by_ref.get(caller)
         for call in event.calls:
             shape = shapes.get(call.template)
             if shape is None or refusal is not None:
                 self._decline(event.caller, call, refusal)
             elif shape.template.durable:
-                self._durable_call(event.caller, call, shape.template, now)
+                number = self._durable_call(event.caller, call, shape.template, now)
+                if known is not None:
+                    known[call.ref] = number
             else:
                 task = Task(next(ids), shape, call.payload, HERE, state.next_order())
                 task.caller, task.ref, task.submitted_at = caller, call.ref, now
                 tasks[task.id] = task
                 queue.add(task)
+                if known is not None:
+                    known[call.ref] = task.id
         state.counters["accepted"] += len(event.calls)
         state.changes.add(Change.READY)
+        self._watch_queue(now)
 
     def _decline(self, caller: int, call: Submission, refusal: RequestError | None) -> None:
         words = str(refusal) if refusal else f"template {call.template} was not declared on this connection"
         failure = Failure(Reason.NOT_CALLABLE, "RequestError", words, agent=self._state.identity.name)
         self._state.outbox.settle(caller, Settled(call.ref, Outcome(Status.FAILED, failure=failure)))
 
-    def _durable_call(self, caller: int, call: Submission, template: Template, now: float) -> None:
+    def _durable_call(self, caller: int, call: Submission, template: Template, now: float) -> int:
         operation = self._open(template, call.payload, now, "", b"", "", "")
         operation.caller, operation.ref = caller, call.ref
+        return operation.id
 
     def calls_cancelled(self, event: e.CallsCancelled, now: float) -> None:
         """A session gives up some of its calls."""
-        refs = set(event.refs)
-        for task in [task for task in self._state.tasks.values() if task.caller == event.caller and task.ref in refs]:
-            self.stop(task, now)
+        numbers = self._numbers(event.caller)
+        for ref in event.refs:
+            task = self._state.tasks.get(numbers.get(ref, 0))
+            if task is not None:
+                operation = self._state.operation_of(task)
+                if operation is not None:
+                    self._note_cancelling(operation)
+                self.stop(task, now)
+
+    def _numbers(self, caller: int) -> dict[int, int]:
+        """Give task numbers by the caller's own; worked out once for a caller that cancels, then kept up."""
+        state, known = self._state, self._by_ref.get(caller)
+        if known is None or len(known) > 2 * len(state.tasks) + REFS_MOST:
+            known = self._by_ref[caller] = {}
+            for task in state.tasks.values():
+                asked = task if task.caller else state.ledger.get(task.id)
+                if asked is not None and asked.caller == caller:
+                    known[asked.ref] = task.id
+        return known
 
     def caller_left(self, event: e.CallerLeft, now: float) -> None:
         """A session is gone: what it alone wanted is stopped; its durable operations go on."""
-        state = self._state
-        state.declared.pop(event.caller, None)
-        for task in [task for task in state.tasks.values() if task.caller == event.caller]:
-            self.stop(task, now)
-        for operation in state.ledger.operations.values():
-            if operation.caller == event.caller:
+        state, caller = self._state, event.caller
+        state.declared.pop(caller, None)
+        self._by_ref.pop(caller, None)
+        for task in list(state.tasks.values()):
+            operation = state.operation_of(task)
+            if operation is None:
+                if task.caller == caller:
+                    self.stop(task, now)
+                continue
+            if operation.caller == caller:
                 operation.caller = 0
-            if event.caller in operation.watchers:
-                operation.watchers.remove(event.caller)
+            if caller in operation.watchers:
+                operation.watchers.remove(caller)
 
     # --- operations -------------------------------------------------------------------------------------------
 
@@ -164,26 +199,40 @@ class Intake:
         else:
             task.state = State.HELD
             state.outbox.after(operation.accepted, lambda: self._unhold(task))
-        if state.rules.unschedulable_after_s is not None:
-            self._watch_placement(task, state.rules.unschedulable_after_s)
+        self._watch_queue(operation.submitted_at)
         return task
 
     def _unhold(self, task: Task) -> None:
         if task.state is State.HELD:
             self._state.wait(task)
 
-    def _watch_placement(self, task: Task, limit_s: float) -> None:
-        def unschedulable(now: float) -> None:
-            state = self._state
-            if task.state is not State.WAITING or state.pool.could_fit(task.demand):
-                return
-            if any(row.objection(task) is None for row in state.neighbourhood.rows):
-                return
-            state.queue.drop(task)
-            words = f"no host fitted for {limit_s:g} s"
-            self._endings.fail(task, Failure(Reason.UNSCHEDULABLE, "Unschedulable", words), now)
+    def _watch_queue(self, now: float) -> None:
+        """Where the operator wants it: look now and then for tasks that no host fits; one timer for all of them."""
+        limit_s = self._state.rules.unschedulable_after_s
+        if limit_s is None or self._is_watching:
+            return
+        self._is_watching = True
 
-        self._state.timers.at(task.submitted_at + limit_s, unschedulable)
+        def look(now: float) -> None:
+            self._is_watching = False
+            self._fail_unschedulable(limit_s, now)
+            if len(self._state.queue):
+                self._is_watching = True
+                self._state.timers.at(now + max(limit_s / 4, 1.0), look)
+
+        self._state.timers.at(now + limit_s, look)
+
+    def _fail_unschedulable(self, limit_s: float, now: float) -> None:
+        state = self._state
+        for bucket in list(state.queue.buckets()):
+            while (task := bucket.first()) is not None and now - task.submitted_at >= limit_s:
+                if task.shape.is_here and state.pool.could_fit(task.demand):
+                    break
+                if any(row.objection(task) is None for row in state.neighbourhood.rows):
+                    break
+                state.queue.drop(task)
+                words = f"no host fitted for {limit_s:g} s"
+                self._endings.fail(task, Failure(Reason.UNSCHEDULABLE, "Unschedulable", words), now)
 
     def _refusal(self) -> RequestError | None:
         """Say why nothing more can be taken; None when it can."""
@@ -243,14 +292,19 @@ class Intake:
             error = RequestError(f"no operation {event.operation} is known here", status=404)
             state.outbox.add(Reply(event.caller, error))
             return
-        if operation is not None and not operation.has_ended and not operation.is_cancelling:
-            operation.is_cancelling = True
-            if operation.durable:
-                state.outbox.record(Cancelling(operation.id))
-            state.outbox.add(Publish("operation", str(operation.id), {"state": "cancelling"}))
+        if operation is not None:
+            self._note_cancelling(operation)
         if task is not None:
             self.stop(task, now)
         state.outbox.add(Reply(event.caller, event.operation))
+
+    def _note_cancelling(self, operation: Operation) -> None:
+        if operation.has_ended or operation.is_cancelling:
+            return
+        operation.is_cancelling = True
+        if operation.durable:
+            self._state.outbox.record(Cancelling(operation.id))
+        self._state.outbox.add(Publish("operation", str(operation.id), {"state": "cancelling"}))
 
     def stop(self, task: Task, now: float) -> None:
         """Stop a task wherever it is."""

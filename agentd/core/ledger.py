@@ -163,20 +163,20 @@ class Ledger:
         kept = len(self._wanted) + len(self._spare)
         return kept > self.retention.most or self._result_bytes > self.retention.bytes
 
-    def expired(self, now: float, most: int = 1000) -> list[int]:
+    def expired(self, now: float, most: int = 1000) -> list[Operation]:
         """Strike off what is too old or too much, oldest first; never what is wanted and young.
 
         Args:
             now: agent time in seconds.
             most: how many may go; the rest has its turn at the next call.
         """
-        gone: list[int] = []
+        gone: list[Operation] = []
         while len(gone) < most:
             operation = self._next_to_go(now)
             if operation is None:
                 break
             self.forget(operation)
-            gone.append(operation.id)
+            gone.append(operation)
         return gone
 
     def _next_to_go(self, now: float) -> Operation | None:

@@ -116,7 +116,7 @@ class Links:
         self._lose(neighbour, why, now)
         for operation in self._given_by(neighbour):
             operation.orphan_since = now
-        self._watch_orphans(neighbour, now)
+        self.watch_orphans(neighbour, now)
         state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
         state.changes.add(Change.LOST)
@@ -158,9 +158,9 @@ class Links:
                 operation.orphan_since = now
             else:
                 self._exchange.stop(operation, now)
-        self._watch_orphans(neighbour, now)
+        self.watch_orphans(neighbour, now)
 
-    def _watch_orphans(self, neighbour: Neighbour, now: float) -> None:
+    def watch_orphans(self, neighbour: Neighbour, now: float) -> None:
         """Stop after a while what nobody has asked for again."""
         limit_s = self._state.rules.orphan_ttl_s
 

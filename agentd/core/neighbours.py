@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from math import isfinite
 from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
 
 from agentd.core.pool import Pool
 from agentd.core.tasks import Task
@@ -17,7 +20,7 @@ from schedulers.capacity import Capacity, shortfalls
 from schedulers.view import TaskRow, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from agentd.core.tasks import Shape
 
@@ -31,6 +34,10 @@ COUNTS_MOST = 4096
 """Shapes of which it is remembered how many fit (chosen: far above those in use at one time)."""
 AHEAD_MOST = 512
 """Tasks beyond its cores at a neighbour, at the most, per core granted."""
+
+
+TIERS_MOST = 6
+"""Classes of speed in one report."""
 
 
 class LinkState(Enum):
@@ -55,6 +62,55 @@ def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     if demand.memory_mib and capacity.memory_mib is not None:
         counts.append(capacity.memory_mib // demand.memory_mib)
     return min(counts, default=1)
+
+
+def believable(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
+    """Keep of a report what can be: a neighbour cannot poison our sums with what is no amount."""
+    kept = [tier for tier in tiers if tier.speed > 0 and all(isfinite(figure) and figure >= 0 for figure in tier)]
+    return tuple(kept[:TIERS_MOST])
+
+
+class Told:
+    """What a neighbour was last told of our load."""
+
+    __slots__ = ("at", "report")
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        self.at = -1e9
+
+
+class Unseen:
+    """Offers that a neighbour's last report had not seen: how many, and how much work."""
+
+    __slots__ = ("_offers", "seconds", "sequence")
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        """Of the last offer sent."""
+        self._offers: deque[tuple[int, float]] = deque()
+        self.seconds = 0.0
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def add(self, seconds: float) -> None:
+        """Note an offer under the next sequence number."""
+        self.sequence += 1
+        self._offers.append((self.sequence, seconds))
+        self.seconds += seconds
+
+    def seen(self, sequence: int) -> None:
+        """A report had seen all offers up to this number."""
+        while self._offers and self._offers[0][0] <= sequence:
+            self.seconds -= self._offers.popleft()[1]
+        if not self._offers:
+            self.seconds = 0.0
+
+    def clear(self) -> None:
+        """Nothing is under way any more."""
+        self._offers.clear()
+        self.seconds = 0.0
 
 
 class Neighbour:
@@ -91,19 +147,13 @@ class Neighbour:
         self.refusals: dict[int, tuple[str, bool]] = {}
         """By shape: why it declined, and whether for good; what is not for good is forgotten when it reports."""
         self.last_refusal = ""
-        self.sequence = 0
-        """Of the last offer sent."""
-        self._unseen: deque[tuple[int, float]] = deque()
-        """Offers that its last report had not seen: (sequence, estimate in seconds)."""
-        self._unseen_s = 0.0
+        self.unseen = Unseen()
         self._counts: dict[int, tuple[Capacity, int]] = {}
         self._lacking: dict[int, bool] = {}
         """By shape, whether its function is known to be missing there; forgotten when it reports other modules."""
         self._booked: dict[int, int] = {}
         """Tasks held, by count of how many of their demand fit at once."""
-        self.sent_report: Report | None = None
-        self.sent_report_at = -1e9
-        self.report_wake_at = -1e9
+        self.told = Told()
         self.received_sequence = 0
         """Of the last offer that we had from it."""
         self.is_watched = False
@@ -131,9 +181,9 @@ class Neighbour:
         if not rows:
             cores = float(self.granted.units())
             rows = (Tier(1.0, max(cores - len(self.held), 0.0), cores, max(cores, 0.001), 0.0),)
-        if not self._unseen:
+        if not self.unseen:
             return rows
-        left, seconds = float(len(self._unseen)), self._unseen_s
+        left, seconds = float(len(self.unseen)), self.unseen.seconds
         corrected = []
         for row in sorted(rows, key=lambda tier: -tier.speed):
             taken = min(row.free, left)
@@ -231,17 +281,13 @@ class Neighbour:
         pool.reduce(less)
         self.granted = pool.capacity
 
-    def book(self, task: Task) -> int:
-        """Note a task as sent; gives the sequence number of its offer."""
+    def book(self, task: Task) -> None:
+        """Note a task as sent."""
         self.held[task.id] = task
         fit = max(self._fit(task.shape), 1)
         self._booked[fit] = self._booked.get(fit, 0) + 1
         task.worker = fit
-        self.sequence += 1
-        estimate = UNKNOWN_S if task.shape.estimate_s is None else task.shape.estimate_s
-        self._unseen.append((self.sequence, estimate))
-        self._unseen_s += estimate
-        return self.sequence
+        self.unseen.add(UNKNOWN_S if task.shape.estimate_s is None else task.shape.estimate_s)
 
     def unbook(self, task: Task) -> None:
         """Strike a task off that it no longer holds."""
@@ -254,19 +300,15 @@ class Neighbour:
             del self._booked[task.worker]
         task.worker = 0
         if not self.held:
-            self._unseen.clear()
-            self._unseen_s = 0.0
+            self.unseen.clear()
 
     def take_report(self, report: Report, now: float) -> None:
         """Believe the newest report; forget refusals that were not for good."""
         if report.functions != self.report.functions:
             self._lacking.clear()
-        self.report = report
+        self.report = replace(report, tiers=believable(report.tiers))
         self.reported_at = now
-        while self._unseen and self._unseen[0][0] <= report.acknowledged:
-            self._unseen_s -= self._unseen.popleft()[1]
-        if not self._unseen:
-            self._unseen_s = 0.0
+        self.unseen.seen(report.acknowledged)
         if report.capacity != self.reported:
             self.reported = report.capacity
             self.refusals.clear()
@@ -281,18 +323,16 @@ class Neighbour:
         """Forget what belonged to its former link, or boot."""
         self.declared_shapes.clear()
         self.refusals.clear()
-        self._unseen.clear()
-        self._unseen_s = 0.0
+        self.unseen.clear()
         self.report = Report()
-        self.sent_report = None
-        self.sent_report_at = -1e9
+        self.told = Told()
         self.why_not = ""
         if has_restarted:
             self.received_sequence = 0
 
 
 class Neighbourhood:
-    """All neighbours by name, and the loads told to each without counting anyone twice."""
+    """All neighbours by name."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Neighbour] = {}
@@ -318,37 +358,3 @@ class Neighbourhood:
         """Let a neighbour go."""
         self.by_name.pop(name, None)
         self.arrange()
-
-    def beyond(self, but: Neighbour) -> Iterator[Tier]:
-        """Yield the loads of all sides except one: what that one is told of us (split horizon)."""
-        for row in self.rows:
-            if row is not but and row.agent_id != but.agent_id:
-                for tier in row.tiers:
-                    yield tier._replace(
-                        delay_s=tier.delay_s + row.latency_s,
-                        seconds_per_byte=tier.seconds_per_byte + row.seconds_per_byte,
-                    )
-
-
-def merge_tiers(tiers: Iterator[Tier], most: int = 6) -> tuple[Tier, ...]:
-    """Add up rows of like speed, so that a report stays small; delays are means weighted by capacity."""
-    classes: dict[float, list[Tier]] = {}
-    for tier in tiers:
-        if tier.cores > 0:
-            classes.setdefault(round(tier.speed, 1), []).append(tier)
-    merged = []
-    for speed, rows in classes.items():
-        capacity = sum(row.capacity for row in rows) or 0.001
-        merged.append(
-            Tier(
-                speed=speed,
-                free=sum(max(row.free, 0.0) for row in rows),
-                cores=sum(row.cores for row in rows),
-                capacity=capacity,
-                backlog_s=sum(max(row.backlog_s, 0.0) for row in rows),
-                delay_s=sum(row.delay_s * row.capacity for row in rows) / capacity,
-                seconds_per_byte=sum(row.seconds_per_byte * row.capacity for row in rows) / capacity,
-            )
-        )
-    merged.sort(key=lambda tier: -tier.capacity)
-    return tuple(merged[:most])

@@ -88,6 +88,10 @@ class Window:
         """Yield waiting tasks by priority, newest first."""
         return self._queue.newest()
 
+    def close(self) -> None:
+        """The question is answered: a walk that was not exhausted ends."""
+        self._queue.end_walk()
+
 
 class Placing:
     """Asks the policy and applies what it answers."""
@@ -126,6 +130,7 @@ class Placing:
                     self._violated(decision, "no room here")
             elif type(decision) is Forward:
                 self._apply_forward(decision)
+        window.close()
 
     def _apply_forward(self, decision: Forward) -> None:
         task, neighbour = decision.task, self._neighbourhood.get(decision.to)

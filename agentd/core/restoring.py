@@ -36,6 +36,9 @@ class Restoring:
             self._finished(finished, outcomes.get(finished.operation))
         for live in recovered.live.values():
             self._live(live, now)
+        for sender in dict.fromkeys(live.accepted.path.sender for live in recovered.live.values()):
+            if sender is not None:
+                self._links.watch_orphans(self._state.neighbourhood.ensure(sender, self._state.rules.hop_limit), now)
 
     def _hosts(self, recovered: Recovered) -> None:
         state = self._state
@@ -97,11 +100,14 @@ class Restoring:
             path=accepted.path,
             sender_attempt=accepted.attempt,
             is_cancelling=live.is_cancelling,
+            orphan_since=None if accepted.path.sender is None else now,
         )
         state.ledger.open(operation)
         task = self._intake.begin(operation, accepted, attempt=live.attempts + 1)
         doubt = self._doubt(live)
         if live.is_cancelling:
+            if live.holder:
+                state.neighbourhood.ensure(live.holder, state.rules.hop_limit).orphans[task.id] = live.attempts
             self._intake.stop(task, now)
         elif doubt is not None:
             state.queue.drop(task)
@@ -118,6 +124,9 @@ class Restoring:
             return Status.LOST_UNKNOWN, Failure(Reason.SIGNAL, "AgentStopped", words, agent=name)
         if live.attempts and not template.idempotent:
             words = "the agent stopped after it was started, and it may run only once"
+            return Status.LOST_UNKNOWN, Failure(Reason.SIGNAL, "AgentStopped", words, agent=name, attempt=live.attempts)
+        if live.attempts and live.accepted.path.sender is not None and not live.holder:
+            words = "the agent stopped while it ran; whoever gave it decides about another attempt"
             return Status.LOST_UNKNOWN, Failure(Reason.SIGNAL, "AgentStopped", words, agent=name, attempt=live.attempts)
         if live.attempts >= template.max_attempts and not live.holder:
             words = f"the agent stopped {live.attempts} times while it ran"

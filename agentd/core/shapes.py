@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from agentd.core.tasks import Shape
 from agentd.model.task import Constraints, Template
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
 
+SHAPES_MOST = 4096
+"""Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
+CODE_MOST_BYTES = 64 << 20
+"""Bytes of functions by value that are remembered (chosen)."""
 SMOOTHING = 0.2
 """Weight of the newest run in the moving means (chosen: forgets a changed input size within ten runs)."""
 
@@ -42,29 +48,53 @@ def demand_of(constraints: Constraints) -> Capacity:
 
 
 class Shapes:
-    """Every template that is or was in use, each once."""
+    """The templates that are in use, each once; those that were not asked for lately are forgotten.
+
+    What was forgotten stays with the tasks that have it, and comes again under a new number.
+    """
 
     def __init__(self) -> None:
-        self._by_template: dict[Template, Shape] = {}
+        self._by_template: OrderedDict[Template, Shape] = OrderedDict()
         self._demands: dict[Capacity, Capacity] = {}
-        self._estimates: dict[str, Shape] = {}
-        """First shape of each function: a new variant starts from what is known of the function."""
+        self._kin: dict[str, Shape] = {}
+        """A shape of each function: a new variant starts from what is known of the function."""
+        self._last_number = 0
+        self._code_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_template)
 
     def intern(self, template: Template) -> Shape:
         """Give the one shape of a template."""
         shape = self._by_template.get(template)
         if shape is None:
-            demand = demand_of(template.constraints)
-            demand = self._demands.setdefault(demand, demand)
-            shape = Shape(number=len(self._by_template) + 1, template=template, demand=demand)
-            kin = self._estimates.setdefault(template.function, shape)
-            if template.function and kin.template.code == template.code:
-                shape.estimate_s, shape.result_bytes = kin.estimate_s, kin.result_bytes
-            self._by_template[template] = shape
+            shape = self._new(template)
+            self._forget_old()
+        else:
+            self._by_template.move_to_end(template)
         return shape
 
-    def __iter__(self) -> object:
-        return iter(self._by_template.values())
+    def _new(self, template: Template) -> Shape:
+        demand = demand_of(template.constraints)
+        demand = self._demands.setdefault(demand, demand)
+        self._last_number += 1
+        shape = Shape(number=self._last_number, template=template, demand=demand)
+        kin = self._kin.setdefault(template.function, shape)
+        if template.function and kin.template.code == template.code:
+            shape.estimate_s, shape.result_bytes = kin.estimate_s, kin.result_bytes
+        self._by_template[template] = shape
+        self._code_bytes += len(template.code)
+        return shape
+
+    def _forget_old(self) -> None:
+        known = self._by_template
+        while len(known) > SHAPES_MOST or (self._code_bytes > CODE_MOST_BYTES and len(known) > 1):
+            template, shape = known.popitem(last=False)
+            self._code_bytes -= len(template.code)
+            if self._kin.get(template.function) is shape:
+                del self._kin[template.function]
+        if len(self._demands) > SHAPES_MOST:
+            self._demands.clear()
 
 
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+PATHS_MOST = 10_000
+"""Paths that are remembered (chosen: a neighbour cannot fill memory with invented ones)."""
+
+
 class Identity(Struct, frozen=True):
     """Who this agent is."""
 
@@ -104,7 +108,9 @@ class AgentState:
         return self._order
 
     def path(self, path: Path) -> Path:
-        """Give the one object that stands for this path."""
+        """Give the one object that stands for this path; equal ones are alike too, only slower."""
+        if len(self._paths) > PATHS_MOST:
+            self._paths = {HERE: HERE}
         return self._paths.setdefault(path, path)
 
     def move(self, task: Task, state: State) -> None:
