@@ -28,8 +28,8 @@ LAST_LINES = 12
 """Of what an agent said, when it has to be shown."""
 ASKED_TO_END = {0, -signal.SIGTERM, -signal.SIGKILL}
 """Exit codes of an agent that was stopped from here."""
-GRACE_S = 1
-"""How long an agent lets work go on when the demo is broken off."""
+GRACE_S = 0
+"""How long an agent lets work go on when the demo is broken off: nobody wants it then."""
 
 _START = """
 import ctypes, signal, sys

@@ -55,7 +55,7 @@ def megabytes(count: int) -> str:
 
 
 def lines(figures: Figures) -> Iterator[Text]:
-    """Tell what the table does not."""
+    """Tell what the table does not; a line that must not be broken says so by `no_wrap`."""
     width, height = figures.photograph
     yield Text(_verdict(figures))
     yield Text(_caveat(figures), "dim")
@@ -68,7 +68,7 @@ def lines(figures: Figures) -> Iterator[Text]:
     for code, share in figures.colours:
         colours.append("██", code).append(f" {code} {share:.0%}  ")
     yield colours
-    yield Text("Picture: ").append(figures.picture, "bold")
+    yield Text("Picture: ", no_wrap=True).append(figures.picture, "bold")
     yield Text()
     yield Text("What to try next:")
     widest = max(len(command) for command, _ in NEXT)
@@ -92,6 +92,6 @@ def _caveat(figures: Figures) -> str:
         return f"({measured})"
     have = "one core" if figures.machine_cores == 1 else f"{figures.machine_cores} cores"
     return (
-        f"({measured} The agents grant {granted} cores but share the {have}\n"
+        f"({measured} The agents grant {granted} cores but share the {have} "
         "of this machine, which is the most that can be won here; devices of their own do not share.)"
     )

@@ -94,7 +94,7 @@ class Plain:
         self._console.print(report.table(figures))
         self._console.print()
         for line in report.lines(figures):
-            self._console.print(line, soft_wrap=True)
+            self._console.print(line, soft_wrap=bool(line.no_wrap))
 
 
 class Lively(Plain):
