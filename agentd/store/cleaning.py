@@ -21,6 +21,8 @@ def clean(table: Table, upkeep: Upkeep) -> list[Alarm]:
         sqlite3.Error: nothing was done.
     """
     rows = upkeep.due(max(CLEAN_ROWS, upkeep.backlog // 8))
+    if not rows:
+        return []
     spent = [row for row in rows if upkeep.is_spent(row)]
     smaller: list[Row] = []
     mended: list[Mended] = []

@@ -180,6 +180,23 @@ def _sound(row: int, framed: bytes) -> bytes | None:
     return payload if len(payload) == length and crc32(payload, row & 0xFFFFFFFF) == total else None
 
 
+def is_sound(row: int, head: object, body: object) -> bool:
+    """Tell whether all of a row fits its sums."""
+    told = read_head(head)
+    if told is None or told.row != row or not isinstance(body, bytes):
+        return False
+    if sum(told.lengths) + _FRAME.size * len(told.lengths) != len(body):
+        return False
+    seed, at, view = row & 0xFFFFFFFF, 0, memoryview(body)
+    for length in told.lengths:
+        stated, total = _FRAME.unpack_from(body, at)
+        at += _FRAME.size
+        if stated != length or crc32(view[at : at + length], seed) != total:
+            return False
+        at += length
+    return True
+
+
 def unpack(row: int, head: object, body: object) -> tuple[list[Record | Damage], bool]:
     """Read a row of which nothing is taken for granted.
 

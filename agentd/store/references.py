@@ -21,9 +21,11 @@ class References:
     def add(self, entry: Entry) -> list[int]:
         """Account for an entry of the journal, in its order; give the objects that nothing refers to any more."""
         if isinstance(entry, Accepted):
-            self._refer(entry.operation, entry.payload)
+            if entry.payload.parts:
+                self._refer(entry.operation, entry.payload)
         elif isinstance(entry, Ended):
-            self._refer(entry.operation, entry.outcome.value)
+            if entry.outcome.value.parts:
+                self._refer(entry.operation, entry.outcome.value)
         elif isinstance(entry, Forgotten) and self._of:
             return [stored for operation in entry.operations for stored in self._drop(operation)]
         return []

@@ -17,7 +17,7 @@ from msgspec import Struct
 from agentd.core.entries import Accepted, Ended, Entry, Forgotten
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.store.disk import Disk
-from agentd.store.records import KINDS, NAMES, Damage, Record, decode, pack, read_head, unpack, write
+from agentd.store.records import KINDS, NAMES, Damage, Record, decode, is_sound, pack, read_head, unpack, write
 from agentd.store.table import Row, Table, is_damaged, wal_of
 from agentd.store.upkeep import ROWS_MOST
 
@@ -58,8 +58,8 @@ def mend_row(row: int, head: object, body: object, *, at_s: float, wall_s: float
     An end that cannot be read becomes an end as quarantined, since it may have been read already. It gets the times
     given: agent time, and seconds since 1970.
     """
-    records, is_sound = unpack(row, head, body)
-    if is_sound:
+    records, is_whole = unpack(row, head, body)
+    if is_whole:
         return None
     kept: list[Record] = []
     damages = [record for record in records if isinstance(record, Damage)]
@@ -91,7 +91,7 @@ def mend(table: Table) -> list[Alarm] | None:
     former = 0
     try:
         for row, head, body in table.scan():
-            if unpack(row, head, body)[1]:
+            if is_sound(row, head, body):
                 is_ordered = row > former
             else:
                 hurt.append((row, head, body))

@@ -14,7 +14,7 @@ from agentd.core.entries import Accepted, Ended, Forgotten
 from agentd.core.recovery import fold
 from agentd.model.errors import AgentdError
 from agentd.model.task import Status
-from agentd.store.records import Damage, pack, unpack, write
+from agentd.store.records import Damage, is_sound, pack, unpack, write
 from agentd.store.table import Table
 
 FLIPS = 300
@@ -33,11 +33,13 @@ def test_a_flipped_bit_in_a_row_costs_at_most_its_record(batch, row, where, part
     records = [write(entry) for entry in batch]
     head, body = pack(row, records)
     assert unpack(row, head, body) == (records, True)
+    assert is_sound(row, head, body)
     flipped = {"head": bytearray(head), "body": bytearray(body)}
     bit = int(where * len(flipped[part]) * 8)
     flipped[part][bit // 8] ^= 1 << bit % 8
-    found, is_sound = unpack(row, bytes(flipped["head"]), bytes(flipped["body"]))
-    assert not is_sound
+    found, is_whole = unpack(row, bytes(flipped["head"]), bytes(flipped["body"]))
+    assert not is_whole
+    assert not is_sound(row, bytes(flipped["head"]), bytes(flipped["body"]))
     assert len(found) == len(records)
     damaged = [at for at, record in enumerate(found) if isinstance(record, Damage)]
     assert len(damaged) == (1 if part == "body" else 0)
@@ -48,8 +50,9 @@ def test_a_flipped_bit_in_a_row_costs_at_most_its_record(batch, row, where, part
 @given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 2**40))
 def test_rubbish_in_a_row_is_damage_and_no_error(head, body, row):
     """Whatever stands where a row should be, reading it ends, and calls it damage."""
-    found, is_sound = unpack(row, head, body)
-    assert not is_sound
+    found, is_whole = unpack(row, head, body)
+    assert not is_whole
+    assert not is_sound(row, head, body)
     assert all(isinstance(record, Damage) for record in found)
 
 
@@ -57,8 +60,9 @@ def test_a_row_that_is_not_of_blobs_is_damage():
     """A flipped bit may change the type of a column: that is damage like any other."""
     assert unpack(1, None, 5)[1] is False
     head, body = pack(1, [write(accepted(1))])
-    found, is_sound = unpack(1, head, "text")
-    assert not is_sound
+    found, is_whole = unpack(1, head, "text")
+    assert not is_whole
+    assert not is_sound(1, head, "text")
     assert found == [Damage(2, 1, b"")]
     assert unpack(2, head, body)[1] is False
 
