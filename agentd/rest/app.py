@@ -15,11 +15,11 @@ from agentd.model.errors import RequestError
 from agentd.rest import agents, blobs, events, health, logs, neighbours, operations, pages, resources, results
 from agentd.rest.call import call_of
 from agentd.rest.guard import Guard
-from agentd.rest.hot import HotRoute, TableRoute
 from agentd.rest.openapi import described, schema_of
 from agentd.rest.port import AgentPort
-from agentd.rest.problems import Problem, refusal
+from agentd.rest.problems import Problem, broken, refusal
 from agentd.rest.routes import Route, RouteTable
+from agentd.rest.served import TableRoute
 from agentd.rest.settings import RestSettings
 from agentd.rest.submission import check_json
 
@@ -48,7 +48,7 @@ def create_app(port: AgentPort, settings: RestSettings, more: Iterable[Route] = 
             operation_id=route.endpoint.__name__,
             tags=[route.tag],
             response_model=None,
-            route_class_override=HotRoute if route.is_hot else TableRoute,
+            route_class_override=TableRoute,
             **described(route),
         )
     app.add_exception_handler(RequestError, _refused)
@@ -69,7 +69,7 @@ async def _http(_: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, __: Exception) -> Response:
-    return refusal(Problem(500, "this is a fault of the agent, not of the request: its log has the traceback"))
+    return refusal(broken())
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ import math
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query
 from starlette.responses import Response
 
 from agentd.model.errors import RequestError
@@ -15,13 +15,14 @@ from agentd.model.views import STATES, TERMINAL, OperationView, Page
 from agentd.rest import port as ports
 from agentd.rest import schemas
 from agentd.rest.answers import JSON, Answer, json_of
-from agentd.rest.call import Call, agent, call_of
+from agentd.rest.call import Call, agent, current
 from agentd.rest.port import AgentPort, Made
 from agentd.rest.problems import Problem, document, invalid
 from agentd.rest.routes import Route
 from agentd.rest.submission import check_key, operation_number, read_batch, read_submission
 
 Agent = Annotated[AgentPort, Depends(agent)]
+Current = Annotated[Call, Depends(current)]
 
 _encoder = msgspec.json.Encoder()
 _NO_LINKS = b'"links":{}}'
@@ -77,13 +78,12 @@ def wait_of(call: Call) -> float:
     return min(seconds, call.settings.wait_cap_s)
 
 
-async def submit_operation(request: Request) -> Response:
+async def submit_operation(call: Current) -> Response:
     """Submit one operation: it is on the disk before this answers.
 
     The same idempotency key and body give the same operation (200). `wait_s` waits for the end and gives the result
     in the same answer; look at `state` to see whether it has ended.
     """
-    call = call_of(request.scope)
     wait_s = wait_of(call)
     header = call.headers.get(b"idempotency-key")
     key = None if header is None else check_key(header.decode("latin-1"))
@@ -97,20 +97,18 @@ async def submit_operation(request: Request) -> Response:
     return Answer(202 if made.is_new else 200, encoded(view), JSON, (location,))
 
 
-async def show_operation(request: Request) -> Response:
+async def show_operation(call: Current) -> Response:
     """Show one operation, waiting up to `wait_s` for its end."""
-    call = call_of(request.scope)
     view = await call.port.operation(wanted(call.params["id"]), wait_of(call))
     return Answer(200, encoded(view))
 
 
-async def submit_operations(request: Request) -> Response:
+async def submit_operations(call: Current) -> Response:
     """Submit up to 1,000 operations in one commit; each has an answer of its own, in the order of the batch.
 
     An operation that cannot be taken does not keep the others from being taken. Idempotency keys go into the
     operations, as `key`.
     """
-    call = call_of(request.scope)
     if b"idempotency-key" in call.headers:
         raise invalid("a batch has no key of its own: give each operation one, as `key`", "Idempotency-Key")
     items = read_batch(call.body, call.settings.batch_cap)

@@ -64,6 +64,11 @@ def invalid(detail: str, pointer: str = "") -> Problem:
     return Problem(422, detail, members={"errors": [{"pointer": pointer, "detail": detail}]} if pointer else None)
 
 
+def broken() -> Problem:
+    """Answer what nobody expected, saying nothing of it."""
+    return Problem(500, "this is a fault of the agent, not of the request: its log has the traceback")
+
+
 def document(error: RequestError) -> dict[str, Any]:
     """Say an error as a problem document."""
     kind = (error.kind if isinstance(error, Problem) else "") or KINDS.get(error.status, "error")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from msgspec.structs import asdict
-from starlette.requests import Request
 from starlette.responses import Response
 
 from agentd.model.views import TERMINAL
 from agentd.rest.accept import choose
 from agentd.rest.answers import BYTES, JSON, PICKLE, Answer
-from agentd.rest.call import call_of
-from agentd.rest.operations import PATH_ID, PREFER, WAIT, parameter, wait_of, wanted
+from agentd.rest.operations import PATH_ID, PREFER, WAIT, Current, parameter, wait_of, wanted
 from agentd.rest.port import ResultView
 from agentd.rest.problems import Problem
 from agentd.rest.routes import Route
 
 
-async def show_result(request: Request) -> Response:
+async def show_result(call: Current) -> Response:
     """Give the value of an operation that is done.
 
     As JSON, or as `application/octet-stream` when it is bytes; its pickle with `Accept: application/x-python-pickle`.
     409 while it runs, 406 when it cannot be said in the form that is asked for, and 424 with the remote traceback when
     the operation did not end well.
     """
-    call = call_of(request.scope)
     number, wait_s = wanted(call.params["id"]), wait_of(call)
     if wait_s:
         await call.port.operation(number, wait_s)

@@ -26,7 +26,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     is_endless: bool = False
     """The response may go on for as long as the client stays."""
     is_hot: bool = False
-    """The endpoint is called with nothing of FastAPI before or after it."""
+    """The endpoint takes the `Call` alone and is called by the guard, with nothing of FastAPI around it."""
     answers: Mapping[int, Any] = {}
     """Models of the good answers by status; None for one without a model."""
     media: tuple[str, ...] = ()
