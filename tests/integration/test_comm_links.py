@@ -111,6 +111,46 @@ def test_offers_wait_for_credits():
     run(main)
 
 
+def test_each_offer_is_answered_once_and_given_back_apart():
+    """Accepting twice says nothing new; refusing what was accepted gives it back, which is no second answer."""
+
+    async def main() -> None:
+        async with Agent("beta") as beta:
+            peer = await Client.tcp((await beta.listen()).address)
+            assert (await peer.hello("peer", name="alpha", agent_id="id-alpha", boot="b")).ok
+            peer.say(m.Offers([offer(1), offer(2)]))
+            (received,) = await beta.until(e.OffersReceived)
+            beta.do(c.AnswerOffers("alpha", received.link, ((1, 1, 7),)))
+            beta.do(c.AnswerOffers("alpha", received.link, ((1, 1, 7),), (Refusal(1, 1, "back"), Refusal(2, 1, "no"))))
+            assert await peer.hear(m.Answers) == m.Answers(((1, 1, 7),))
+            assert await peer.hear(m.Answers) == m.Answers((), (Refusal(2, 1, "no"),), (Refusal(1, 1, "back"),))
+            peer.say(m.Offers([offer(1)]))
+            await beta.until(e.OffersReceived, 2)
+
+    run(main)
+
+
+def test_answers_to_a_former_connection_are_not_given_on_the_next():
+    """What was offered on a link that is gone will be offered again; an old answer would count for the new offer."""
+
+    async def main() -> None:
+        async with Agent("beta") as beta:
+            await beta.listen()
+            who = {"role": "peer", "name": "alpha", "agent_id": "id-alpha", "boot": "b"}
+            first, second = await Client.tcp(beta.address), await Client.tcp(beta.address)
+            await first.hello(**who)
+            first.say(m.Offers([offer(1)]))
+            (received,) = await beta.until(e.OffersReceived)
+            await second.hello(**who)
+            second.say(m.Offers([offer(1)]))
+            again = (await beta.until(e.OffersReceived, 2))[1]
+            beta.do(c.AnswerOffers("alpha", received.link, (), (Refusal(1, 1, "for the former"),)))
+            beta.do(c.AnswerOffers("alpha", again.link, ((1, 1, 7),)))
+            assert await second.hear(m.Answers) == m.Answers(((1, 1, 7),))
+
+    run(main)
+
+
 def test_a_refused_template_refuses_its_offers_for_good():
     """What may not run here never reaches the engine, and the neighbour is told why."""
 
