@@ -25,20 +25,26 @@ def polite():
     cancelled = sys.modules["_agentd_worker_task"].cancelled
     while not cancelled(): time.sleep(0.001)
     return "ended by itself"
-def finishes(path):
+def finishes(ready, caught):
     try:
+        open(ready, "w").close()
         while True: time.sleep(0.001)
     except KeyboardInterrupt:
-        open(path, "w").close()
+        open(caught, "w").close()
         return "too late"
-def stubborn():
+def sleep_at(ready):
+    open(ready, "w").close()
+    time.sleep(60)
+def stubborn(ready):
+    open(ready, "w").close()
     while True:
         try:
             while True: time.sleep(0.01)
         except KeyboardInterrupt:
             pass
-def unheard():
+def unheard(ready):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    open(ready, "w").close()
     while not signal.sigpending(): time.sleep(0.001)
     value = "done, though"
     return value
@@ -72,8 +78,9 @@ def test_sigint_cancels_the_task_and_the_worker_lives_on(tmp_path: Path) -> None
         async with Room(tmp_path, CODE) as room:
             pid = await room.start_worker()
             for timed_out in (False, True):
-                (task,) = room.give([room.task("sleep", arguments(60))])
-                await room.running(task)
+                ready = tmp_path / f"ready {timed_out}"
+                (task,) = room.give([room.task("sleep_at", arguments(str(ready)))])
+                await room.soon(ready.exists)
                 room.supervisor.interrupt(InterruptTask(1, task.id, 1, timed_out))
                 result = await room.result(task)
                 if timed_out:
@@ -95,12 +102,14 @@ def test_a_value_that_comes_after_the_interrupt_counts_as_cancelled(tmp_path: Pa
     async def main() -> None:
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
-            for call in (("finishes", str(tmp_path / "seen")), ("unheard",)):
-                (task,) = room.give([room.task(call[0], arguments(*call[1:]))])
-                await room.running(task)
+            caught = tmp_path / "caught"
+            for function, *more in (("finishes", str(caught)), ("unheard",)):
+                ready = tmp_path / function
+                (task,) = room.give([room.task(function, arguments(str(ready), *more))])
+                await room.soon(ready.exists)
                 room.supervisor.interrupt(InterruptTask(1, task.id, 1))
                 assert (await room.result(task)).status == Status.CANCELLED
-            assert (tmp_path / "seen").exists()
+            assert caught.exists()
 
     asyncio.run(main())
 
@@ -112,8 +121,9 @@ def test_sigkill_ends_what_does_not_listen(tmp_path: Path) -> None:
         async with Room(tmp_path, CODE) as room:
             for worker, timed_out in ((1, False), (2, True)):
                 await room.start_worker(worker)
-                (task,) = room.give([room.task("stubborn")], worker)
-                await room.running(task, worker)
+                ready = tmp_path / f"{worker}"
+                (task,) = room.give([room.task("stubborn", arguments(str(ready)))], worker)
+                await room.soon(ready.exists)
                 room.supervisor.interrupt(InterruptTask(worker, task.id, 1, timed_out))
                 room.supervisor.interrupt(InterruptTask(worker, task.id, 2, timed_out))
                 lost = await room.lost(worker)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from workers_room import Room, arguments
 
+from agentd.core.commands import InterruptTask, RevokeTasks
 from agentd.core.events import TasksEnded, WorkerLost
 from agentd.model.task import Reason, Status
 from agentd.workers.deaths import OutOfMemoryCount
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CODE = """
 import ctypes, os, signal, sys, time
@@ -36,6 +34,7 @@ def deaf():
 def orphan():
     if not os.fork(): time.sleep(60); os._exit(0)
     os._exit(1)
+def start(): import subprocess; return subprocess.Popen(["sleep", "60"]).pid
 def hungry(): return bytes(1 << 32)
 """
 
@@ -72,6 +71,43 @@ def test_a_death_says_its_reason_and_blames_what_ran(
             assert isinstance(room.events[-1], WorkerLost)
             assert behind.id not in room.results()
             assert room.supervisor.pids().keys() == {0}
+
+    asyncio.run(main())
+
+
+def test_what_a_worker_had_sent_is_told_before_its_death(tmp_path: Path) -> None:
+    """Results that wait unread when the news of the death comes are read first."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            room.supervisor._processes[1].connection.pause_reading()
+            first, guilty = room.give([room.task("inc", arguments(1)), room.task("leave", arguments(1))])
+            lost = await room.lost()
+            assert lost.running == guilty.id
+            assert room.results()[first.id].status == Status.DONE
+            assert [type(event) for event in room.events[-2:]] == [TasksEnded, WorkerLost]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["leave", "killed by us"])
+def test_programs_that_a_task_started_end_with_its_worker(tmp_path: Path, end: str) -> None:
+    """What runs in the group of a dead worker is killed, however the worker died."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            pid = await room.call("start")
+            assert _lives(pid)
+            if end == "leave":
+                room.give([room.task("leave", arguments(1))])
+            else:
+                (task,) = room.give([room.task("sleep", arguments(60))])
+                await room.running(task)
+                room.supervisor.interrupt(InterruptTask(1, task.id, 2))
+            await room.lost()
+            await room.soon(lambda: not _lives(pid))
 
     asyncio.run(main())
 
@@ -164,8 +200,6 @@ def test_whatever_is_asked_of_a_worker_that_is_gone_changes_nothing(tmp_path: Pa
     """After a death no command raises, and none makes an event: the loss has answered for all."""
 
     async def main() -> None:
-        from agentd.core.commands import InterruptTask, RevokeTasks
-
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
             room.give([room.task("leave", arguments(1))])
@@ -200,7 +234,6 @@ def test_an_interpreter_that_is_none_is_refused_at_the_start(tmp_path: Path) -> 
 
 def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
