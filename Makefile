@@ -7,27 +7,35 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# What tests the pure half. It alone is measured: tracing makes tests two or three times as slow.
+PURE := $(wildcard $(addprefix tests/unit/,core model resources_xml schedulers wire) tests/properties tests/scenarios)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint bench format clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "PYTHON=$(PYTHON) makes the environment in $(VENV); JOBS=$(JOBS) test processes run side by side."
 
 demo: $(VENV)/installed-demo ## Start three agents here and send a real operation through them
 	@$(BIN)/agentd demo
 
 test: lint ## Check everything: style, types, layers, all tests, coverage of the pure half
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term
+	@$(PYTEST) $(PURE) --cov --cov-report=term
+	@$(PYTEST) tests $(addprefix --ignore=,$(PURE))
 
 lint: $(VENV)/installed-dev ## Check style, types and layers without running a test
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(VENV)/installed-dev ## Bring the code into the one format, and mend what can be mended by itself
 	@$(BIN)/ruff check --fix

@@ -23,10 +23,10 @@ READY_S = 60.0
 """Until an agent must be ready, and until it must have ended; chosen: far above both on a busy machine."""
 LOOK_S = 0.02
 """How often the ready file is looked for."""
-ASK_S = 0.25
-"""Between one request to end and the next; two at once could arrive as one."""
+GRACE_S = "0.2"
+"""Left to what still runs when a test is over, unless the test says otherwise."""
 
-PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "COVERAGE_PROCESS_START")
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 """Of the environment: nothing that could set an agent up otherwise than the test says."""
 
 
@@ -56,19 +56,13 @@ class RunningAgent:
         return self.log.read_text("utf-8", "replace")
 
     def stop(self) -> int:
-        """Ask it again and again to end, which leaves running work no grace; gives its exit code.
+        """Ask it to end; gives its exit code.
 
         Raises:
             TimeoutExpired: it does not end.
         """
-        deadline = time.monotonic() + READY_S
-        while True:
-            self.process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
-            try:
-                return self.process.wait(ASK_S)
-            except subprocess.TimeoutExpired:
-                if time.monotonic() > deadline:
-                    raise
+        self.process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
+        return self.process.wait(READY_S)
 
     def kill(self) -> None:
         """End it without a word, as a crash would."""
@@ -81,7 +75,8 @@ StartAgent = Callable[..., RunningAgent]
 
 def agent_environment(**more: str) -> dict[str, str]:
     """Give the environment in which an agent or a command is started: ours as far as it is harmless, and our code."""
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONPATH": str(ROOT)} | more
+    own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**own, "PYTHONPATH": str(ROOT), "AGENTD_GRACE_S": GRACE_S, **more}
 
 
 def _until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, str | None]:

@@ -296,6 +296,7 @@ PRODUCT_RULES = {
             "agentd/api/values.py": "users' code runs while values are pickled and unpickled",
             "agentd/api/mailbox.py": "users' code runs while arguments are pickled",
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
+            "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",
             "agentd/daemon/lane.py": "the lane's outermost door: the daemon ends by it",
         },
     ),
@@ -337,6 +338,7 @@ TEST_RULES = {
             "self.sleep(1)",
             "import time\nwhile not f():\n    time.sleep(0.01)",
         ),
+        allowed={"tests/integration/apps/": "users' code, whose naps are what is tested"},
     ),
     "property": Rule(
         "a test's docstring states the property that it holds",
