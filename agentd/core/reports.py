@@ -1,7 +1,7 @@
 """What neighbours are told of this agent's load, and how often.
 
-Law: split horizon. A neighbour is told of everything on this side of its link and of nothing beyond it, so that on a
-tree no core is counted twice.
+Law: split horizon on a tree. Over a link of the tree a neighbour is told of everything on this side and of nothing
+beyond it, over any other link only of this agent itself; so no core is counted twice.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
 from agentd.core.neighbours import TIERS_MOST, UNKNOWN_S
+from agentd.core.tree import Tree
 from agentd.model.exchange import Report
 from schedulers.view import Tier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from agentd.core.neighbours import Neighbour
     from agentd.core.state import AgentState
     from schedulers.capacity import Capacity
@@ -71,13 +74,13 @@ class Reports:
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
+        self._tree = Tree(state.identity.agent_id)
         self._looked_at = -1e9
         self._wake_at = -1e9
         self._is_stale = False
         """Something has changed since the last look, or what was seen then is to be told later."""
-        self._sources: tuple[object, ...] = ()
-        self._modules_but: dict[str, tuple[str, ...]] = {}
-        """Modules on this side of each link, worked out once for these sources."""
+        self._modules_of: dict[str, tuple[tuple[Iterable[str], ...], tuple[str, ...]]] = {}
+        """By neighbour: modules on this side of its link, and what they were worked out of."""
 
     def tell(self, now: float, *, is_changed: bool) -> None:
         """After each batch: look whether there is something to tell, unless that was done a moment ago."""
@@ -94,19 +97,22 @@ class Reports:
             self._look(connected, now)
 
     def _look(self, connected: list[Neighbour], now: float) -> None:
-        sums = Sums()
+        own, sums, tree = Sums(), Sums(), self._tree
+        tree.grow(connected)
+        own.add(self.own_tier())
         sums.add(self.own_tier())
-        by_agent: dict[str, list[Neighbour]] = {}
-        for row in self._state.neighbourhood.rows:
-            by_agent.setdefault(row.agent_id, []).append(row)
+        branches = [row for row in self._state.neighbourhood.rows if tree.is_branch(row)]
+        for row in branches:
             self._share(sums, row, 1.0)
         for row in connected:
-            same = by_agent.get(row.agent_id, ())
-            for other in same:
-                self._share(sums, other, -1.0)
-            self._tell_one(row, sums.tiers(), now)
-            for other in same:
-                self._share(sums, other, 1.0)
+            if not tree.is_branch(row):
+                self._tell_one(row, own.tiers(), (), now)
+            elif row.is_pooled:
+                self._share(sums, row, -1.0)
+                self._tell_one(row, sums.tiers(), branches, now)
+                self._share(sums, row, 1.0)
+            else:
+                self._tell_one(row, sums.tiers(), branches, now)
 
     @staticmethod
     def _share(sums: Sums, row: Neighbour, sign: float) -> None:
@@ -116,22 +122,25 @@ class Reports:
     def own_tier(self) -> Tier:
         """Say how our own cores stand, after our own queue has claimed the idle ones."""
         state = self._state
-        cores, free = state.pool.total(), state.pool.free()
+        cores, free = state.pool.total(), 0 if state.not_starting else state.pool.free()
         claimed = min(free, len(state.queue))
         backlog = state.queue.backlog_s(UNKNOWN_S) + state.crew.backlog_s(UNKNOWN_S)
         speed = state.rules.speed
         return Tier(speed, float(max(free - claimed, 0)), float(cores), max(cores * speed, 0.001), backlog)
 
-    def _tell_one(self, row: Neighbour, tiers: tuple[Tier, ...], now: float) -> None:
+    def _tell_one(self, row: Neighbour, tiers: tuple[Tier, ...], beyond: Sequence[Neighbour], now: float) -> None:
         state, told = self._state, row.told
         report = Report(
             epoch=state.identity.epoch,
             sequence=told.report.sequence + 1 if told.report else 1,
             acknowledged=row.received_sequence,
             tiers=tiers,
-            capacity=self._largest(row),
+            capacity=self._largest(row, beyond),
             draining=state.draining,
-            functions=self._modules(row),
+            functions=self._modules(row, beyond),
+            root=self._tree.root,
+            distance=self._tree.distance,
+            is_way=row.name == self._tree.way,
         )
         wait = due(told.report, report)
         if wait is None:
@@ -143,26 +152,23 @@ class Reports:
             self._is_stale = True
             self._wake(told.at + wait)
 
-    def _largest(self, but: Neighbour) -> Capacity:
+    def _largest(self, but: Neighbour, beyond: Sequence[Neighbour]) -> Capacity:
         """Give the largest single host on this side of a link."""
         largest = self._state.pool.capacity
-        for row in self._state.neighbourhood.rows:
+        for row in beyond:
             if row is not but and row.granted.units() > largest.units():
                 largest = row.granted
         return largest
 
-    def _modules(self, but: Neighbour) -> tuple[str, ...]:
+    def _modules(self, but: Neighbour, beyond: Sequence[Neighbour]) -> tuple[str, ...]:
         """List the modules that can be called on this side of a link."""
-        rows = self._state.neighbourhood.rows
-        sources = (self._state.modules, *(part for row in rows for part in (row.name, row.report.functions)))
-        if sources != self._sources:
-            self._sources = sources
-            self._modules_but.clear()
-        modules = self._modules_but.get(but.name)
-        if modules is None:
-            found = set(self._state.modules).union(*(row.report.functions for row in rows if row is not but))
-            modules = self._modules_but[but.name] = tuple(sorted(found)[:MODULES_MOST])
-        return modules
+        own = self._state.modules
+        sources = (own, *(row.report.functions for row in beyond if row is not but))
+        known = self._modules_of.get(but.name)
+        if known is None or known[0] != sources:
+            found = set(own).union(*sources[1:])
+            known = self._modules_of[but.name] = (sources, tuple(sorted(found)[:MODULES_MOST]))
+        return known[1]
 
     def _wake(self, when: float) -> None:
         """Be called again at that time, or before it."""
@@ -177,6 +183,8 @@ def due(told: Report | None, report: Report) -> float | None:
     if told is None:
         return 0.0
     if (told.draining, told.capacity, told.functions) != (report.draining, report.capacity, report.functions):
+        return LOOK_S
+    if (told.root, told.distance, told.is_way) != (report.root, report.distance, report.is_way):
         return LOOK_S
     if told.acknowledged != report.acknowledged:
         return LOOK_S

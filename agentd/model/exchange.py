@@ -46,6 +46,12 @@ class Report(Struct, frozen=True, array_like=True):
     draining: bool = False
     functions: tuple[str, ...] = ()
     """Modules that it can import, for functions that are not here; empty: not told."""
+    root: str = ""
+    """Smallest agent id that the sender knows of: the root of the tree along which loads are added up."""
+    distance: int = 0
+    """Links between the sender and the root."""
+    is_way: bool = False
+    """The receiver is the sender's next towards the root."""
 
 
 class Offer(Struct, frozen=True, array_like=True, gc=False):

@@ -1,0 +1,310 @@
+"""One agent of the fake world: the real engine, and a shell that performs its commands in virtual time."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentd.core import commands as c
+from agentd.core import entries as j
+from agentd.core import events as e
+from agentd.core.engine import Engine
+from agentd.core.recovery import fold
+from agentd.core.state import Identity
+from agentd.model.exchange import Submission
+from agentd.model.task import Template
+from agentd.model.values import Codec, Payload
+from schedulers.capacity import Capacity, Processor, cores
+from tests.fakes.world_links import Comm
+from tests.fakes.world_workers import KILLED, Process, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.core.state import Rules
+    from agentd.core.tasks import Task
+    from agentd.model.task import Outcome
+    from schedulers.view import Scheduler
+    from tests.fakes.world import World
+    from tests.fakes.world_links import End
+
+ENTRIES = j.Booted | j.Accepted | j.Started | j.Returned | j.Ended | j.Cancelling | j.WasRead | j.Delivered
+ALL_ENTRIES = ENTRIES | j.Forgotten | j.CalledBack | j.HostAdded | j.HostRemoved
+MOST_ROUNDS = 100
+
+
+class Host:
+    """A device with one agent; the agent may crash and start again, the disk stays."""
+
+    def __init__(
+        self, world: World, name: str, capacity: Capacity, scheduler: Callable[[], Scheduler], rules: Rules, number: int
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.agent_id = f"id-{name}"
+        self.capacity = capacity
+        self.rules = rules
+        self.numbers = count(1)
+        """Callers and links."""
+        self.ids = count(number * 1_000_000 + 1)
+        self.boots = 0
+        self.boot = ""
+        self.engine: Engine
+        self.is_down = True
+        self.is_paused = False
+        self.is_full = False
+        self.is_stopped = False
+        self.disk: list[bytes] = []
+        """Committed entries, encoded."""
+        self.processes: dict[int, Process] = {}
+        self.ends: dict[str, End] = {}
+        self.answers: dict[int, Callable[[object], None]] = {}
+        self.sessions: dict[int, Callable[[int, Outcome], None]] = {}
+        self._make_scheduler = scheduler
+        self._inbox: deque[e.Event] = deque()
+        self._is_due = False
+        self._wake_at: float | None = None
+        self._undurable: list[tuple[int, j.Entry]] = []
+        self._is_committing = False
+        self._performers: dict[type[c.Command], Callable[[Any], None]] = {
+            c.StartWorker: self._start_worker,
+            c.StopWorker: lambda command: self._with(command.worker, lambda one: one.die(KILLED)),
+            c.RunTasks: lambda command: self._with(command.worker, lambda one: one.run(command)),
+            c.RevokeTasks: lambda command: self._with(command.worker, lambda one: one.revoke(command.count)),
+            c.InterruptTask: lambda command: self._with(command.worker, lambda one: one.interrupt(command)),
+            c.ReleaseSegments: lambda _: None,
+            c.Record: self._record,
+            c.Reply: self._reply,
+            c.SettleCalls: self._settle,
+            c.CallBack: lambda command: self.post(e.CallbackEnded(command.operation)),
+            c.Publish: lambda _: None,
+            c.Alarm: lambda _: None,
+            c.Stop: self._stop,
+            **Comm(self).performers,
+        }
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Boot: take up what the disk holds."""
+        self.boots += 1
+        self.boot = f"{self.name}-{self.boots}"
+        self.is_down = self.is_stopped = False
+        identity = Identity(self.name, self.agent_id, self.boot, self.boots)
+        self.engine = Engine(identity, self.capacity, self._make_scheduler(), self.ids, self.rules)
+        entries = [msgspec.msgpack.decode(entry, type=ALL_ENTRIES) for entry in self.disk]
+        recovered = fold(entries)
+        outcomes = {entry.operation: entry.outcome for entry in entries if isinstance(entry, j.Ended)}
+        for finished in recovered.finished.values():
+            self.world.history.seen_again(self, finished)
+        self.engine.state.outbox.record(j.Booted(self.boot, self.boots, self.world.now, "0"))
+        self.engine.restore(recovered, outcomes, self.world.now)
+        self._turn_soon()
+
+    def crash(self) -> None:
+        """Die as by kill -9: memory, workers and connections are gone, the disk stays."""
+        self.world.history.crashed(self, [entry for _, entry in self._undurable])
+        self.is_down, self.boot = True, ""
+        for process in self.processes.values():
+            process.is_dead = True
+        self.processes.clear()
+        for end in list(self.ends.values()):
+            end.close("crash")
+        self.ends.clear()
+        self.answers.clear()
+        self.sessions.clear()
+        self._inbox.clear()
+        self._undurable.clear()
+        self._wake_at, self._is_committing = None, False
+
+    def heal(self) -> None:
+        """Run again if it does not."""
+        self.resume()
+        if self.is_full:
+            self.free()
+        if self.is_down and not self.is_stopped:
+            self.start()
+
+    def pause(self) -> None:
+        """Stand still as by SIGSTOP."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self.is_paused = False
+        self._turn_soon()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is wanted of it any more."""
+        if self.is_stopped:
+            return True
+        state = self.engine.state
+        is_done = not state.tasks and not self._inbox and not self._undurable and not self.is_down
+        return is_done and not any(row.held for row in state.neighbourhood.by_name.values())
+
+    # --- the lane ---------------------------------------------------------------------------------------------
+
+    def post(self, event: e.Event) -> None:
+        """Something has happened."""
+        if not self.is_down:
+            self._inbox.append(event)
+            self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            boot = self.boot
+            self.world.after(0.0, lambda: self._turn(boot))
+
+    def _turn(self, boot: str) -> None:
+        self._is_due = False
+        if self.is_down or self.is_paused or self.boot != boot:
+            if self._inbox and not self.is_paused:
+                self._turn_soon()
+            return
+        for _ in range(MOST_ROUNDS):
+            events, self._inbox = self._inbox, deque()
+            for event in events:
+                self.engine.handle(event, self.world.now)
+            commands = self.engine.drain(self.world.now)
+            self.world.history.performed(self, commands)
+            for command in commands:
+                self._performers[type(command)](command)
+            if not self._inbox or self.is_down:
+                break
+        if self._inbox:
+            self._turn_soon()
+        self._set_timer(boot)
+
+    def _set_timer(self, boot: str) -> None:
+        wanted = None if self.is_down else self.engine.next_wakeup
+        if wanted is None or (self._wake_at is not None and self._wake_at <= wanted):
+            return
+        self._wake_at = wanted
+
+        def wake() -> None:
+            if self.boot == boot:
+                self._wake_at = None
+                self.post(e.Ticked())
+
+        self.world.after(wanted - self.world.now, wake)
+
+    # --- the journal ------------------------------------------------------------------------------------------
+
+    def _record(self, command: c.Record) -> None:
+        self._undurable.append((command.number, command.entry))
+        if not self._is_committing:
+            self._is_committing = True
+            boot = self.boot
+            slow = 0.05 if self.world.random.random() < 0.05 else 0.003
+            self.world.after(self.world.jitter(0.001, slow), lambda: self._commit(boot))
+
+    def _commit(self, boot: str) -> None:
+        if self.boot != boot:
+            return
+        self._is_committing = False
+        entries, self._undurable = self._undurable, []
+        self.disk.extend(msgspec.msgpack.encode(entry) for _, entry in entries)
+        self.post(e.Committed(entries[-1][0]))
+
+    def fill(self) -> None:
+        """The disk is full: what is under way is still written, from the ballast."""
+        self.is_full = True
+        self.post(e.DiskFilled("no space left on device"))
+
+    def free(self) -> None:
+        """There is room again."""
+        self.is_full = False
+        self.post(e.DiskFreed())
+
+    # --- workers ----------------------------------------------------------------------------------------------
+
+    def _start_worker(self, command: c.StartWorker) -> None:
+        process = self.processes[command.worker] = Process(self, command.worker)
+        process.begin()
+
+    def _with(self, worker: int, act: Callable[[Process], None]) -> None:
+        process = self.processes.get(worker)
+        if process is not None:
+            act(process)
+
+    def started(self, process: Process, task: Task) -> None:
+        """Users' code has begun."""
+        self.world.history.started(self, process, task)
+
+    def result_of(self, task: Task) -> Payload:
+        """Give a value that tells this execution from any other."""
+        return Payload(Codec.BYTES, f"{task.id} {self.name} {self.world.history.nonce()}".encode())
+
+    # --- neighbours and resources -----------------------------------------------------------------------------
+
+    def lend(self, neighbour: str, granted: int | None) -> None:
+        """Let it offload to a neighbour: as much as was granted, or as the neighbour says of itself."""
+        amount = Capacity() if granted is None else cores(granted)
+        self.post(e.ResourceAdded(0, neighbour, amount, "comm", declared=granted is not None))
+
+    def add(self, units: int, name: str = "") -> None:
+        """Grow, or grant more of a neighbour."""
+        self.post(e.ResourceAdded(0, name or self.name, cores(units)))
+
+    def reduce(self, units: int, answer: Callable[[object], None], name: str = "") -> None:
+        """Shrink."""
+        less = Capacity(processors=(Processor(units=units),))
+        self.post(e.ResourceReduced(self.ask(answer), name or self.name, less))
+
+    # --- callers ----------------------------------------------------------------------------------------------
+
+    def ask(self, answer: Callable[[object], None]) -> int:
+        """Give the number of a caller that waits for one answer."""
+        caller = next(self.numbers)
+        self.answers[caller] = answer
+        return caller
+
+    def _reply(self, command: c.Reply) -> None:
+        answer = self.answers.pop(command.caller, None)
+        if answer is not None:
+            answer(command.value)
+
+    def submit(self, template: Template, program: str, answer: Callable[[object], None], key: str = "") -> None:
+        """Ask for one operation, as the user port does."""
+        payload, digest = Program.write(program), program.encode()
+        self.post(e.OperationSubmitted(self.ask(answer), template, payload, key, digest))
+
+    def watch(self, operation: int, answer: Callable[[object], None]) -> None:
+        """Wait for an operation's end."""
+        self.post(e.OperationWatched(self.ask(answer), operation))
+
+    def cancel(self, operation: int, answer: Callable[[object], None]) -> None:
+        """Ask for an operation's end."""
+        self.post(e.CancelRequested(self.ask(answer), operation))
+
+    def open_session(self, templates: list[Template], settled: Callable[[int, Outcome], None]) -> int:
+        """Connect as a program that submits calls."""
+        caller = next(self.numbers)
+        self.sessions[caller] = settled
+        self.post(e.TemplatesDeclared(caller, tuple(enumerate(templates))))
+        return caller
+
+    def call(self, caller: int, calls: list[tuple[int, int, str]]) -> None:
+        """Submit calls: (ref, template, program)."""
+        rows = [Submission(ref, template, Program.write(program)) for ref, template, program in calls]
+        self.post(e.CallsSubmitted(caller, rows))
+
+    def leave(self, caller: int) -> None:
+        """End a session."""
+        self.sessions.pop(caller, None)
+        self.post(e.CallerLeft(caller))
+
+    def _settle(self, command: c.SettleCalls) -> None:
+        settled = self.sessions.get(command.caller)
+        for one in command.settled if settled is not None else ():
+            settled(one.ref, one.outcome)
+
+    def _stop(self, _: c.Stop) -> None:
+        """The daemon ends by itself: everything that it recorded is on the disk."""
+        self.crash()
+        self.is_stopped = True

@@ -1,0 +1,254 @@
+"""Wires of the fake world: a pair of agents, one connection at a time, in order; cut both ways, one way, or slow.
+
+As over TCP, what is under way when a wire is cut arrives late if the wire heals before an end gives up, and never
+otherwise. Reports pass other messages, as they do on real links.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from agentd.core import commands as c
+from agentd.core import events as e
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fakes.world_agent import Host
+    from tests.fakes.world import World
+
+BEAT_S = 1.0
+SILENCE_S = 5.0
+"""An end that has heard nothing for so long gives the connection up."""
+DIAL_S = 0.3
+
+
+class End:
+    """One end of a connection."""
+
+    def __init__(self, connection: Connection, host: Host, boot: str) -> None:
+        self.connection = connection
+        self.host = host
+        self.boot = boot
+        self.number = next(host.numbers)
+        self.heard_at = host.world.now
+        self.is_open = False
+        self.is_gone = False
+        self.unanswered: set[tuple[int, int]] = set()
+        """Offers that came in and were not answered."""
+
+    @property
+    def other(self) -> End:
+        one, other = self.connection.ends
+        return other if self is one else one
+
+    @property
+    def is_alive(self) -> bool:
+        return self.is_open and not self.is_gone and self.host.boot == self.boot and not self.host.is_down
+
+    def open(self) -> None:
+        """Be the host's connection to the other, in place of an older one."""
+        if self.is_gone or self.host.boot != self.boot or self.host.is_down:
+            return
+        other = self.other.host
+        old = self.host.ends.get(other.name)
+        if old is not None and old is not self:
+            old.close("replaced by a new connection")
+        self.is_open = True
+        self.heard_at = self.host.world.now
+        self.host.ends[other.name] = self
+        self.host.post(e.LinkOpened(other.name, other.agent_id, self.other.boot, self.number))
+        self._beat()
+
+    def close(self, reason: str) -> None:
+        """Give the connection up, and let the other end know if the wire carries that."""
+        if self.is_gone:
+            return
+        self.is_gone = True
+        other = self.other
+        if self.host.ends.get(other.host.name) is self:
+            del self.host.ends[other.host.name]
+        if self.is_open and self.host.boot == self.boot:
+            self.host.post(e.LinkClosed(other.host.name, self.number, reason))
+        self.connection.wire.carry(self, lambda: other.close("the other end closed"))
+
+    def _beat(self) -> None:
+        if not self.is_alive:
+            return
+        if not self.host.is_paused:
+            if self.host.world.now - self.heard_at >= SILENCE_S:
+                self.close("silent")
+                return
+            self.host.post(e.NeighbourHeard(self.other.host.name, self.connection.wire.delay_s, 1e-8, 0.0))
+            self.send(self.other.hear, urgent=True)
+        self.host.world.after(BEAT_S, self._beat)
+
+    def hear(self) -> None:
+        """A sign of life has come."""
+        self.heard_at = self.host.world.now
+
+    def send(self, deliver: Callable[[], None], *, urgent: bool = False) -> None:
+        """Let something happen at the other end, if it still is the same connection when that comes there."""
+        other = self.other
+
+        def arrive() -> None:
+            if other.is_alive:
+                other.hear()
+                deliver()
+
+        if self.is_alive:
+            self.connection.wire.carry(self, arrive, urgent=urgent)
+
+
+class Connection:
+    """Two ends."""
+
+    def __init__(self, wire: Wire, one: Host, other: Host) -> None:
+        self.wire = wire
+        self.ends = (End(self, one, one.boot), End(self, other, other.boot))
+
+
+class Wire:
+    """What lies between two agents."""
+
+    def __init__(self, world: World, one: Host, other: Host, delay_s: float) -> None:
+        self.world = world
+        self.hosts = (one, other)
+        self.delay_s = delay_s
+        self._blocked: set[str] = set()
+        """Names of the agents from which nothing gets through."""
+        self._stuck: dict[str, deque[Callable[[], None]]] = {one.name: deque(), other.name: deque()}
+        self._last: dict[str, float] = {}
+        self._opens_at: dict[str, float] = {}
+        """When the acceptor's answer is at the dialler: nothing passes that."""
+        self.is_wanted = True
+        world.after(0.0, self._dial)
+
+    def _dial(self) -> None:
+        one, other = self.hosts
+        is_free = not self._blocked and not one.is_down and not other.is_down and not one.is_paused
+        if self.is_wanted and is_free and other.name not in one.ends and not other.is_paused:
+            connection = Connection(self, one, other)
+            first, second = connection.ends
+            second.open()
+            if second.is_open:
+                self._opens_at[other.name] = self.carry(second, first.open)
+        self.world.after(self.world.jitter(DIAL_S, 2 * DIAL_S), self._dial)
+
+    def carry(self, sender: End, arrive: Callable[[], None], *, urgent: bool = False) -> float:
+        """Bring something to the other end: in order, unless it is urgent; not while the wire is cut.
+
+        Returns:
+            When it will be there.
+        """
+        name = sender.host.name
+        if name in self._blocked:
+            self._stuck[name].append(arrive)
+            return 0.0
+        delay_s = self.delay_s if self.world.is_exact else self.delay_s * self.world.random.uniform(1.0, 3.0)
+        at = max(self.world.now + delay_s, self._opens_at.get(name, 0.0))
+        if not urgent:
+            at = self._last[name] = max(at, self._last.get(name, 0.0))
+
+        def come() -> None:
+            if name in self._blocked:
+                self._stuck[name].append(arrive)
+            else:
+                arrive()
+
+        self.world.after(at - self.world.now, come)
+        return at
+
+    def cut(self, *senders: str) -> None:
+        """Let nothing through from these, or from both."""
+        self._blocked |= set(senders or (host.name for host in self.hosts))
+
+    def heal(self) -> None:
+        """Carry again: first what was stuck."""
+        self._blocked.clear()
+        for stuck in self._stuck.values():
+            while stuck:
+                stuck.popleft()()
+
+
+class Comm:
+    """Performs the commands of one engine that concern neighbours."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.performers: dict[type[c.Command], Callable[[Any], None]] = {
+            c.DeclareTemplates: self._declare,
+            c.SendOffers: self._offer,
+            c.AnswerOffers: self._answer,
+            c.SendEnds: self._end,
+            c.AcknowledgeEnds: self._acknowledge,
+            c.CancelTasks: self._cancel,
+            c.SendReport: self._report,
+            c.OpenLink: lambda _: None,
+            c.CloseLink: self._close,
+        }
+
+    def _to(
+        self, name: str, make: Callable[[Host, End], e.Event], *, urgent: bool = False, again: bool = False
+    ) -> None:
+        mine = self._host.ends.get(name)
+        if mine is None:
+            return
+        there = mine.other
+
+        def deliver() -> None:
+            there.host.post(make(there.host, there))
+
+        mine.send(deliver, urgent=urgent)
+        world = self._host.world
+        if again and not world.is_exact and world.random.random() < 0.05:
+            mine.send(deliver, urgent=urgent)
+
+    def _declare(self, command: c.DeclareTemplates) -> None:
+        self._to(command.neighbour, lambda _, end: e.TemplatesDeclared(end.number, command.templates))
+
+    def _offer(self, command: c.SendOffers) -> None:
+        mine, history = self._host.ends.get(command.neighbour), self._host.world.history
+
+        def make(host: Host, end: End) -> e.Event:
+            for offer in command.offers:
+                if (offer.task, offer.attempt) in end.unanswered:
+                    history.broken(f"{self._host.name} offered task {offer.task} twice over one connection")
+                end.unanswered.add((offer.task, offer.attempt))
+                history.offered(host, offer)
+            return e.OffersReceived(self._host.name, end.number, command.offers)
+
+        if mine is not None:
+            self._to(command.neighbour, make)
+
+    def _answer(self, command: c.AnswerOffers) -> None:
+        mine = self._host.ends.get(command.neighbour)
+        if mine is None or mine.number != command.link:
+            return
+        accepted = tuple(one for one in command.accepted if (one[0], one[1]) in mine.unanswered)
+        for task, attempt, *_ in accepted:
+            mine.unanswered.discard((task, attempt))
+        for refusal in command.refused:
+            mine.unanswered.discard((refusal.task, refusal.attempt))
+        self._to(command.neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, command.refused))
+
+    def _end(self, command: c.SendEnds) -> None:
+        self._to(command.neighbour, lambda *_: e.EndsReceived(self._host.name, command.ends), again=True)
+
+    def _acknowledge(self, command: c.AcknowledgeEnds) -> None:
+        self._to(command.neighbour, lambda *_: e.EndsAcknowledged(self._host.name, command.tasks), again=True)
+
+    def _cancel(self, command: c.CancelTasks) -> None:
+        self._to(command.neighbour, lambda *_: e.CancelReceived(self._host.name, command.tasks), again=True)
+
+    def _report(self, command: c.SendReport) -> None:
+        self._to(command.neighbour, lambda *_: e.LoadReported(self._host.name, command.report), urgent=True)
+
+    def _close(self, command: c.CloseLink) -> None:
+        wire = self._host.world.wires.get(frozenset((self._host.name, command.neighbour)))
+        if wire is not None and not command.redial:
+            wire.is_wanted = False
+        mine = self._host.ends.get(command.neighbour)
+        if mine is not None:
+            mine.close("the other agent ended this connection")

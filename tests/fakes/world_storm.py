@@ -1,0 +1,186 @@
+"""One random history of a fake world: agents, work, and faults, then peace, in which everything must end.
+
+python -m tests.fakes.world_storm SEED        repeats one and tells what happened
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from agentd.core.state import Rules
+from tests.fakes.world import World
+from tests.fakes.world_users import CALLS, DURABLE, TEMPLATES, Users
+from tests.fakes.world_workers import DEATHS, KILLED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fakes.world_agent import Host
+
+PEACE_S = 60.0
+"""After the faults stop everything is terminal within so many virtual seconds (promised)."""
+STORM_S = 25.0
+NAMES = "abcd"
+ACTS = ("ok",) * 8 + ("raise", "segv", "exit", "oom")
+SCHEDULERS = ("load-balancing", "fifo", "lifo")
+
+
+class Storm:
+    """Makes work and trouble."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        self.random = self.world.random
+        self.users = Users(self.world)
+        self.log: list[str] = []
+        scheduler = self.random.choice(SCHEDULERS)
+        rules = Rules(orphan_ttl_s=15.0, hop_limit=self.random.choice((1, 2, 8)))
+        for name in NAMES[: self.random.randint(1, 4)]:
+            self.world.add(name, self.random.randint(2, 4), scheduler=scheduler, rules=rules)
+        self._connect()
+        self.is_rough = self.random.random() < 0.8
+        """Otherwise nothing fails but users' code."""
+
+    def _connect(self) -> None:
+        names = list(self.world.hosts)
+        for index, name in enumerate(names[1:], 1):
+            self._wire(self.random.choice(names[:index]), name)
+        for _ in range(self.random.randint(0, len(names) - 1)):
+            one, other = self.random.sample(names, 2)
+            if frozenset((one, other)) not in self.world.wires:
+                self._wire(one, other)
+
+    def _wire(self, one: str, other: str) -> None:
+        granted = self.random.choice((None, None, 1, 3))
+        self.world.connect(one, other, delay_s=self.random.choice((0.0005, 0.005, 0.05)), granted=granted)
+
+    # --- work -------------------------------------------------------------------------------------------------
+
+    def _host(self) -> Host:
+        return self.random.choice(list(self.world.hosts.values()))
+
+    def _program(self, template: int) -> str:
+        name = TEMPLATES[template].function
+        if TEMPLATES[template].timeout_s is not None and self.random.random() < 0.3:
+            return self.random.choice(("hang", "deaf"))
+        if name == "m:short":
+            return "ok 0.0004"
+        seconds = self.random.choice((0.001, 0.01, 0.1, 0.5, 1.0))
+        return f"{self.random.choice(ACTS)} {seconds}"
+
+    def submit(self) -> None:
+        """Some user asks for an operation."""
+        template = self.random.choice(DURABLE)
+        self.users.submit(self._host(), TEMPLATES[template], self._program(template))
+
+    def call(self) -> None:
+        """Some program submits calls."""
+        host = self._host()
+        open_ones = [
+            key for key, (where, boot, _) in self.users.sessions.items() if where is host and boot == host.boot
+        ]
+        caller = open_ones[0] // 1000 if open_ones else self.users.open_session(host)
+        if caller:
+            template, times = self.random.choice(CALLS), self.random.choice((1, 3, 30))
+            program = self._program(template) if times == 1 else f"ok {self.random.choice((0.0004, 0.01, 0.2))}"
+            self.users.call(host, caller, template, [program] * times)
+
+    def cancel(self) -> None:
+        """Some user gives up."""
+        accepted = list(self.world.history.accepted.items())
+        if accepted:
+            operation, name = self.random.choice(accepted)
+            self.users.cancel(self.world.hosts[name], operation)
+
+    def leave(self) -> None:
+        """Some program ends."""
+        if self.users.sessions:
+            self.users.leave(self.random.choice(list(self.users.sessions)))
+
+    # --- trouble ----------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        """An agent dies and comes back after a while."""
+        host = self._host()
+        if not host.is_down:
+            host.crash()
+            self.world.after(self.random.choice((0.05, 1.0, 4.0, 8.0)), host.heal)
+
+    def kill_worker(self) -> None:
+        """A worker dies."""
+        host = self._host()
+        if host.processes:
+            process = self.random.choice(list(host.processes.values()))
+            process.die(self.random.choice((KILLED, *DEATHS.values())))
+
+    def cut(self) -> None:
+        """A wire is cut both ways, or one way, for a while."""
+        if self.world.wires:
+            self.world.history.has_faults = True
+            wire = self.random.choice(list(self.world.wires.values()))
+            names = [host.name for host in wire.hosts]
+            wire.cut(*(self.random.choice((names, names[:1], names[1:]))))
+            self.world.after(self.random.choice((0.05, 1.0, 4.0, 7.0, 12.0)), wire.heal)
+
+    def pause(self) -> None:
+        """An agent stands still for a while."""
+        host = self._host()
+        if not host.is_paused:
+            self.world.history.has_faults = True
+            host.pause()
+            self.world.after(self.random.choice((0.1, 2.0, 7.0)), host.resume)
+
+    def fill(self) -> None:
+        """A disk is full for a while."""
+        host = self._host()
+        if not host.is_down and not host.is_full:
+            host.fill()
+            self.world.after(self.random.uniform(0.1, 5.0), lambda: host.free() if host.is_full else None)
+
+    def reshape(self) -> None:
+        """An operator adds units, or takes some away and gives them back later."""
+        host = self._host()
+        if host.is_down:
+            return
+        if self.random.random() < 0.5:
+            host.add(1)
+        else:
+            boot = host.boot
+
+            def reduced(value: object) -> None:
+                if isinstance(value, str):
+                    self.world.after(3.0, lambda: host.add(1) if host.boot == boot else None)
+
+            host.reduce(1, reduced)
+
+    # --- the whole --------------------------------------------------------------------------------------------
+
+    def run(self) -> list[str]:
+        """Play it; gives what must not have happened."""
+        acts: list[Callable[[], None]] = [self.submit] * 8 + [self.call] * 5 + [self.cancel] * 3 + [self.leave]
+        if self.is_rough:
+            acts += [self.crash, self.kill_worker, self.kill_worker, self.cut, self.cut, self.pause, self.fill]
+            acts += [self.reshape]
+        else:
+            acts += [self.reshape]
+        while self.world.now < STORM_S:
+            act = self.random.choice(acts)
+            self.log.append(f"{self.world.now:.3f} {act.__name__}")
+            act()
+            self.world.run(self.random.choice((0.0, 0.01, 0.2, 0.5, 2.0)))
+        self.world.heal()
+        self.world.run(0.1)
+        is_quiet = self.world.run_until(lambda: self.world.is_quiet and not self.users.asking, PEACE_S, 0.5)
+        self.world.run(1.0)
+        if not is_quiet:
+            self.world.history.broken(f"not everything has ended {PEACE_S:g} s after the faults stopped")
+        self.world.history.breaches.extend(self.users.unsettled())
+        return self.world.history.close()
+
+
+if __name__ == "__main__":
+    storm = Storm(int(sys.argv[1]))
+    found = storm.run()
+    print(*storm.log, *found, sep="\n")
+    sys.exit(bool(found))

@@ -1,0 +1,190 @@
+"""Workers of a fake device: processes that take tasks from a line, run them, and can be killed, hang, or start badly."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+from agentd.model.task import Failure, Reason, Status
+from agentd.model.values import Codec, Payload
+
+if TYPE_CHECKING:
+    from agentd.core.commands import InterruptTask, RunTasks
+    from agentd.core.tasks import Task
+    from tests.fakes.world_agent import Host
+
+START_S = 0.03
+STOP_S = 0.005
+TELL_S = 0.0003
+"""How long results may be held back to be told together."""
+
+
+class Program(NamedTuple):
+    """What a task does: `ok 0.1`, `raise 0.1`, `segv 0.1`, `oom 0.1`, `exit 0.1`, `hang`, `deaf`."""
+
+    act: str
+    seconds: float
+
+    @classmethod
+    def read(cls, payload: Payload) -> Program:
+        """Read it from a task's arguments."""
+        act, _, seconds = payload.data.decode().partition(" ")
+        return cls(act, float(seconds or 0.0))
+
+    @staticmethod
+    def write(text: str) -> Payload:
+        """Write it as a task's arguments."""
+        return Payload(Codec.BYTES, text.encode())
+
+
+DEATHS = {
+    "segv": Failure(Reason.SIGNAL, "WorkerDied", "signal 11"),
+    "oom": Failure(Reason.OUT_OF_MEMORY, "OutOfMemory", "the kernel killed it"),
+}
+KILLED = Failure(Reason.SIGNAL, "WorkerDied", "signal 9")
+
+
+class Process:
+    """One worker process."""
+
+    def __init__(self, host: Host, number: int) -> None:
+        self.host = host
+        self.number = number
+        self.is_started = False
+        self.is_dead = False
+        self.line: deque[Task] = deque()
+        """Tasks that have not started."""
+        self.running: Task | None = None
+        self.units: frozenset[int] = frozenset()
+        self.marked: set[int] = set()
+        """Tasks that are not to start any more."""
+        self._results: list[TaskResult] = []
+        self._turn = 0
+        self._owed = 0
+        """Revocations of which it was not told that they are settled."""
+        self._unsettled = 0
+
+    # --- the daemon's side ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Be there after a while."""
+
+        def ready() -> None:
+            if not self.is_dead:
+                self.is_started = True
+                self.host.post(WorkerStarted(self.number, 1000 + self.number))
+                self._next()
+
+        self.host.world.after(self.host.world.jitter(START_S, 0.3), ready)
+
+    def run(self, command: RunTasks) -> None:
+        """Take tasks."""
+        if command.binding is not None:
+            self.units = frozenset(command.binding.cpus)
+        if self._owed:
+            self.host.world.history.broken(f"worker {self.number} of {self.host.name} was added to while it gave back")
+        self.line.extend(command.tasks)
+        self._next()
+
+    def revoke(self, count: int) -> None:
+        """Give back what has not started, from the end."""
+        taken = [self.line.pop() for _ in range(min(count, len(self.line)))]
+        self._owed += 1
+        self.host.post(TasksRevoked(self.number, len(taken)))
+        if taken:
+            self._unsettled += 1
+            self.host.world.after(self.host.world.jitter(0.0002, 0.002), self._obeyed)
+        self._settle()
+
+    def _obeyed(self) -> None:
+        self._unsettled -= 1
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._owed and not self._unsettled and not self.is_dead:
+            self._owed -= 1
+            self.host.post(RevokeSettled(self.number))
+
+    def interrupt(self, command: InterruptTask) -> None:
+        """Stop a task by flag, SIGINT, or SIGKILL; one that has not started never will."""
+        task = self.running
+        if task is None or task.id != command.task:
+            if any(waiting.id == command.task for waiting in self.line):
+                self.marked.add(command.task)
+                self._next()
+            return
+        act = Program.read(task.payload).act
+        if command.level == 2:
+            self.die(KILLED)
+        elif command.level == 1 and act != "deaf":
+            reason = Reason.TIMED_OUT if command.timed_out else Reason.EXCEPTION
+            self._end(Status.FAILED, Failure(reason, "KeyboardInterrupt", "interrupted"))
+        elif command.level == 0 and act == "ok":
+            self._end(Status.FAILED, Failure(Reason.EXCEPTION, "Cancelled", "it saw the flag"))
+
+    def die(self, failure: Failure) -> None:
+        """End at once; what it had finished is told first."""
+        if self.is_dead:
+            return
+        self._tell()
+        self.is_dead = True
+        self.host.processes.pop(self.number, None)
+        running = self.running.id if self.running is not None else 0
+        self.running = None
+        self.host.post(WorkerLost(self.number, failure, running))
+
+    # --- its own side -----------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        while self.is_started and not self.is_dead and self.running is None and self.line:
+            task = self.line.popleft()
+            if task.id in self.marked:
+                failure = Failure(Reason.EXCEPTION, "Cancelled", "it was not started")
+                self._results.append(TaskResult(task.id, Status.FAILED, failure=failure))
+                self._tell_soon()
+            else:
+                self._start(task)
+
+    def _start(self, task: Task) -> None:
+        self.running = task
+        self._turn += 1
+        turn = self._turn
+        program = Program.read(task.payload)
+        self.host.started(self, task)
+        if program.act in {"hang", "deaf"}:
+            return
+
+        def over() -> None:
+            if self.running is task and self._turn == turn and not self.is_dead:
+                self._over(program)
+
+        self.host.world.after(program.seconds, over)
+
+    def _over(self, program: Program) -> None:
+        death = DEATHS.get(program.act)
+        if death is not None:
+            self.die(death)
+        elif program.act == "ok":
+            self._end(Status.DONE, None)
+        else:
+            reason = Reason.EXIT if program.act == "exit" else Reason.EXCEPTION
+            self._end(Status.FAILED, Failure(reason, "ValueError", "users' code raised", "Traceback…"))
+
+    def _end(self, status: Status, failure: Failure | None) -> None:
+        task = self.running
+        assert task is not None
+        self.running = None
+        value = self.host.result_of(task) if status == Status.DONE else Payload()
+        seconds = Program.read(task.payload).seconds
+        self._results.append(TaskResult(task.id, status, value, failure, self.host.world.now - seconds, seconds))
+        self._tell_soon()
+        self._next()
+
+    def _tell_soon(self) -> None:
+        self.host.world.after(self.host.world.jitter(TELL_S, 0.002), self._tell)
+
+    def _tell(self) -> None:
+        if self._results and not self.is_dead:
+            results, self._results = self._results, []
+            self.host.post(TasksEnded(self.number, results))
