@@ -96,7 +96,11 @@ EXAMPLES: dict[str, m.Message] = {
     "ended": m.Ends([End(2**62, 2, 7, Outcome(Status.DONE, PAYLOAD, None, 0.25, "beta", 1, 1))]),
     "ended_ack": m.EndsAck(((2**62, 2),)),
     "cancel_tasks": m.CancelTasks(((2**62, 2), (5, 1))),
-    "load": m.Load(Report(3, 9, 41, (Tier(1.0, 2.0, 4.0, 4.0, 0.5, 0.001, 1e-9),), CAPACITY, False, ("shop.prices",))),
+    "load": m.Load(
+        Report(
+            3, 9, 41, (Tier(1.0, 2.0, 4.0, 4.0, 0.5, 0.001, 1e-9),), CAPACITY, False, ("shop.prices",), "aa11", 2, True
+        )
+    ),
     "resource": m.ResourceChange("added", "beta", CAPACITY),
     "inventory": m.Inventory(((5, 1), (6, 2)), ((7, 1),)),
     "drain": m.Drain(30.0, "the operator stops it"),
