@@ -48,8 +48,8 @@ class Disk(Protocol):
         """Give a read-only descriptor of a plain file; a link is refused."""
         ...
 
-    def read(self, fd: int, limit: int) -> bytes:
-        """Read up to `limit` bytes from where the descriptor stands."""
+    def read(self, fd: int, limit: int, at: int) -> bytes:
+        """Read up to `limit` bytes from `at` on; none beyond the end."""
         ...
 
     def write(self, fd: int, data: bytes | bytearray | memoryview) -> int:
@@ -113,9 +113,9 @@ class LocalDisk:
         """See `Disk`."""
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def read(self, fd: int, limit: int) -> bytes:
+    def read(self, fd: int, limit: int, at: int) -> bytes:
         """See `Disk`."""
-        return os.read(fd, limit)
+        return os.pread(fd, limit, at)
 
     def write(self, fd: int, data: bytes | bytearray | memoryview) -> int:
         """See `Disk`."""
@@ -205,7 +205,7 @@ def read_file(disk: Disk, path: Path, *, limit: int) -> bytes | None:
     try:
         data = bytearray()
         while len(data) <= limit:
-            chunk = disk.read(fd, limit + 1 - len(data))
+            chunk = disk.read(fd, limit + 1 - len(data), len(data))
             if not chunk:
                 return bytes(data)
             data += chunk

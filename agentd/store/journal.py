@@ -24,14 +24,14 @@ from agentd.core.entries import Accepted, Ended, Entry
 from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import NO_VALUE, Payload
-from agentd.store.ballast import BALLAST_BYTES, Ballast
+from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
 from agentd.store.cleaning import clean
-from agentd.store.disk import Disk, is_full
+from agentd.store.disk import Disk
 from agentd.store.objects import SegmentLost
 from agentd.store.records import KINDS, ROW_BYTES, Record, decode, find, pack, read_head, unpack, write
 from agentd.store.references import References
 from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
-from agentd.store.table import Row, Table, translated
+from agentd.store.table import Damaged, Row, Table, translated, wal_of
 from agentd.store.upkeep import Upkeep
 
 _ENDED = KINDS[Ended]
@@ -101,9 +101,10 @@ class Journal:
         """
         self._disk = disk
         self._path = path
-        self._table = Table(disk, path)
-        self._ballast = Ballast(disk, path.with_name("ballast"), ballast_bytes)
-        self._committed, self._filled, self._freed, self._broken = committed, filled, freed, broken
+        self._alarms: list[Alarm] = []
+        self._table = self._opened()
+        self._space = Space(Ballast(disk, path.with_name("ballast"), ballast_bytes), filled, freed)
+        self._committed, self._broken = committed, broken
         self._keep, self._unreferenced, self._alarmed = keep, unreferenced, alarmed
         self._upkeep = Upkeep()
         self._references = References()
@@ -117,8 +118,6 @@ class Journal:
         self._batches: list[_Batch] = []
         self._questions: list[_Question] = []
         self._dropped: list[int] = []
-        self._is_full = False
-        self._is_holding = False
         self._has_work = False
         self._has_freed = True
         self._can_shrink = False
@@ -126,6 +125,15 @@ class Journal:
         self._size_bytes = self._table.size_bytes
 
     # --- before the writer thread runs
+
+    def _opened(self) -> Table:
+        try:
+            return Table(self._disk, self._path)
+        except Damaged:
+            if self._disk.size(wal_of(self._path)):
+                raise  # what is in the log cannot be folded in by us
+            self._alarms.append(rebuild(self._disk, self._path))
+            return Table(self._disk, self._path)
 
     def load(self) -> tuple[Iterator[Entry], list[Alarm]]:
         """Give all entries in order, and the damage that was found and set aside.
@@ -139,8 +147,12 @@ class Journal:
         with translated(self._path):
             alarms = mend(self._table)
             if alarms is None:
-                self._table, alarm = rebuild(self._disk, self._table)
-                alarms = [alarm, *(mend(self._table) or [])]
+                self._table.checkpoint(truncate=True)
+                self._table.close()
+                self._alarms.append(rebuild(self._disk, self._path))
+                self._table = Table(self._disk, self._path)
+                alarms = mend(self._table) or []
+        alarms[:0] = self._alarms
         return self._entries(alarms), alarms
 
     def _entries(self, alarms: list[Alarm]) -> Iterator[Entry]:
@@ -226,12 +238,12 @@ class Journal:
 
     def _run(self) -> None:
         try:
-            self._relieve()
+            self._space.relieve()
             while not self._is_closing:
                 self._receive()
                 self._write()
                 self._answer()
-                self._relieve()
+                self._space.relieve(is_done=not self._batches)
                 self._tidy()
             self._finish()
         except BaseException as error:  # noqa: BLE001 - this thread's outermost door; the daemon ends by it
@@ -240,7 +252,7 @@ class Journal:
     def _receive(self) -> None:
         """Take all that is queued; wait for something unless there is other work."""
         with suppress(Empty):
-            item = self._queue.get(block=not self._has_work, timeout=RETRY_S if self._is_full else None)
+            item = self._queue.get(block=not self._has_work, timeout=RETRY_S if self._space.is_full else None)
             while True:
                 if item is None:
                     self._is_closing = True
@@ -364,40 +376,7 @@ class Journal:
         self._size_bytes = self._table.size_bytes
 
     def _attempt(self, action: Callable[..., object], *arguments: object) -> bool:
-        """Do something that needs space; tell whether there was enough. The ballast is given up for it.
-
-        Raises:
-            DiskError: any other failure of the disk: what it holds now is not known, so nothing is tried again.
-        """
-        for _ in range(2):
-            try:
-                action(*arguments)
-            except (sqlite3.Error, OSError) as error:
-                if not is_full(error):
-                    raise DiskError(f"{self._path}: {error}") from error
-                self._table.rollback()
-                self._give_way(error)
-            else:
-                return True
-        return False
-
-    def _give_way(self, error: Exception) -> None:
-        self._ballast.give_up()
-        if not self._is_full:
-            self._is_full = True
-            self._filled(f"the disk of {self._path.parent} is full ({error}): free some space there")
-
-    def _relieve(self) -> None:
-        """Hold the ballast; when that succeeds, and all is committed, the disk is not full any more."""
-        if self._is_holding and not self._is_full:
-            return
-        self._is_holding = self._ballast.take()
-        if not self._is_holding and not self._is_full:
-            self._is_full = True
-            self._filled(f"the disk of {self._path.parent} is nearly full: free some space there")
-        elif self._is_holding and self._is_full and not self._batches:
-            self._is_full = False
-            self._freed()
+        return self._space.attempt(self._table.rollback, action, *arguments)
 
     def _finish(self) -> None:
         """Close in order.

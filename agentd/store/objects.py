@@ -162,9 +162,10 @@ class Objects:
         """
         fd, _ = self.open(number)
         try:
-            digest = blake2b(digest_size=DIGEST_BYTES)
-            while chunk := self._disk.read(fd, CHUNK_BYTES):
+            digest, at = blake2b(digest_size=DIGEST_BYTES), 0
+            while chunk := self._disk.read(fd, CHUNK_BYTES, at):
                 digest.update(chunk)
+                at += len(chunk)
         except OSError as error:
             raise DiskError(f"object {number}: {error.strerror}") from error
         finally:

@@ -6,7 +6,6 @@ What cannot be known of it any more is `QUARANTINED`; everything else is served 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from agentd.core.entries import Accepted, Ended, Entry, Forgotten
+from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.store import salvage
 from agentd.store.disk import Disk
 from agentd.store.records import KINDS, NAMES, Damage, Record, decode, is_sound, pack, read_head, unpack, write
-from agentd.store.table import Row, Table, is_damaged, wal_of
+from agentd.store.table import Row, Table, translated, wal_of
 from agentd.store.upkeep import ROWS_MOST
 
 _ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]
@@ -89,20 +90,16 @@ def mend(table: Table) -> list[Alarm] | None:
     """
     hurt: list[tuple[int, object, object]] = []
     former = 0
-    try:
-        for row, head, body in table.scan():
-            if is_sound(row, head, body):
-                is_ordered = row > former
-            else:
-                hurt.append((row, head, body))
-                is_ordered = former < _own_number(row, head) == row
-            if not is_ordered:
+    if not table.is_whole():
+        return None
+    for row, head, body in table.scan():
+        if not is_sound(row, head, body):
+            hurt.append((row, head, body))
+            if _own_number(row, head) != row:
                 return None
-            former = row
-    except sqlite3.DatabaseError as error:
-        if is_damaged(error):
+        if row <= former:
             return None
-        raise
+        former = row
     return _mend(table, hurt) if hurt else []
 
 
@@ -165,72 +162,64 @@ def _without_end(table: Table, operations: set[int]) -> list[int]:
 # --- a broken file ----------------------------------------------------------------------------------------------
 
 
-def rebuild(disk: Disk, table: Table) -> tuple[Table, Alarm]:
-    """Build the journal anew from all rows that can still be reached; the broken file stays beside it.
+def rebuild(disk: Disk, path: Path) -> Alarm:
+    """Build the journal anew from all rows that its pages hold; the broken file stays beside it.
 
-    Takes the table over: the one that is returned stands for it. A crash at any point leaves the old or the new file.
+    Nobody may have it open, and its log must have been folded in. A crash at any point leaves the old or the new file.
 
     Raises:
-        sqlite3.Error: not even the table of rows can be found.
-        OSError: the disk failed.
+        DiskError: the disk failed, or there is no row at all to be found.
     """
-    path = table.path
-    table.checkpoint(truncate=True)  # a log that is left behind would be played into the new file
     draft, kept = path.with_name(path.name + ".new"), path_of_damaged(path)
-    for leftover in (draft, wal_of(draft)):
-        disk.unlink(leftover)
-    fresh = Table(disk, draft)
-    count = 0
-    for rows in _reachable(table):
-        with fresh.transaction():
-            fresh.add(rows)
-        count += len(rows)
-    fresh.checkpoint(truncate=True)
-    fresh.close()
-    with suppress(sqlite3.Error):
-        table.close()
-    disk.unlink(kept)
-    with suppress(OSError):  # a file system without hard links; the damaged file is then not kept
-        disk.link(path, kept)
-    disk.unlink(wal_of(path))
-    disk.rename(draft, path)
-    disk.sync_folder(path.parent)
-    message = f"the journal's file was broken: {count} rows were read and written anew, the broken file is {kept.name}"
-    return Table(disk, path), Alarm(message)
+    with translated(path):
+        for leftover in (draft, wal_of(draft)):
+            disk.unlink(leftover)
+        fresh = Table(disk, draft)
+        count = 0
+        for rows in _found(disk, path):
+            with fresh.transaction():
+                fresh.add(rows)
+            count += len(rows)
+        fresh.checkpoint(truncate=True)
+        fresh.close()
+        if not count:
+            disk.unlink(draft)
+            raise DiskError(f"{path} is damaged beyond reading: move it away to start anew, or restore a copy")
+        disk.unlink(kept)
+        with suppress(OSError):  # a file system without hard links; the damaged file is then not kept
+            disk.link(path, kept)
+        disk.unlink(wal_of(path))  # it is empty; a log that is left behind would be played into the new file
+        disk.rename(draft, path)
+        disk.sync_folder(path.parent)
+    return Alarm(f"the journal's file was broken: {count} rows were written anew, the broken file is {kept.name}")
 
 
-def _reachable(table: Table) -> Iterator[list[Row]]:
-    """Give all rows that can be read: from the front, from the back, and by number between."""
-    seen: set[int] = set()
-    batch: list[Row] = []
-    former = 0
-    for found, head, body in _from_all_sides(table, seen):
-        row = _own_number(found, head)
-        if not 0 < row < ROWS_MOST or (row in seen and read_head(head) is None):
-            row = former + 1  # its number is damaged; most rows follow the one before
-        former = row
-        if row in seen:
-            continue
-        seen.add(row)
-        batch.append((row, head if isinstance(head, bytes) else b"", body if isinstance(body, bytes) else b""))
-        if len(batch) == _REBUILD_ROWS:
-            yield batch
-            batch = []
-    yield batch
+def _found(disk: Disk, path: Path) -> Iterator[list[Row]]:
+    """Give all rows that the pages hold, some at a time."""
+    fd = disk.open(path)
+    try:
+        seen: set[int] = set()
+        batch: list[Row] = []
+        pages = -(-disk.size(path) // salvage.PAGE_BYTES)
+        former = 0
+        for found, head, body in salvage.rows(lambda page: _page(disk, fd, page), pages):
+            row = _own_number(found, head)
+            if not 0 < row < ROWS_MOST or (row in seen and read_head(head) is None):
+                row = former + 1  # its number is damaged; most rows follow the one before
+            former = row
+            if row not in seen:
+                seen.add(row)
+                batch.append((row, head, body))
+            if len(batch) == _REBUILD_ROWS:
+                yield batch
+                batch = []
+        yield batch
+    finally:
+        disk.close(fd)
 
 
-def _from_all_sides(table: Table, seen: set[int]) -> Iterator[tuple[int, object, object]]:
-    for newest_first in (False, True):
-        with suppress(sqlite3.DatabaseError):
-            yield from table.scan(newest_first=newest_first)
-    low, high = (min(seen), max(seen)) if seen else (0, -1)
-    for row in range(low, high + 1):
-        if row in seen:
-            continue
-        with suppress(sqlite3.DatabaseError):
-            found = table.read(row)
-            if found is not None:
-                yield (row, *found)
+def _page(disk: Disk, fd: int, page: int) -> bytes:
+    return disk.read(fd, salvage.PAGE_BYTES, (page - 1) * salvage.PAGE_BYTES)
 
 
 def path_of_damaged(path: Path) -> Path:

@@ -51,7 +51,8 @@ class Table:
         Raises:
             ConfigError: it was made by a newer agentd, or is no journal.
             StateInUse: another process holds it.
-            DiskError: the disk failed, or the file is damaged at its very start.
+            Damaged: not even its start can be read.
+            DiskError: the disk failed.
         """
         self._disk = disk
         self.path = path
@@ -188,10 +189,18 @@ class Table:
 
     # --- reading
 
-    def scan(self, *, newest_first: bool = False) -> Iterator[tuple[int, object, object]]:
+    def is_whole(self) -> bool:
+        """Tell whether the file's own structure is sound: every page is in use once, or free."""
+        try:
+            return self._pragma("quick_check(1)") == "ok"
+        except sqlite3.DatabaseError as error:
+            if is_damaged(error):
+                return False
+            raise
+
+    def scan(self) -> Iterator[tuple[int, object, object]]:
         """Give all rows in order; not to be mixed with writing."""
-        order = "DESC" if newest_first else "ASC"
-        yield from self._connection.execute(f"SELECT id, head, body FROM rows ORDER BY id {order}")  # noqa: S608 - two words
+        yield from self._connection.execute("SELECT id, head, body FROM rows ORDER BY id")
 
     def read(self, row: int) -> tuple[object, object] | None:
         """Give head and body of a row."""
@@ -240,6 +249,10 @@ class Table:
         self._connection.close()
 
 
+class Damaged(DiskError):
+    """The file's own structure is broken."""
+
+
 def wal_of(path: Path) -> Path:
     """Name the write-ahead log of a database."""
     return path.with_name(path.name + "-wal")
@@ -256,6 +269,7 @@ def translated(path: Path) -> Iterator[None]:
 
     Raises:
         StateInUse: another process has it open.
+        Damaged: the file's own structure is broken.
         DiskError: anything else.
     """
     try:
@@ -265,7 +279,7 @@ def translated(path: Path) -> Iterator[None]:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise StateInUse(f"another process has {path} open: stop it, or give another --state") from error
         if is_damaged(error):
-            raise DiskError(f"{path} is damaged ({error}): move it away to start anew, or restore a copy") from error
+            raise Damaged(f"{path} is damaged ({error}): move it away to start anew, or restore a copy") from error
         raise DiskError(f"{path}: {error}" + (" (the disk is full)" if is_full(error) else "")) from error
     except OSError as error:
         raise DiskError(f"{path}: {error.strerror}") from error

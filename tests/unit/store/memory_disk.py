@@ -48,7 +48,7 @@ class MemoryDisk:
         self.fail: Callable[[str, int], int | None] = lambda what, number: None
         self.capacity = capacity
         self._inode = itertools.count(1)
-        self._open: dict[int, tuple[int, int]] = {}
+        self._open: dict[int, list[int]] = {}
         self._fds = itertools.count(100)
         _disks[self.root.name] = self
 
@@ -135,19 +135,16 @@ class MemoryDisk:
 
     def _descriptor(self, file: int) -> int:
         fd = next(self._fds)
-        self._open[fd] = (file, 0)
+        self._open[fd] = [file, 0]
         return fd
 
-    def read(self, fd: int, limit: int) -> bytes:
-        file, at = self._open[fd]
-        data = self.pread(file, at, limit)
-        self._open[fd] = (file, at + len(data))
-        return data
+    def read(self, fd: int, limit: int, at: int) -> bytes:
+        return self.pread(self._open[fd][0], at, limit)
 
     def write(self, fd: int, data: bytes | bytearray | memoryview) -> int:
         file, at = self._open[fd]
         count = self.pwrite(file, bytes(data), at)
-        self._open[fd] = (file, at + count)
+        self._open[fd][1] = at + count
         return count
 
     def allocate(self, fd: int, size: int) -> None:
@@ -183,6 +180,7 @@ class MemoryDisk:
 
     def connect(self, path: Path) -> sqlite3.Connection:
         self._step("connect")
+        _disks[self.root.name] = self
         uri = f"file:{path}?vfs=memory-disk"
         return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
 

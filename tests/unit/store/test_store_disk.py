@@ -30,9 +30,9 @@ def _contract(disk, folder):
     disk.close(fd)
     assert disk.size(path) == 9
     fd = disk.open(path)
-    assert disk.read(fd, 5) == b"hello"
-    assert disk.read(fd, 50) == b" you"
-    assert disk.read(fd, 50) == b""
+    assert disk.read(fd, 5, 0) == b"hello"
+    assert disk.read(fd, 50, 5) == b" you"
+    assert disk.read(fd, 50, 9) == disk.read(fd, 50, 100) == b""
     disk.close(fd)
     disk.link(path, other)
     disk.rename(path, folder / "third")

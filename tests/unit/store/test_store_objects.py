@@ -55,7 +55,7 @@ def _put(objects, *chunks, **told):
 
 def _content(disk, objects, number):
     fd, size = objects.open(number)
-    data = disk.read(fd, size + 1)
+    data = disk.read(fd, size + 1, 0)
     disk.close(fd)
     assert len(data) == size
     return data
