@@ -22,20 +22,25 @@ if TYPE_CHECKING:
 
 _WRAPS = 32
 """How many layers of decorators are looked through; chosen: far more than anybody writes."""
+OURS = ("agentd", "cli", "schedulers", "resources_xml")
+"""Our own packages. What lies beside them is users' code where it is under a root, as in a copy of the source."""
 _FOREIGN = frozenset({"site-packages", "dist-packages"})
+_OWN = ("agentd", "cli", "schedulers", "resources_xml")
+"""Our packages."""
 
 
 class Finder:
     """Finds functions by name.
 
-    `roots` are the users' folders; `allow` are names of modules, each with what is below it; what is below
-    `own_folder` is never users' code, even where that folder is a root.
+    `roots` are the users' folders; `allow` are names of modules, each with what is below it; our own packages, which
+    lie in `own_folder`, are never users' code, even where that folder is a root.
     """
 
     def __init__(self, roots: list[str], allow: list[str], own_folder: str) -> None:
         self._roots = [os.path.realpath(root) for root in roots]
         self._allow = tuple(allow)
-        self._own = os.path.join(os.path.realpath(own_folder), "")  # noqa: PTH118 - plain strings, compared as such
+        own = os.path.realpath(own_folder)
+        self._own = tuple(os.path.join(own, name, "") for name in OURS)  # noqa: PTH118 - plain strings, compared as such
 
     def find(self, name: str) -> Callable[..., Any]:
         """Give the callable that `package.module:callable` names.
