@@ -134,6 +134,21 @@ def test_sigkill_ends_what_does_not_listen(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_kill_that_meets_another_task_than_was_meant_blames_nobody(tmp_path: Path) -> None:
+    """When the doomed task ended just before the SIGKILL, the one that had begun instead is innocent."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            pid = await room.start_worker()
+            (task,) = room.give([room.task("sleep", arguments(60))])
+            await room.running(task)
+            room.supervisor._processes[1].killed = task.id + 1, False
+            os.kill(pid, signal.SIGKILL)
+            assert (await room.lost()).running == 0
+
+    asyncio.run(main())
+
+
 def test_a_task_that_has_not_started_is_cancelled_without_running(tmp_path: Path) -> None:
     """Interrupting what waits behind another touches the other not at all."""
 

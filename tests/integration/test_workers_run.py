@@ -112,6 +112,19 @@ def test_many_tasks_of_both_workers_end_in_the_order_given(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+def test_results_do_not_wait_long_for_each_other(tmp_path: Path) -> None:
+    """Of a line of tasks that each take a third of a millisecond results come all along, not at the end."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE + "def nap(): import time; time.sleep(0.0003)\n") as room:
+            await room.start_worker()
+            tasks = room.give([room.task("nap") for _ in range(300)])
+            await room.result(tasks[-1])
+            assert len(room.of(TasksEnded)) > 20
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [

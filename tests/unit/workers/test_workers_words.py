@@ -107,6 +107,19 @@ def test_buffers_go_into_memory_from_the_threshold_on() -> None:
     assert parts
 
 
+def test_a_segment_is_written_and_announced_without_interruption() -> None:
+    """Half a frame on the socket would be the end of a worker: no SIGINT raises meanwhile, and later it may again."""
+    page = Page(make_page())
+    guard = Guard(page)
+    seen: list[int] = []
+    pool = SegmentPool(lambda *_: seen.append(guard.task), lambda _: None)
+    guard.task = 5
+    Writer(pool, 1000, guard, lambda: seen.append(guard.task)).encode(bytes(1000), wants_json=False)
+    assert (seen, guard.task) == ([0, 0], 5)
+    page.close()
+    pool.close()
+
+
 @pytest.mark.parametrize(
     ("value", "where"),
     [
