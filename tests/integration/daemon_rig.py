@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Door:
         self.client = httpx.Client(
             base_url=url, timeout=PATIENCE_S, headers={"authorization": f"Bearer {token}"}, trust_env=False
         )
+        weakref.finalize(self, self.client.close)
 
     def submit(self, function: str, *args: object, wait_s: float = 0, **options: object) -> dict[str, Any]:
         """Submit one operation that must be accepted."""
