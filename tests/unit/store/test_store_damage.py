@@ -118,7 +118,6 @@ def test_flipped_bits_in_the_file_are_caught_and_the_rest_is_served():
         assert again.alarms == [], f"bit {bit} was not mended for good"
         assert again.loaded[: len(after.loaded)] == after.loaded
         again.close()
-    print(f"{caught} caught, {harmless} harmless, {refused} refused")
     assert caught > FLIPS * 0.7
     assert refused <= FLIPS * 0.05
 
