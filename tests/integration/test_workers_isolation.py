@@ -136,7 +136,9 @@ asyncio.run(main())
 def test_a_killed_daemon_takes_its_workers_with_it(tmp_path: Path) -> None:
     """After SIGKILL of the daemon the spawner and all workers, busy or idle, are dead at once (promised: in 1 s)."""
     program = DAEMON.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    }
     daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment, text=True)
     assert daemon.stdout is not None
     try:
