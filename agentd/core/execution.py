@@ -108,6 +108,7 @@ class Execution:
         """Take a task out of its line that was seated and not sent: its worker has not heard of it."""
         state = self._state
         line = state.crew.lines[task.worker]
+        line.binding = None  # nor of the units that were to be its own
         self._gated.discard(task.id)
         state.crew.pop(line, task.id)
         self._settle(line)

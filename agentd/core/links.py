@@ -52,8 +52,8 @@ class Links:
         elif was_lost:
             for operation in self._given_by(neighbour):
                 operation.orphan_since = None
-        self._reclaim(neighbour, now, has_restarted=has_restarted)
         self._exchange.resume(neighbour)
+        self._reclaim(neighbour, now, has_restarted=has_restarted)
         state.changes |= {Change.ROOM, Change.PROFILE}
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": neighbour.state.value}))
 

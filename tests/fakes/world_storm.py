@@ -23,6 +23,8 @@ PEACE_S = 60.0
 STORM_S = 25.0
 NAMES = "abcd"
 ACTS = ("ok",) * 8 + ("raise", "segv", "exit", "oom")
+SHORT = 7
+"""Template of calls that are so short that many are handed out at a time."""
 SCHEDULERS = ("load-balancing", "fifo", "lifo")
 
 
@@ -60,6 +62,10 @@ class Storm:
     def _host(self) -> Host:
         return self.random.choice(list(self.world.hosts.values()))
 
+    def _asked(self) -> Host:
+        """Most users are at one agent, so that it needs the others."""
+        return self.world.hosts["a"] if self.random.random() < 0.7 else self._host()
+
     def _program(self, template: int) -> str:
         name = TEMPLATES[template].function
         if TEMPLATES[template].timeout_s is not None and self.random.random() < 0.3:
@@ -72,25 +78,28 @@ class Storm:
     def submit(self) -> None:
         """Some user asks for an operation."""
         template = self.random.choice(DURABLE)
-        self.users.submit(self._host(), TEMPLATES[template], self._program(template))
+        for _ in range(self.random.choice((1, 1, 6))):
+            self.users.submit(self._asked(), TEMPLATES[template], self._program(template))
 
     def call(self) -> None:
         """Some program submits calls."""
-        host = self._host()
+        host = self._asked()
         open_ones = [
             key for key, (where, boot, _) in self.users.sessions.items() if where is host and boot == host.boot
         ]
         caller = open_ones[0] // 1000 if open_ones else self.users.open_session(host)
         if caller:
-            template, times = self.random.choice(CALLS), self.random.choice((1, 3, 30))
+            template, times = self.random.choice(CALLS), self.random.choice((1, 3, 40))
             program = self._program(template) if times == 1 else f"ok {self.random.choice((0.0004, 0.01, 0.2))}"
+            if template == SHORT:
+                times, program = 5 * times, "ok 0.0004"
             self.users.call(host, caller, template, [program] * times)
 
     def cancel(self) -> None:
         """Some user gives up."""
         accepted = list(self.world.history.accepted.items())
         if accepted:
-            operation, name = self.random.choice(accepted)
+            operation, name = self.random.choice(accepted[-8:])
             self.users.cancel(self.world.hosts[name], operation)
 
     def leave(self) -> None:
@@ -160,8 +169,7 @@ class Storm:
         """Play it; gives what must not have happened."""
         acts: list[Callable[[], None]] = [self.submit] * 8 + [self.call] * 5 + [self.cancel] * 3 + [self.leave]
         if self.is_rough:
-            acts += [self.crash, self.kill_worker, self.kill_worker, self.cut, self.cut, self.pause, self.fill]
-            acts += [self.reshape]
+            acts += [self.crash, self.kill_worker, self.cut, self.cut, self.pause] * 2 + [self.fill, self.reshape]
         else:
             acts += [self.reshape]
         while self.world.now < STORM_S:
