@@ -276,8 +276,9 @@ class Line:
         with self._roles:
             self._reader = 0
             self._left_s = time.monotonic()
-            is_needed = not self._pass_on() and self.mailbox.is_busy
-        if (is_needed and (self._is_attended or not self._is_dozing)) or self._connection is None:
+            has_heir = self._pass_on()
+        # While it dozes, our own thread looks by itself, in time for whoever waits without reading.
+        if not has_heir and (self._is_attended or not self._is_dozing or self._connection is None):
             self.wake()
 
     def _pass_on(self) -> bool:

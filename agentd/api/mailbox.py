@@ -49,8 +49,9 @@ class Mailbox:
         self._outbox_bytes = 0
         self._next_batch = BATCH_CALLS
         self._given_up: list[int] = []
-        self._repeated: frozenset[int] = frozenset()
-        """Calls that were put into the outbox again after a loss; one may stand there twice, its caller being slow."""
+        self._repeated: dict[int, Submission] = {}
+        """Put into the outbox again after a loss. One may come to stand there twice, its caller being just about to
+        post it; a retry under the same number is another object."""
         self._repeats_sent: set[int] = set()
 
     @property
@@ -112,24 +113,33 @@ class Mailbox:
         outbox = self._outbox
         calls = outbox[:room]
         del outbox[: len(calls)]
+        if self._repeated or self._given_up:
+            calls = self._wanted(calls)
+            while outbox and len(calls) < room:  # those that are dropped take no room
+                more = outbox[: room - len(calls)]
+                del outbox[: len(more)]
+                calls += self._wanted(more)
         self._outbox_bytes = 0
         self._next_batch = BATCH_CALLS + len(outbox)
-        if self._repeated:
-            calls = [call for call in calls if self._is_first(call.ref)]
-        if self._given_up:
-            unwanted = set(self._given_up)
-            dropped = [call for call in calls if call.ref in unwanted]
-            calls = [call for call in calls if call.ref not in unwanted]
-            for call in dropped:
-                self._given_up.remove(call.ref)
         return calls
 
-    def _is_first(self, ref: int) -> bool:
-        if ref not in self._repeated:
+    def _wanted(self, calls: list[Submission]) -> list[Submission]:
+        """Leave out what was given up before it was sent, and what was sent again already."""
+        calls = [call for call in calls if self._is_first(call)]
+        if self._given_up:
+            unwanted = set(self._given_up)
+            for call in calls:
+                if call.ref in unwanted:
+                    self._given_up.remove(call.ref)
+            calls = [call for call in calls if call.ref not in unwanted]
+        return calls
+
+    def _is_first(self, call: Submission) -> bool:
+        if self._repeated.get(call.ref) is not call:
             return True
-        if ref in self._repeats_sent:
+        if call.ref in self._repeats_sent:
             return False
-        self._repeats_sent.add(ref)
+        self._repeats_sent.add(call.ref)
         return True
 
     def _cancellations(self) -> list[Mail]:
@@ -159,7 +169,7 @@ class Mailbox:
                     Unreachable("the agent went away while it held this call, which may have run: not repeated")
                 )
         self._given_up.clear()
-        self._repeated = frozenset(call.ref for call in again)
+        self._repeated = {call.ref: call for call in again}
         self._repeats_sent = set()
         self._outbox[:0] = again
 

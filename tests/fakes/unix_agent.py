@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agentd.api.segments import SegmentMap, SegmentPool
 from agentd.model.exchange import Settled, Submission
@@ -56,14 +56,14 @@ class UnixAgent:
         callable_modules: tuple[str, ...] = (),
         scope: str = "code",
         python: tuple[int, int] = PYTHON,
-        credits: int = 65_536,
+        window: int = 65_536,
         refusal: tuple[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.callable_modules = callable_modules
         self.scope = scope
         self.python = python
-        self.credits = credits
+        self.window = window
         self.refusal = refusal
         self.hold = threading.Event()
         self.ran: list[str] = []
@@ -75,13 +75,14 @@ class UnixAgent:
         self.greetings = 0
         self.hello: Hello | None = None
         self.waits_for: Callable[[Submission], bool] = lambda _: False
-        self._user: _User | None = None
+        self.users: list[User] = []
+        """Programs that are connected."""
         self._stop, self._stopped = os.pipe()
         self._thread: threading.Thread | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> UnixAgent:
+    def start(self) -> Self:
         self.folder.mkdir(exist_ok=True)
         path = self.folder / "agent.sock"
         path.unlink(missing_ok=True)
@@ -106,45 +107,52 @@ class UnixAgent:
         os.close(self._stop)
         (self.folder / "agent.sock").unlink(missing_ok=True)
 
-    def __enter__(self) -> UnixAgent:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def let_go(self) -> None:
-        """Run what was held, and hold nothing any more."""
+        """Run what was held, for every program that is connected, and hold nothing any more."""
         self.hold.clear()
-        if self._user is not None:
-            os.eventfd_write(self._user.bell, 1)
+        for user in self.users:
+            os.eventfd_write(user.bell, 1)
+
+    @property
+    def user(self) -> User:
+        """The program that connected last."""
+        return self.users[-1]
 
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._stop, select.POLLIN | select.POLLHUP)
         poll.register(self._listener, select.POLLIN)
-        users: dict[int, _User] = {}
+        by_descriptor: dict[int, User] = {}
         while True:
             for descriptor, _ in poll.poll():
                 if descriptor == self._stop:
-                    for user in set(users.values()):
-                        user.close()
+                    while self.users:
+                        self.users.pop().close()
                     return
                 if descriptor == self._listener.fileno():
                     sock, _address = self._listener.accept()
-                    user = self._user = _User(self, sock)
-                    users[sock.fileno()] = users[user.bell] = user
+                    user = User(self, sock)
+                    self.users.append(user)
+                    by_descriptor[sock.fileno()] = by_descriptor[user.bell] = user
                     poll.register(sock, select.POLLIN)
                     poll.register(user.bell, select.POLLIN)
-                elif descriptor in users:
-                    user = users[descriptor]
+                elif descriptor in by_descriptor:
+                    user = by_descriptor[descriptor]
                     if not user.turn():
                         for key in (user.sock.fileno(), user.bell):
                             poll.unregister(key)
-                            del users[key]
+                            del by_descriptor[key]
+                        self.users.remove(user)
                         user.close()
 
 
-class _User:
+class User:
     """One connected program."""
 
     def __init__(self, agent: UnixAgent, sock: socket.socket) -> None:
@@ -202,7 +210,7 @@ class _User:
         if isinstance(message, Hello):
             agent.hello = message
             agent.greetings += 1
-            ack = HelloAck(ok=True, name="fake", boot="1", scope=agent.scope, python=agent.python, credits=agent.credits)
+            ack = HelloAck(ok=True, name="fake", boot="1", scope=agent.scope, python=agent.python, credits=agent.window)
             if agent.refusal is not None:
                 ack = HelloAck(code=agent.refusal[0], reason=agent.refusal[1])
             self.send(self.session.welcome(ack))
@@ -252,12 +260,12 @@ class _User:
             return self.failed(Reason.NOT_CALLABLE, "NotCallable", f"{template.function} may not be called")
         try:
             value = self.read(call.payload)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as a worker does
             return self.failed(Reason.NOT_DECODABLE, type(error).__name__, str(error))
         self.agent.ran.append(f"{template.function} {'by name' if is_by_name else 'by value'}")
         try:
             result = self.call(template, call.template, value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as a worker does
             return self.failed(
                 Reason.EXCEPTION, type(error).__name__, str(error), traceback.format_exc(), _pickled(error)
             )
@@ -307,5 +315,5 @@ class _User:
 def _pickled(error: Exception) -> bytes:
     try:
         return pickle.dumps(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - as a worker does
         return b""
