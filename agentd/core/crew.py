@@ -7,6 +7,7 @@ the others have not started. So cores are never held by a task that waits.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import Binding
@@ -22,6 +23,8 @@ AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
 AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
+START_S = 0.05
+"""What a new worker takes until it runs tasks, at least (measured): shorter work is not worth it."""
 PAIRS_BELOW_S = 0.05
 """Tasks shorter than this are followed without a gap by one more in the line (chosen: the gap is ~0.2 ms)."""
 
@@ -251,11 +254,12 @@ class Crew:
 
     def to_revoke(self) -> tuple[Line, int] | None:
         """Choose the line to take from, and how much, for cores that are idle while nothing waits."""
-        if not self._idle and not self._may_grow():
-            return None
+        least_s = 0.0 if self._idle else START_S if self._may_grow() else inf
         best: Line | None = None
         for line in self.lines.values():
             if line.revoking or not line.revocable or len(line.tasks) < 2 or line.demand is None:
+                continue
+            if line.ahead_s < least_s:
                 continue
             if (best is None or len(line.tasks) > len(best.tasks)) and self.pool.fits_now(line.demand):
                 best = line

@@ -218,13 +218,16 @@ class Engine:
         for task in [task for bucket in state.queue.buckets() if bucket.path.sender for task in bucket.tasks]:
             if not task.dropped:
                 self._hand_back(task)
-        is_busy = state.crew.running() or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
+        is_busy = state.crew.running() or state.outbox.number > state.outbox.committed
+        is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
         if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
             self._grace_ends = None
             state.outbox.after(state.outbox.number, lambda: state.outbox.add(Stop()))
 
     def _is_awaited(self, neighbour: Neighbour) -> bool:
-        """Tell whether a neighbour holds what would be lost with us; what is in the journal is not."""
+        """Tell whether a neighbour has yet to hear an end, or holds what would be lost with us as no journal has it."""
+        if neighbour.link and neighbour.ends_unacknowledged:
+            return True
         for task in neighbour.held.values():
             operation = self.state.operation_of(task)
             if operation is None or not operation.durable:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import astuple
+
 from agentd.core.commands import DeclareTemplates
-from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Started
+from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Returned, Started
 from agentd.core.ledger import Operation
 from agentd.core.shapes import learn
 from agentd.core.tasks import Path, Shape, State, Task
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 DECLARED_MOST = 4096
 """Templates told over one link before they are told anew (the other end remembers at least so many)."""
+PARDON_S = 1.0
+"""After a refusal that is not for good, until tasks of that shape are offered again (chosen: no ping-pong)."""
 TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
 """Ends that say something of the task itself, whoever asked for it; the others end one attempt."""
 
@@ -124,13 +128,25 @@ class Exchange:
             return
         state.counters["refused"] += 1
         neighbour.unbook(task)
-        neighbour.refusals[task.shape.number] = (refusal.reason, refusal.final)
-        neighbour.last_refusal = refusal.reason
+        neighbour.declined(task.shape, refusal.reason, is_final=refusal.final)
+        self._pardon_later(neighbour, now)
         if task.state is State.STOPPING:
             self._endings.stopped(task, now)
         else:
             self._endings.repeat(task)
         state.changes.add(Change.ROOM)
+
+    def _pardon_later(self, neighbour: Neighbour, now: float) -> None:
+        """Offer again after a while: what made it decline may have passed without a report that says so."""
+
+        def pardon(_: float) -> None:
+            neighbour.is_pardoned = False
+            neighbour.pardon()
+            self._state.changes.add(Change.ROOM)
+
+        if not neighbour.is_pardoned:
+            neighbour.is_pardoned = True
+            self._state.timers.at(now + PARDON_S, pardon)
 
     def ends_received(self, event: e.EndsReceived, now: float) -> None:
         """Tasks that a neighbour held have ended; the neighbour may forget them once that is on our disk."""
@@ -163,8 +179,17 @@ class Exchange:
             unsaid = Failure(Reason.SIGNAL, "Lost", f"{neighbour.name} gave no reason", agent=neighbour.name)
             blame = outcome.status == Status.QUARANTINED
             self._endings.host_lost(task, outcome.failure or unsaid, now, blame=blame)
+            self._note_used_up(task)
         else:
-            self._endings.end(task, outcome, now)
+            status, value, failure, seconds, agent, hops, _ = astuple(outcome)
+            self._endings.end(task, Outcome(status, value, failure, seconds, agent, hops, task.attempt), now)
+
+    def _note_used_up(self, task: Task) -> None:
+        """Write down that an attempt has ended at a neighbour, which forgets it: after a crash it is not asked for."""
+        operation = self._state.operation_of(task)
+        if task.state is State.WAITING and operation is not None and operation.durable:
+            self._state.outbox.record(Returned((task.id,)))
+            self._state.outbox.record(Started((task.id,)))
 
     # --- taking -----------------------------------------------------------------------------------------------
 

@@ -136,17 +136,17 @@ class Neighbour:
         self.reported = Capacity()
         """The capacity that it told last: while it stays the same, so does what it refused for good."""
         self.heard_at = 0.0
-        self.latency_s = 0.0005
-        self.seconds_per_byte = 0.0
-        self.link_wait_s = 0.0
+        self.latency_s, self.seconds_per_byte, self.link_wait_s = 0.0005, 0.0, 0.0
         self.now_s = 0.0
         self.held: dict[int, Task] = {}
         """Tasks of ours that it was offered or accepted, by number."""
         self.declared_shapes: set[int] = set()
         """Shapes whose templates were told over the present link."""
         self.refusals: dict[int, tuple[str, bool]] = {}
-        """By shape: why it declined, and whether for good; what is not for good is forgotten when it reports."""
+        """By shape: why it declined, and whether for good; what is not for good is forgotten after a while."""
         self.last_refusal = ""
+        self.is_pardoned = False
+        """A timer will forget the refusals that are not for good."""
         self.unseen = Unseen()
         self._counts: dict[int, tuple[Capacity, int]] = {}
         self._lacking: dict[int, bool] = {}
@@ -302,18 +302,30 @@ class Neighbour:
         if not self.held:
             self.unseen.clear()
 
+    def declined(self, shape: Shape, reason: str, *, is_final: bool) -> None:
+        """Note that it declined a task: it is offered no more of this shape for a while, or for good."""
+        if len(self.refusals) >= COUNTS_MOST:
+            self.refusals.clear()
+        self.refusals[shape.number] = (reason, is_final)
+        self.last_refusal = reason
+
+    def pardon(self) -> None:
+        """Forget the refusals that were not for good."""
+        self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[1]}
+
     def take_report(self, report: Report, now: float) -> None:
-        """Believe the newest report; forget refusals that were not for good."""
+        """Believe the newest report; what it declined may be offered again when it has more that is free."""
         if report.functions != self.report.functions:
             self._lacking.clear()
+        free = sum(tier.free for tier in self.report.tiers)
         self.report = replace(report, tiers=believable(report.tiers))
         self.reported_at = now
         self.unseen.seen(report.acknowledged)
         if report.capacity != self.reported:
             self.reported = report.capacity
             self.refusals.clear()
-        elif self.refusals:
-            self.refusals = {number: refusal for number, refusal in self.refusals.items() if refusal[1]}
+        elif self.refusals and sum(tier.free for tier in self.report.tiers) > free:
+            self.pardon()
         if not self.declared:
             if report.capacity != self.granted:
                 self.granted = report.capacity

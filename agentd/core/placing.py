@@ -162,6 +162,6 @@ def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall:
         if row.is_pooled:
             objection = row.objection(task)
             if objection is None and not row.has_room(task):
-                objection = f"all that it granted is in use by {len(row.held)} tasks"
+                objection = f"all that it granted is in use: it has {len(row.held)} of our tasks"
             words.append(f"{row.name}: {objection or 'has room, the scheduler keeps the task here'}")
     return "; ".join(words)

@@ -111,6 +111,7 @@ class Restoring:
             self._intake.stop(task, now)
         elif doubt is not None:
             state.queue.drop(task)
+            task.attempt = max(live.attempts, 1)
             self._endings.fail(task, doubt[1], now, doubt[0])
         elif live.holder:
             task.attempt = max(live.attempts, 1)

@@ -80,11 +80,14 @@ class World:
         host.start()
         return host
 
-    def connect(self, one: str, other: str, *, delay_s: float = 0.005, granted: int | None = None) -> Wire:
-        """Make each of two agents a neighbour of the other; the first dials."""
+    def connect(
+        self, one: str, other: str, *, delay_s: float = 0.005, granted: int | None = None, is_mutual: bool = True
+    ) -> Wire:
+        """Make two agents neighbours: the first dials and may offload to the other, and that one to it if mutual."""
         wire = self.wires[frozenset((one, other))] = Wire(self, self.hosts[one], self.hosts[other], delay_s)
-        for asked, neighbour in ((one, other), (other, one)):
-            self.hosts[asked].lend(neighbour, granted)
+        self.hosts[one].lend(other, granted)
+        if is_mutual:
+            self.hosts[other].lend(one, granted)
         return wire
 
     def wire(self, one: str, other: str) -> Wire:

@@ -111,9 +111,10 @@ class History:
     def seen_again(self, host: Host, finished: Finished) -> None:
         """An agent has restarted and holds this end."""
         known = self.seen.get(finished.operation)
-        if known is not None and self.accepted.get(finished.operation) == host.name:
-            if finished.status not in {status for status, _ in known}:
-                self.broken(f"operation {finished.operation} ended as {known}, and now as {finished.status}")
+        if known is None or self.accepted.get(finished.operation) != host.name:
+            return
+        if finished.status not in {status for status, _ in known}:
+            self.broken(f"operation {finished.operation} ended as {known}, and now as {finished.status}")
 
     def _saw(self, operation: int, status: int, data: bytes) -> None:
         seen = self.seen[operation]

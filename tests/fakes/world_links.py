@@ -15,8 +15,8 @@ from agentd.core import events as e
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.fakes.world_agent import Host
     from tests.fakes.world import World
+    from tests.fakes.world_agent import Host
 
 BEAT_S = 1.0
 SILENCE_S = 5.0
@@ -35,6 +35,7 @@ class End:
         self.heard_at = host.world.now
         self.is_open = False
         self.is_gone = False
+        self._has_heard = False
         self.unanswered: set[tuple[int, int]] = set()
         """Offers that came in and were not answered."""
 
@@ -80,13 +81,15 @@ class End:
             if self.host.world.now - self.heard_at >= SILENCE_S:
                 self.close("silent")
                 return
-            self.host.post(e.NeighbourHeard(self.other.host.name, self.connection.wire.delay_s, 1e-8, 0.0))
+            if self._has_heard:
+                self._has_heard = False
+                self.host.post(e.NeighbourHeard(self.other.host.name, self.connection.wire.delay_s, 1e-8, 0.0))
             self.send(self.other.hear, urgent=True)
         self.host.world.after(BEAT_S, self._beat)
 
     def hear(self) -> None:
         """A sign of life has come."""
-        self.heard_at = self.host.world.now
+        self.heard_at, self._has_heard = self.host.world.now, True
 
     def send(self, deliver: Callable[[], None], *, urgent: bool = False) -> None:
         """Let something happen at the other end, if it still is the same connection when that comes there."""

@@ -1,4 +1,4 @@
-"""Users of a fake world: they submit, watch, cancel, hold sessions, ask again when an agent has crashed, and keep notes."""
+"""Users of a fake world: they submit, watch, cancel, hold sessions, and ask again when an agent has crashed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers of a fake device: processes that take tasks from a line, run them, and can be killed, hang, or start badly."""
+"""Workers of a fake device: processes that take tasks from a line and run them, can be killed, and can hang."""
 
 from __future__ import annotations
 
