@@ -55,8 +55,8 @@ def _check_installed() -> None:
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise ConfigError(
-            f"the demo needs {', '.join(missing)}: install what it needs with `pip install 'agentd[demo]'`, "
-            "or in a copy of the source run `make demo`"
+            f"the demo needs {', '.join(missing)}: install that with `{sys.executable} -m pip install "
+            f"{' '.join(missing)}`, or in a copy of the source run `make demo`"
         )
 
 

@@ -5,10 +5,12 @@ Law: whatever happens, what was started here is ended here, by the number of its
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import subprocess
 import sys
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -32,14 +34,15 @@ GRACE_S = 0
 """How long an agent lets work go on when the demo is broken off: nobody wants it then."""
 
 _START = """
-import ctypes, signal, sys
+import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: should the demo be killed, its agents stop too
+os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
 sys.path.insert(0, sys.argv[1])
-sys.argv[:2] = ["agentd"]
+sys.argv[:3] = ["agentd"]
 from agentd.__main__ import main
 sys.exit(main())
 """
-"""Does what the installed command `agentd` does, with the packages beside this one."""
+"""Does what the installed command `agentd` does, with the packages beside this one, on some of the machine's cores."""
 
 
 class Member(NamedTuple):
@@ -53,6 +56,12 @@ CHAIN = (Member("phone", 1), Member("rPi", 1), Member("server", 2))
 """From the one that is asked to the one furthest away; each knows the next one only."""
 
 
+def spread(processors: list[int]) -> dict[str, list[int]]:
+    """Deal the machine's processors to the agents in turn, again from the first when there are too few."""
+    turn = cycle(processors)
+    return {member.name: list(islice(turn, member.cores)) for member in CHAIN}
+
+
 class Chain:
     """The agents; started by `with`, stopped when it is left.
 
@@ -63,6 +72,7 @@ class Chain:
     def __init__(self, folder: Path, code: Path) -> None:
         self._folder = folder
         self._code = code
+        self._processors = spread(sorted(os.sched_getaffinity(0)))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.agents: dict[str, Agent] = {}
 
@@ -92,11 +102,12 @@ class Chain:
             "grace-s": GRACE_S,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        root = Path(agentd.__file__).resolve().parents[1]
+        root = str(Path(agentd.__file__).resolve().parents[1])
+        processors = ",".join(map(str, self._processors[member.name]))
         own = {name: value for name, value in process_environment().items() if not name.startswith(PREFIX)}
         with self._said_by(member.name).open("wb") as said:
             self._processes[member.name] = subprocess.Popen(
-                [sys.executable, "-c", _START, str(root), "start", *words],
+                [sys.executable, "-c", _START, root, processors, "start", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=said,

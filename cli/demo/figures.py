@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cli.demo.pieces import Drawing, Piece
 
-COLOURS = 5
+COLOURS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

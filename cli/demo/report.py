@@ -64,7 +64,7 @@ def lines(figures: Figures) -> Iterator[Text]:
         f"A photograph of {width} x {height} pixels became a drawing of {2 * width} x {2 * height}, "
         f"{figures.ink_share:.0%} of it ink."
     )
-    colours = Text("Its commonest colours: ")
+    colours = Text("Colours: ")
     for code, share in figures.colours:
         colours.append("██", code).append(f" {code} {share:.0%}  ")
     yield colours

@@ -159,10 +159,23 @@ def _lose_the_phone(room: Path) -> None:
         chain.agents["phone"].agent()
 
 
+@pytest.mark.parametrize(
+    ("processors", "dealt"),
+    [
+        ([3], {"phone": [3], "rPi": [3], "server": [3, 3]}),
+        ([0, 1], {"phone": [0], "rPi": [1], "server": [0, 1]}),
+        ([0, 1, 2, 3, 8], {"phone": [0], "rPi": [1], "server": [2, 3]}),
+    ],
+)
+def test_agents_share_the_machine_evenly(processors: list[int], dealt: dict[str, list[int]]) -> None:
+    """Each agent has cores of its own where the machine has enough, and else as few in common as can be."""
+    assert agents.spread(processors) == dealt
+
+
 def test_what_is_missing_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the message says how to get it, and no process is started."""
     monkeypatch.setattr(cli.demo, "find_spec", lambda name: None if name == "sklearn" else object())
-    with pytest.raises(ConfigError, match=r"needs scikit-learn: .*pip install 'agentd\[demo\]'"):
+    with pytest.raises(ConfigError, match=r"needs scikit-learn: .*pip install scikit-learn`"):
         cli.demo.run()
 
 
