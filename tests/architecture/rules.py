@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from source_tree import Finding, dotted, imports, references
+from source_tree import Finding, dotted, imports, nodes, references
 
 MOST_LINES = 60
 """Of a function, its docstring included."""
@@ -55,7 +55,7 @@ PICKLERS = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "mu
 
 def unpickles(tree: ast.Module) -> Iterator[Finding]:
     """Find what brings in a module that can make objects, and so run code, from bytes."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         match node:
             case ast.Import(names=names):
                 wanted = [alias.name for alias in names]
@@ -83,7 +83,7 @@ _CLOCK_NAMES = (
 def reads_clock(tree: ast.Module) -> Iterator[Finding]:
     """Find clocks: of the operating system, and of the event loop."""
     yield from _named(*_CLOCK_NAMES)(tree)
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and node.attr == "time" and _is_loop(node.value):
             yield Finding(node.lineno, f"{dotted(node)}")
 
@@ -100,7 +100,7 @@ def births_stray_task(tree: ast.Module) -> Iterator[Finding]:
     yield from _named(
         "asyncio.create_task", "asyncio.ensure_future", "asyncio.gather", "asyncio.run_coroutine_threadsafe"
     )(tree)
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and node.attr == "create_task" and _is_loop(node.value):
             yield Finding(node.lineno, f"{dotted(node)}")
 
@@ -110,7 +110,7 @@ def births_stray_task(tree: ast.Module) -> Iterator[Finding]:
 
 def catches_all(tree: ast.Module) -> Iterator[Finding]:
     """Find handlers for everything that do not end by raising the same again, and their like in `suppress`."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         match node:
             case ast.ExceptHandler(type=caught, body=body) if _is_all(caught):
                 if not (isinstance(body[-1], ast.Raise) and body[-1].exc is None):
@@ -133,7 +133,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def is_long(tree: ast.Module) -> Iterator[Finding]:
     """Find functions that nobody takes in at one look."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > MOST_LINES:
@@ -144,14 +144,14 @@ def is_stub(tree: ast.Module) -> Iterator[Finding]:
     """Find functions that only pretend: `pass`, or `...` outside of a Protocol, or NotImplementedError."""
     yield from _named("NotImplementedError")(tree)
     declared = set(_declared(tree))
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function) and node not in declared and _is_hollow(node.body):
             yield Finding(node.lineno, f"{node.name} does nothing")
 
 
 def _declared(tree: ast.Module) -> Iterator[Function]:
     """Yield functions that only say what others must be like."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function) and any("overload" in str(dotted(mark)) for mark in node.decorator_list):
             yield node
         elif isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(base) for base in node.bases):
@@ -179,8 +179,8 @@ def sleeps(tree: ast.Module) -> Iterator[Finding]:
     nobody tells.
     """
     meanings = imports(tree)
-    pauses = {inner for node in ast.walk(tree) if isinstance(node, ast.While) for inner in ast.walk(node)}
-    for node in ast.walk(tree):
+    pauses = {inner for node in nodes(tree) if isinstance(node, ast.While) for inner in ast.walk(node)}
+    for node in nodes(tree):
         if isinstance(node, ast.Call) and node not in pauses:
             first, _, rest = str(dotted(node.func)).partition(".")
             name = ".".join(filter(None, (meanings.get(first, first), rest)))
@@ -191,7 +191,7 @@ def sleeps(tree: ast.Module) -> Iterator[Finding]:
 
 def has_no_property(tree: ast.Module) -> Iterator[Finding]:
     """Find tests that do not say what they hold."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function) and node.name.startswith("test_") and not ast.get_docstring(node):
             yield Finding(node.lineno, f"{node.name} does not state its property")
 
@@ -201,7 +201,7 @@ def has_no_property(tree: ast.Module) -> Iterator[Finding]:
 
 def repeats_a_name(tree: ast.Module) -> Iterator[Finding]:
     """Find a test that another one of the same name in the same place puts out of action."""
-    for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
+    for scope in [tree, *(node for node in nodes(tree) if isinstance(node, ast.ClassDef))]:
         named = sorted(
             (node.name, node.lineno)
             for node in scope.body

@@ -52,10 +52,16 @@ def sources(*tops: str) -> tuple[Source, ...]:
     return tuple(Source(path.relative_to(ROOT).as_posix(), path.read_text("utf-8")) for path in found)
 
 
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Give all nodes of a module; walked once, however many rules look at them."""
+    return tuple(ast.walk(tree))
+
+
 def imports(tree: ast.Module) -> dict[str, str]:
     """Map the names that the module's imports bind, wherever they stand, to what they mean in full."""
     meanings: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.partition(".")[0]
@@ -66,15 +72,16 @@ def imports(tree: ast.Module) -> dict[str, str]:
     return meanings
 
 
-def references(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield (line, full name) of every name that leads back to an import, and of builtins as they are written."""
+@cache
+def references(tree: ast.Module) -> tuple[tuple[int, str], ...]:
+    """Give (line, full name) of every name that leads back to an import, and of builtins as they are written."""
     meanings = imports(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
-            written = dotted(node)
-            if written is not None:
-                first, _, rest = written.partition(".")
-                yield node.lineno, ".".join(filter(None, (meanings.get(first, first), rest)))
+    found = []
+    for node in nodes(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and (written := dotted(node)) is not None:
+            first, _, rest = written.partition(".")
+            found.append((node.lineno, ".".join(filter(None, (meanings.get(first, first), rest)))))
+    return tuple(found)
 
 
 def dotted(node: ast.expr) -> str | None:
