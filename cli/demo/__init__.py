@@ -67,7 +67,8 @@ def _writable(picture: Path) -> Path:
         with picture.open("ab") as file:
             is_new = file.tell() == 0
     except OSError as error:
-        raise ConfigError(f"--output {picture}: cannot be written: {error.strerror}") from error
+        words = f"the picture {picture} cannot be written: {error.strerror}: name another place with --output FILE"
+        raise ConfigError(words) from error
     if is_new:
         picture.unlink()
     return picture
