@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from schedulers.view import Decision, Forward, NeighbourRow, Run, TaskRow, View
+from schedulers.view import Decision, Forward, NeighbourRow, OwnRow, Run, TaskRow, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 ALPHA = 3.0
 """Price of making others wait (simulated: 1 → 1.21 times the best mean response, 3 → 1.06; batches want 1)."""
@@ -42,9 +42,13 @@ class LoadBalancing:
 
     def plan(self, view: View) -> Iterable[Decision]:
         """Place from the oldest on; what is cheapest in our own queue stays there."""
-        passed = 0
+        passed, own, neighbours = 0, view.own, view.neighbours
         for task in view.oldest():
-            decision = self._choose(view, task)
+            decision: Decision | None = None
+            if neighbours:
+                decision = self._choose(own, neighbours, task)
+            elif own.has_room(task):
+                decision = Run(task)
             if decision is not None:
                 yield decision
             else:
@@ -52,30 +56,29 @@ class LoadBalancing:
                 if passed >= LOOK:
                     return
 
-    def _choose(self, view: View, task: TaskRow) -> Decision | None:
-        own = view.own
-        if not view.neighbours:
-            return Run(task) if own.has_room(task) else None
+    def _choose(self, own: OwnRow, neighbours: Sequence[NeighbourRow], task: TaskRow) -> Decision | None:
         estimate = UNKNOWN_S if task.estimate_s is None else task.estimate_s
+        transfer_bytes = task.transfer_bytes
         wait = own.wait_s(task)
-        own_cost = self.alpha * wait + estimate / own.speed if wait < inf else inf
+        own_cost = self.alpha * wait + estimate / own.speed
         best: NeighbourRow | None = None
-        best_cost = GAIN * own_cost - GAIN_S if own_cost < inf else inf
-        for row in view.neighbours:
-            cost = self.cost(row, task, estimate)
-            if cost < best_cost and row.has_room(task) and row.admits(task):
-                best, best_cost = row, cost
+        best_cost = GAIN * own_cost - GAIN_S
+        for row in neighbours:
+            if row.has_room(task):
+                cost = self.cost(row, transfer_bytes, estimate)
+                if cost < best_cost and row.admits(task):
+                    best, best_cost = row, cost
         if best is not None:
             return Forward(task, best.name)
         return Run(task) if own.has_room(task) else None
 
-    def cost(self, row: NeighbourRow, task: TaskRow, estimate: float) -> float:
-        """Estimate when the task would be back from a neighbour, in seconds, with what it costs others priced in."""
-        moved = task.transfer_bytes * row.seconds_per_byte
+    def cost(self, row: NeighbourRow, transfer_bytes: int, estimate: float) -> float:
+        """Estimate when a task would be back from a neighbour, in seconds, with what it costs others priced in."""
+        moved = transfer_bytes * row.seconds_per_byte
         fixed = 2 * row.latency_s + self.beta * moved + row.link_wait_s
         best = inf
         for tier in row.tiers:
             wait = 0.0 if tier.free >= 1 else (tier.backlog_s + estimate) / max(tier.capacity, 1e-6)
-            beyond = 2 * tier.delay_s + task.transfer_bytes * tier.seconds_per_byte
+            beyond = 2 * tier.delay_s + transfer_bytes * tier.seconds_per_byte
             best = min(best, fixed + beyond + self.alpha * wait + estimate / max(tier.speed, 1e-6))
         return best

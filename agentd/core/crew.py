@@ -228,6 +228,8 @@ class Crew:
             first = line.tasks[0]
             if first.state is State.ASSIGNED:
                 first.state = State.RUNNING
+            if len(line.tasks) <= 2:  # estimates have changed meanwhile: begin anew from what is known now
+                line.ahead_s = sum([task.shape.estimate_s or 0.0 for task in line.tasks])
             line.ahead_s = max(line.ahead_s, 0.0)
             line.exclusive = needs_line_alone(first)
             return first

@@ -63,13 +63,12 @@ class Engine:
         self._links = Links(state, self._endings, self._exchange)
         self._resources = Resources(state, self._links)
         self._reports = Reports(state)
-        self._now = 0.0
         self.window = Window(OwnSide(state.crew, state.queue, state.rules.speed), state.queue, state.neighbourhood)
         self.placing = Placing(
             scheduler,
             self.window,
-            run=lambda task: self._execution.run(task, self._now),
-            forward=lambda task, neighbour: self._exchange.forward(task, neighbour, self._now),
+            run=self._execution.run,
+            forward=self._exchange.forward,
             neighbourhood=state.neighbourhood,
         )
         self._violations_told = 0
@@ -116,12 +115,10 @@ class Engine:
 
     def handle(self, event: e.Event, now: float) -> None:
         """Take in one event; `now` is the agent's monotonic time in seconds and never falls."""
-        self._now = now
         self._handlers[type(event)](event, now)
 
     def drain(self, now: float) -> list[Command]:
         """After the events of a batch: do what is due, place what is ready, and say what is wanted."""
-        self._now = now
         state = self.state
         state.timers.fire(now)
         is_changed = bool(state.changes)

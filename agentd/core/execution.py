@@ -31,6 +31,7 @@ class Execution:
     def __init__(self, state: AgentState, endings: Endings) -> None:
         self._state = state
         self._endings = endings
+        self._speed, self._name = state.rules.speed, state.identity.name
         self._losses: list[float] = []
         self._gated: set[int] = set()
         """Tasks that may run only once, seated, of which the start is not on the disk yet."""
@@ -153,11 +154,15 @@ class Execution:
         line = state.crew.lines.get(event.worker)
         if line is None:
             return
+        pop, stopping = state.crew.pop, state.stopping
         for result in event.results:
-            task = state.crew.pop(line, result.task)
+            task = pop(line, result.task)
             if task is None:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
-            self._ended(task, result, now)
+            if result.status or stopping:
+                self._ended_otherwise(task, result, now)
+            else:
+                self._done(task, result, now)
         self._settle(line)
 
     def _settle(self, line: Line) -> None:
@@ -168,16 +173,19 @@ class Execution:
         self._state.crew.settle(line)
         self._state.changes.add(Change.ROOM)
 
-    def _ended(self, task: Task, result: TaskResult, now: float) -> None:
+    def _done(self, task: Task, result: TaskResult, now: float) -> None:
+        value, seconds = result.value, result.seconds
+        learn(task.shape, (max(LEAST_S, seconds)) * self._speed, value.size_bytes)
+        self._endings.end(task, Outcome(0, value, None, seconds, self._name, 0, task.attempt), now)
+
+    def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
+        """Take the end of a task that did not end well, or while some are being stopped."""
         state = self._state
-        if state.stopping and task.id in state.stopping:
+        if task.id in state.stopping:
             self._endings.stopped(task, now)
             return
         if result.status == Status.DONE:
-            value = result.value
-            learn(task.shape, max(result.seconds, LEAST_S) * state.rules.speed, value.size_bytes)
-            outcome = Outcome(0, value, None, result.seconds, state.identity.name, 0, task.attempt)
-            self._endings.end(task, outcome, now)
+            self._done(task, result, now)
             return
         failure = result.failure or Failure(Reason.EXCEPTION, "Error", "the worker gave no reason")
         outcome = Outcome(result.status, result.value, failure, result.seconds, state.identity.name, 0, task.attempt)

@@ -56,8 +56,9 @@ class Intake:
         state = self._state
         shapes = state.declared.get(event.caller, {})
         refusal = self._refusal()
-        caller, tasks, queue, ids = event.caller, state.tasks, state.queue, state.ids
+        caller, tasks, ids, orders = event.caller, state.tasks, state.ids, state.orders
         known = self._by_ref.get(caller)
+        fresh: list[Task] = []
         for call in event.calls:
             shape = shapes.get(call.template)
             if shape is None or refusal is not None:
@@ -67,12 +68,17 @@ class Intake:
                 if known is not None:
                     known[call.ref] = number
             else:
-                task = Task(next(ids), shape, call.payload, HERE, state.next_order())
+                task = Task(next(ids), shape, call.payload, HERE, next(orders))
                 task.caller, task.ref, task.submitted_at = caller, call.ref, now
                 tasks[task.id] = task
-                queue.add(task)
+                if fresh and fresh[0].shape is not shape:
+                    state.queue.extend(fresh)
+                    fresh = []
+                fresh.append(task)
                 if known is not None:
                     known[call.ref] = task.id
+        if fresh:
+            state.queue.extend(fresh)
         state.counters["accepted"] += len(event.calls)
         state.changes.add(Change.READY)
         self._watch_queue(now)

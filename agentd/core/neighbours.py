@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import isfinite
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -17,7 +17,7 @@ from agentd.core.tasks import Task
 from agentd.model.exchange import Report
 from agentd.model.task import Form
 from schedulers.capacity import Capacity, shortfalls
-from schedulers.view import TaskRow, Tier
+from schedulers.view import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +116,15 @@ class Unseen:
 class Neighbour:
     """One neighbour; it is also the row that a policy reads."""
 
+    is_watched = False
+    """A timer looks after its lease."""
+    is_pardoned = False
+    """A timer will forget the refusals that are not for good."""
+    is_leaving = False
+    """Removed from the pool; its link closes when it holds nothing of ours."""
+    why_not = ""
+    """Why there is no connection."""
+
     def __init__(self, name: str, hop_limit: int) -> None:
         self.name = name
         self.hop_limit = hop_limit
@@ -145,25 +154,21 @@ class Neighbour:
         self.refusals: dict[int, tuple[str, bool]] = {}
         """By shape: why it declined, and whether for good; what is not for good is forgotten after a while."""
         self.last_refusal = ""
-        self.is_pardoned = False
-        """A timer will forget the refusals that are not for good."""
         self.unseen = Unseen()
         self._counts: dict[int, tuple[Capacity, int]] = {}
         self._lacking: dict[int, bool] = {}
         """By shape, whether its function is known to be missing there; forgotten when it reports other modules."""
         self._booked: dict[int, int] = {}
         """Tasks held, by count of how many of their demand fit at once."""
+        self._share = 0.0
+        """How much of what it granted those take up: 1 when all of it."""
+        self._tiers: Sequence[Tier] | None = None
+        """What `tiers` gave last; None when something has changed since."""
         self.told = Told()
         self.received_sequence = 0
         """Of the last offer that we had from it."""
-        self.is_watched = False
-        """A timer looks after its lease."""
-        self.why_not = ""
-        """Why there is no connection."""
         self.orphans: dict[int, int] = {}
         """Tasks that it held when we gave it up, and may still have: task → attempt."""
-        self.is_leaving = False
-        """Removed from the pool; its link closes when it holds nothing of ours."""
         self.ends_unacknowledged: dict[int, int] = {}
         """Tasks of its, ended here, that it has not confirmed: task → attempt."""
 
@@ -177,6 +182,11 @@ class Neighbour:
     @property
     def tiers(self) -> Sequence[Tier]:
         """What it reported, corrected by what is still in flight; never negative."""
+        if self._tiers is None:
+            self._tiers = self._corrected()
+        return self._tiers
+
+    def _corrected(self) -> Sequence[Tier]:
         rows = self.report.tiers
         if not rows:
             cores = float(self.granted.units())
@@ -193,22 +203,21 @@ class Neighbour:
         corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + seconds)
         return corrected
 
-    def admits(self, task: TaskRow) -> bool:
+    def admits(self, task: Any) -> bool:
         """Tell whether the task may go there at all."""
-        return self.objection(cast("Task", task)) is None
+        return self.objection(task) is None
 
-    def has_room(self, task: TaskRow) -> bool:
+    def has_room(self, task: Any) -> bool:
         """Tell whether the task may be handed over now, within what was granted and a little ahead of it."""
-        shape = cast("Task", task).shape
-        fit = self._fit(shape)
+        shape: Shape = task.shape
+        known = self._counts.get(shape.number)
+        fit = known[1] if known is not None and known[0] is self.granted else self._fit(shape)
         if not fit:
             return False
-        share = sum(held / count for count, held in self._booked.items())
-        estimate = shape.estimate_s
-        ahead = 0.0
-        if estimate is not None:
-            ahead = min(max(LEAD_S, 4 * self.latency_s) / max(estimate, 1e-6), AHEAD_MOST)
-        return share + 1 / fit <= 1.0 + ahead + 1e-9
+        over = self._share + 1 / fit - 1.0 - 1e-9
+        if over <= 0 or shape.estimate_s is None:
+            return over <= 0
+        return over <= min(max(LEAD_S, 4 * self.latency_s) / max(shape.estimate_s, 1e-6), AHEAD_MOST)
 
     @property
     def is_believed(self) -> bool:
@@ -270,6 +279,7 @@ class Neighbour:
         pool = Pool(self.granted)
         pool.add(more)
         self.granted = pool.capacity
+        self._tiers = None
 
     def shrink(self, less: Capacity) -> None:
         """The operator grants less of it; what it holds already may end.
@@ -280,6 +290,7 @@ class Neighbour:
         pool = Pool(self.granted)
         pool.reduce(less)
         self.granted = pool.capacity
+        self._tiers = None
 
     def book(self, task: Task) -> None:
         """Note a task as sent."""
@@ -287,6 +298,7 @@ class Neighbour:
         fit = max(self._fit(task.shape), 1)
         self._booked[fit] = self._booked.get(fit, 0) + 1
         task.worker = fit
+        self._weigh()
         self.unseen.add(UNKNOWN_S if task.shape.estimate_s is None else task.shape.estimate_s)
 
     def unbook(self, task: Task) -> None:
@@ -299,8 +311,14 @@ class Neighbour:
         else:
             del self._booked[task.worker]
         task.worker = 0
+        self._weigh()
         if not self.held:
             self.unseen.clear()
+
+    def _weigh(self) -> None:
+        """Work out anew what follows from what it holds."""
+        self._tiers = None
+        self._share = sum([held / count for count, held in self._booked.items()])
 
     def declined(self, shape: Shape, reason: str, *, is_final: bool) -> None:
         """Note that it declined a task: it is offered no more of this shape for a while, or for good."""
@@ -321,6 +339,7 @@ class Neighbour:
         self.report = replace(report, tiers=believable(report.tiers))
         self.reported_at = now
         self.unseen.seen(report.acknowledged)
+        self._tiers = None
         if report.capacity != self.reported:
             self.reported = report.capacity
             self.refusals.clear()
@@ -336,6 +355,7 @@ class Neighbour:
         self.declared_shapes.clear()
         self.refusals.clear()
         self.unseen.clear()
+        self._tiers = None
         self.report = Report()
         self.told = Told()
         self.why_not = ""

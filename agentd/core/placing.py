@@ -6,7 +6,7 @@ Law: whatever a policy answers, a task is placed at most once, on a host that ad
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from agentd.core.neighbours import UNKNOWN_S, Neighbour
 from agentd.core.tasks import State, Task
@@ -30,19 +30,18 @@ class OwnSide:
         self.speed = speed
         self._backlog_s: float | None = None
 
-    def is_idle(self, task: TaskRow) -> bool:
+    def is_idle(self, task: Any) -> bool:
         """Tell whether cores for `task` are free this moment."""
-        task = cast("Task", task)
         return task.shape.is_here and self._crew.is_idle(task)
 
-    def has_room(self, task: TaskRow) -> bool:
+    def has_room(self, task: Any) -> bool:
         """Tell whether `task` may be handed to a worker now."""
-        task = cast("Task", task)
-        return task.shape.is_here and (self._crew.room(task) is not None or self._crew.is_idle(task))
+        crew = self._crew
+        return task.shape.is_here and (crew.room(task) is not None or crew.is_idle(task))
 
-    def could_host(self, task: TaskRow) -> bool:
+    def could_host(self, task: Any) -> bool:
         """Tell whether `task` would fit if all own cores were free."""
-        return cast("Task", task).shape.is_here and self._crew.pool.could_fit(task.demand)
+        return task.shape.is_here and self._crew.pool.could_fit(task.demand)
 
     def wait_s(self, task: TaskRow) -> float:
         """Estimate how long `task` waits for an own core, in seconds; infinite if it never fits."""
@@ -100,8 +99,8 @@ class Placing:
         self,
         scheduler: Scheduler,
         window: Window,
-        run: Callable[[Task], bool],
-        forward: Callable[[Task, Neighbour], None],
+        run: Callable[[Task, float], bool],
+        forward: Callable[[Task, Neighbour, float], None],
         neighbourhood: Neighbourhood,
     ) -> None:
         self.scheduler = scheduler
@@ -121,18 +120,19 @@ class Placing:
         window.own.begin()
         for row in self._neighbourhood.rows:
             row.now_s = now
+        run, waiting = self._run, State.WAITING
         for decision in self.scheduler.plan(window):
             if type(decision) is Run:
                 task = decision.task
-                if type(task) is not Task or task.state is not State.WAITING:
+                if type(task) is not Task or task.state is not waiting:
                     self._violated(decision, "it does not wait")
-                elif not task.shape.is_here or not self._run(task):
+                elif not task.shape.is_here or not run(task, now):
                     self._violated(decision, "no room here")
             elif type(decision) is Forward:
-                self._apply_forward(decision)
+                self._apply_forward(decision, now)
         window.close()
 
-    def _apply_forward(self, decision: Forward) -> None:
+    def _apply_forward(self, decision: Forward, now: float) -> None:
         task, neighbour = decision.task, self._neighbourhood.get(decision.to)
         if type(task) is not Task or task.state is not State.WAITING or neighbour is None:
             self._violated(decision, "unknown task or neighbour")
@@ -142,7 +142,7 @@ class Placing:
             self._violated(decision, "no room there")
         else:
             self.window.own.left(task)
-            self._forward(task, neighbour)
+            self._forward(task, neighbour, now)
 
     def _violated(self, decision: Decision, why: str) -> None:
         self.violations += 1

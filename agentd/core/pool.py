@@ -60,6 +60,7 @@ class Pool:
         self._version = 0
         self._answers: dict[int, tuple[Capacity, int, bool]] = {}
         """By identity of the demand, since demands are interned and hashing one costs more than the answer."""
+        self._possible: dict[int, tuple[Capacity, bool]] = {}
         for processor in capacity.processors:
             ids = self._new_units(processor.kind, processor.units)
             self.slots.append(Slot(processor, ids, processor.units))
@@ -72,15 +73,20 @@ class Pool:
         known = self._answers.get(id(demand))
         if known is not None and known[1] == self._version and known[0] is demand:
             return known[2]
-        answer = self.capacity.covers(demand) and self._choose(demand) is not None
+        answer = self.could_fit(demand) and self._choose(demand) is not None
         if len(self._answers) >= ANSWERS_MOST:
             self._answers.clear()
         self._answers[id(demand)] = (demand, self._version, answer)
         return answer
 
     def could_fit(self, demand: Capacity) -> bool:
-        """Tell whether a demand would fit if everything were free."""
-        return self.capacity.covers(demand)
+        """Tell whether a demand would fit if everything were free; remembered until the pool is reshaped."""
+        known = self._possible.get(id(demand))
+        if known is None or known[0] is not demand:
+            if len(self._possible) >= ANSWERS_MOST:
+                self._possible.clear()
+            known = self._possible[id(demand)] = (demand, self.capacity.covers(demand))
+        return known[1]
 
     def free(self, kind: Kind = Kind.CPU) -> int:
         """Count the units of a kind that nobody holds."""
@@ -242,3 +248,4 @@ class Pool:
         )
         self._version += 1
         self._answers.clear()
+        self._possible.clear()

@@ -123,26 +123,37 @@ class Queue:
         bucket = self.bucket(task)
         bucket.insert(task)
         self.size += 1
-        self.bytes += task.payload.size_bytes if task.payload.parts else len(task.payload.data)
+        self.bytes += task.payload.size_bytes
         if not 0 <= bucket.heap_order <= task.order:
             self._stand(bucket, task.order)
 
+    def extend(self, tasks: list[Task]) -> None:
+        """Let new tasks of our own users wait: all of one shape, oldest first, and younger than any that wait."""
+        bucket = self.bucket(tasks[0])
+        bucket.tasks.extend(tasks)
+        self.size += len(tasks)
+        self.bytes += sum([task.payload.size_bytes for task in tasks])
+        if not 0 <= bucket.heap_order <= tasks[0].order:
+            self._stand(bucket, tasks[0].order)
+
     def take(self, task: Task) -> None:
         """Remove a task that has been placed."""
-        self.bucket(task).take(task)
-        self._left(task)
+        bucket = self.bucket(task)
+        if bucket.tasks[0] is task:
+            bucket.tasks.popleft()
+        else:
+            bucket.take(task)
+        self.size -= 1
+        self.bytes -= task.payload.size_bytes
 
     def drop(self, task: Task) -> None:
         """Remove a task that will not run; its record is skipped when it is met, and swept out when there are many."""
         task.dropped = True
-        self._left(task)
+        self.size -= 1
+        self.bytes -= task.payload.size_bytes
         self._dropped += 1
         if not self.size or self._dropped > self.size + DROPPED_MOST:
             self._sweep()
-
-    def _left(self, task: Task) -> None:
-        self.size -= 1
-        self.bytes -= task.payload.size_bytes if task.payload.parts else len(task.payload.data)
 
     def _sweep(self) -> None:
         """Keep nothing of what was dropped; costs O(1) per dropped record."""

@@ -6,6 +6,7 @@ beyond it, over any other link only of this agent itself; so no core is counted 
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
@@ -104,15 +105,17 @@ class Reports:
         branches = [row for row in self._state.neighbourhood.rows if tree.is_branch(row)]
         for row in branches:
             self._share(sums, row, 1.0)
+        largest = self._largest(branches)
         for row in connected:
             if not tree.is_branch(row):
-                self._tell_one(row, own.tiers(), (), now)
-            elif row.is_pooled:
+                self._tell_one(row, own.tiers(), self._state.pool.capacity, (), now)
+                continue
+            capacity = next(capacity for capacity, side in largest if side is not row)
+            if row.is_pooled:
                 self._share(sums, row, -1.0)
-                self._tell_one(row, sums.tiers(), branches, now)
+            self._tell_one(row, sums.tiers(), capacity, branches, now)
+            if row.is_pooled:
                 self._share(sums, row, 1.0)
-            else:
-                self._tell_one(row, sums.tiers(), branches, now)
 
     @staticmethod
     def _share(sums: Sums, row: Neighbour, sign: float) -> None:
@@ -128,14 +131,16 @@ class Reports:
         speed = state.rules.speed
         return Tier(speed, float(max(free - claimed, 0)), float(cores), max(cores * speed, 0.001), backlog)
 
-    def _tell_one(self, row: Neighbour, tiers: tuple[Tier, ...], beyond: Sequence[Neighbour], now: float) -> None:
+    def _tell_one(
+        self, row: Neighbour, tiers: tuple[Tier, ...], capacity: Capacity, beyond: Sequence[Neighbour], now: float
+    ) -> None:
         state, told = self._state, row.told
         report = Report(
             epoch=state.identity.epoch,
             sequence=told.report.sequence + 1 if told.report else 1,
             acknowledged=row.received_sequence,
             tiers=tiers,
-            capacity=self._largest(row, beyond),
+            capacity=capacity,
             draining=state.draining,
             functions=self._modules(row, beyond),
             root=self._tree.root,
@@ -152,13 +157,11 @@ class Reports:
             self._is_stale = True
             self._wake(told.at + wait)
 
-    def _largest(self, but: Neighbour, beyond: Sequence[Neighbour]) -> Capacity:
-        """Give the largest single host on this side of a link."""
-        largest = self._state.pool.capacity
-        for row in beyond:
-            if row is not but and row.granted.units() > largest.units():
-                largest = row.granted
-        return largest
+    def _largest(self, beyond: Sequence[Neighbour]) -> list[tuple[Capacity, Neighbour | None]]:
+        """Give the largest single hosts of two different sides, our own among the sides, the largest first."""
+        sides: list[tuple[Capacity, Neighbour | None]] = [(self._state.pool.capacity, None)]
+        sides += [(row.granted, row) for row in beyond]
+        return heapq.nlargest(2, sides, key=lambda side: side[0].units())
 
     def _modules(self, but: Neighbour, beyond: Sequence[Neighbour]) -> tuple[str, ...]:
         """List the modules that can be called on this side of a link."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -95,7 +96,8 @@ class AgentState:
         self.counters: dict[str, int] = dict.fromkeys(
             ("accepted", "ended", "late_ends", "lost_tasks", "refused", "forwarded", "worker_losses", "revoked"), 0
         )
-        self._order = 0
+        self.orders = count(1)
+        """Ages of tasks: the next is the youngest."""
         self._paths: dict[Path, Path] = {HERE: HERE}
 
     def wall(self, now: float) -> float:
@@ -104,8 +106,7 @@ class AgentState:
 
     def next_order(self) -> int:
         """Give the age of the next task."""
-        self._order += 1
-        return self._order
+        return next(self.orders)
 
     def path(self, path: Path) -> Path:
         """Give the one object that stands for this path; equal ones are alike too, only slower."""

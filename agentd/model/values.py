@@ -49,6 +49,8 @@ class Payload(Struct, frozen=True, array_like=True, gc=False):
     @property
     def size_bytes(self) -> int:
         """All bytes of it, wherever they are."""
+        if not self.parts:
+            return len(self.data)
         return len(self.data) + sum(part.size for part in self.parts)
 
     @property
