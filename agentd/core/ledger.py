@@ -100,10 +100,10 @@ class Ledger:
         self.retention = retention
         self.operations: OrderedDict[int, Operation] = OrderedDict()
         self.keys: dict[str, int] = {}
-        self._wanted: OrderedDict[int, Operation] = OrderedDict()
-        """Ended operations that somebody may still ask for, oldest end first."""
+        self._ended: OrderedDict[int, Operation] = OrderedDict()
+        """Oldest end first."""
         self._spare: OrderedDict[int, Operation] = OrderedDict()
-        """The other ended ones, those first that have been so for longest."""
+        """Those of them that nobody wants any more, those first that have been so for longest."""
         self._result_bytes = 0
         self.counts = dict.fromkeys((status.name.lower() for status in Status), 0)
 
@@ -147,21 +147,21 @@ class Ledger:
 
     def keep(self, operation: Operation) -> None:
         """Count an ended operation among those that are kept for a while."""
-        (self._wanted if operation.is_wanted else self._spare)[operation.id] = operation
+        self._ended[operation.id] = operation
+        self.spare(operation)
         self._result_bytes += operation.result_bytes
         if operation.status is not None:
             self.counts[Status(operation.status).name.lower()] += 1
 
     def spare(self, operation: Operation) -> None:
         """Take note that an ended operation may have become unwanted: it was read, delivered, or called back."""
-        if not operation.is_wanted and self._wanted.pop(operation.id, None) is not None:
+        if operation.id in self._ended and not operation.is_wanted:
             self._spare[operation.id] = operation
 
     @property
     def is_over(self) -> bool:
         """Tell whether more is kept than the operator allows."""
-        kept = len(self._wanted) + len(self._spare)
-        return kept > self.retention.most or self._result_bytes > self.retention.bytes
+        return len(self._ended) > self.retention.most or self._result_bytes > self.retention.bytes
 
     def expired(self, now: float, most: int = 1000) -> list[Operation]:
         """Strike off what is too old or too much, oldest first; never what is wanted and young.
@@ -180,19 +180,22 @@ class Ledger:
         return gone
 
     def _next_to_go(self, now: float) -> Operation | None:
-        for kept, least_s in ((self._spare, 0.0), (self._wanted, UNREAD_S)):
-            operation = next(iter(kept.values()), None)
-            if operation is not None:
-                age_s = now - operation.ended_at
-                if age_s >= least_s and (self.is_over or age_s >= self.retention.age_s):
-                    return operation
-        return None
+        oldest = next(iter(self._ended.values()), None)
+        if oldest is None:
+            return None
+        age_s, least_s = now - oldest.ended_at, UNREAD_S if oldest.is_wanted else 0.0
+        if age_s >= max(self.retention.age_s, least_s):
+            return oldest
+        if not self.is_over:
+            return None
+        spare = next(iter(self._spare.values()), None)
+        return spare or (oldest if age_s >= least_s else None)
 
     def forget(self, operation: Operation) -> None:
         """Keep nothing of an operation."""
         self.operations.pop(operation.id, None)
-        kept = self._wanted.pop(operation.id, None) or self._spare.pop(operation.id, None)
-        if kept is not None:
+        self._spare.pop(operation.id, None)
+        if self._ended.pop(operation.id, None) is not None:
             self._result_bytes -= operation.result_bytes
         if operation.key and self.keys.get(operation.key) == operation.id:
             del self.keys[operation.key]

@@ -191,10 +191,13 @@ def due(told: Report | None, report: Report) -> float | None:
         return LOOK_S
     if told.acknowledged != report.acknowledged:
         return LOOK_S
+    # Sums of speed, free, cores, capacity, backlog, …, over all tiers.
     old, new = (tuple(map(sum, zip(*one.tiers, strict=True))) or (0.0,) * 7 for one in (told, report))
     if bool(old[1]) != bool(new[1]):
         return EDGE_S
-    for position in (1, 2, 4):  # free, cores, backlog
+    if old[2] != new[2]:
+        return CHANGE_S
+    for position in (1, 4):
         if abs(old[position] - new[position]) > CHANGE * max(old[position], new[position]):
             return CHANGE_S
     return None
