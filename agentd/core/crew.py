@@ -23,6 +23,8 @@ AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
 AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
+RECOUNT_BELOW = 8
+"""Tasks in a line up to which its work is added up anew whenever some have ended (chosen: costs a microsecond)."""
 START_S = 0.05
 """What a new worker takes until it runs tasks, at least (measured): shorter work is not worth it."""
 PAIRS_BELOW_S = 0.05
@@ -228,7 +230,7 @@ class Crew:
             first = line.tasks[0]
             if first.state is State.ASSIGNED:
                 first.state = State.RUNNING
-            if len(line.tasks) <= 2:  # estimates have changed meanwhile: begin anew from what is known now
+            if len(line.tasks) <= RECOUNT_BELOW:  # estimates have changed since they were added up
                 line.ahead_s = sum([task.shape.estimate_s or 0.0 for task in line.tasks])
             line.ahead_s = max(line.ahead_s, 0.0)
             line.exclusive = needs_line_alone(first)

@@ -1,0 +1,54 @@
+"""Schedulers by name: short ones however spelled, the field's class names, modules, and what is wrong with the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedulers.fifo import Fifo
+from schedulers.lifo import Lifo
+from schedulers.load_balancing import LoadBalancing
+from schedulers.loading import COMPSS, COMPSS_NAMES, DEFAULT, UnknownScheduler, load, resolve
+
+
+@pytest.mark.parametrize("name", ["load-balancing", "LoadBalancing", "load_balancing", "LOADBALANCING", DEFAULT])
+def test_case_dashes_and_underscores_do_not_matter(name: str) -> None:
+    """A name is the same however it is spelled."""
+    assert isinstance(load(name), LoadBalancing)
+
+
+@pytest.mark.parametrize("name", COMPSS_NAMES)
+def test_every_class_name_of_the_field_stands_for_one_of_ours(name: str) -> None:
+    """Scripts that name the field's schedulers keep working."""
+    assert isinstance(load(COMPSS + name), (Fifo, Lifo, LoadBalancing))
+
+
+def test_a_module_and_class_is_taken_as_it_is() -> None:
+    """Users bring their own."""
+    assert isinstance(load("schedulers.lifo:Lifo"), Lifo)
+
+
+def test_plug_ins_have_short_names_too() -> None:
+    """An installed package adds names."""
+    assert resolve("my-own", {"My_Own": "somewhere:Own"}) == "somewhere:Own"
+
+
+def test_a_plug_in_does_not_hide_one_of_ours() -> None:
+    """What is documented means what is documented."""
+    assert isinstance(load("fifo", {"fifo": "schedulers.lifo:Lifo"}), Fifo)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fastest", "use one of fifo, lifo, load-balancing"),
+        (COMPSS + "unheard.Of", "unknown scheduler"),
+        ("no.such.module:Class", "cannot make"),
+        ("schedulers.fifo:Nothing", "cannot make"),
+        ("schedulers.capacity:Kind", "cannot make"),
+        ("builtins:dict", "no method plan"),
+    ],
+)
+def test_what_cannot_be_used_says_why(name: str, words: str) -> None:
+    """The message says what to do."""
+    with pytest.raises(UnknownScheduler, match=words):
+        load(name)
