@@ -169,6 +169,16 @@ def _is_hollow(body: list[ast.stmt]) -> bool:
     return bool(rest) and all(map(is_nothing, rest))
 
 
+VAGUE = ("Manager", "Handler", "Helper", "Util", "Utils")
+
+
+def is_vague(tree: ast.Module) -> Iterator[Finding]:
+    """Find classes that are called by a word that fits everything."""
+    for node in nodes(tree):
+        if isinstance(node, ast.ClassDef) and node.name.endswith(VAGUE):
+            yield Finding(node.lineno, node.name)
+
+
 # --- tests ------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +324,12 @@ PRODUCT_RULES = {
             "from typing import overload\n@overload\ndef f(a: int) -> int: ...",
             "def f():\n    'Nothing is left to do here: the loop closes it.'",
         ),
+    ),
+    "vague names": Rule(
+        "a name says what a thing is",
+        is_vague,
+        planted=("class LinkManager: a = 1", "class Utils: a = 1"),
+        innocent=("class Handled: a = 1",),
     ),
     "long functions": Rule(
         f"a function has at most {MOST_LINES} lines",

@@ -6,7 +6,7 @@ import ast
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +16,7 @@ MADE = {"__pycache__", "build", "dist"}
 """Folders that are made, not written; so are those whose name begins with a dot, but for `.ci`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Source:
     """One file of Python."""
 
@@ -24,9 +24,8 @@ class Source:
     """Its path from the top of the project, with forward slashes."""
     text: str
 
-    @cached_property
-    def tree(self) -> ast.Module:
-        """Its syntax tree."""
+    def parse(self) -> ast.Module:
+        """Make its syntax tree, which is not kept: all trees together would slow every other test of this process."""
         return ast.parse(self.text, self.name)
 
 
@@ -52,9 +51,9 @@ def sources(*tops: str) -> tuple[Source, ...]:
     return tuple(Source(path.relative_to(ROOT).as_posix(), path.read_text("utf-8")) for path in found)
 
 
-@cache
+@lru_cache(maxsize=1)
 def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
-    """Give all nodes of a module; walked once, however many rules look at them."""
+    """Give all nodes of a module; walked once, if all rules look at one module before the next."""
     return tuple(ast.walk(tree))
 
 
@@ -72,7 +71,7 @@ def imports(tree: ast.Module) -> dict[str, str]:
     return meanings
 
 
-@cache
+@lru_cache(maxsize=1)
 def references(tree: ast.Module) -> tuple[tuple[int, str], ...]:
     """Give (line, full name) of every name that leads back to an import, and of builtins as they are written."""
     meanings = imports(tree)

@@ -51,7 +51,7 @@ def _foreign(tree: ast.Module) -> list[Finding]:
 
 def test_workers_load_the_standard_library_alone() -> None:
     """No module of the daemon and no dependency of it reaches a process in which users' own may stand."""
-    found = [f"{source.name}:{one.line}: {one.what}" for source in _inside() for one in _foreign(source.tree)]
+    found = [f"{source.name}:{one.line}: {one.what}" for source in _inside() for one in _foreign(source.parse())]
     assert not found
 
 
@@ -61,7 +61,7 @@ def test_relative_imports_stay_among_what_is_loaded_by_path() -> None:
     found = [
         f"{source.name}:{node.lineno}: {ast.unparse(node)}"
         for source in _inside()
-        for node in ast.walk(source.tree)
+        for node in ast.walk(source.parse())
         if isinstance(node, ast.ImportFrom)
         if node.level > 2 or (node.level == 2 and not {node.module or alias.name for alias in node.names} <= beside)
     ]
