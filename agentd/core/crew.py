@@ -23,8 +23,6 @@ AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
 AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
-RECOUNT_BELOW = 8
-"""Tasks in a line up to which its work is added up anew whenever some have ended (chosen: costs a microsecond)."""
 START_S = 0.05
 """What a new worker takes until it runs tasks, at least (measured): shorter work is not worth it."""
 PAIRS_BELOW_S = 0.05
@@ -35,6 +33,7 @@ class Line:
     """One worker and what it was given, in order."""
 
     __slots__ = (
+        "_estimates",
         "_left",
         "_left_shape",
         "ahead_s",
@@ -77,6 +76,8 @@ class Line:
         """It stands among those that may be given work."""
         self.timer: Timer | None = None
         """Ends its first task when that is out of time."""
+        self._estimates: deque[float] = deque()
+        """What `ahead_s` is the sum of: a task leaves with what it came with."""
         self._left_shape: Shape | None = None
         self._left = 0
         """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
@@ -103,10 +104,30 @@ class Line:
 
     def append(self, task: Task) -> None:
         """Put a task at the end."""
+        estimate = task.shape.estimate_s or 0.0
         self.tasks.append(task)
-        self.ahead_s += task.shape.estimate_s or 0.0
+        self._estimates.append(estimate)
+        self.ahead_s += estimate
         self._left -= 1
         task.worker = self.worker
+
+    def popleft(self) -> Task:
+        """Take the first task out."""
+        self.ahead_s -= self._estimates.popleft()
+        return self.tasks.popleft()
+
+    def pop(self) -> Task:
+        """Take the last task out."""
+        self.ahead_s -= self._estimates.pop()
+        return self.tasks.pop()
+
+    def clear(self) -> list[Task]:
+        """Take all tasks out, in order."""
+        tasks = list(self.tasks)
+        self.tasks.clear()
+        self._estimates.clear()
+        self.ahead_s = 0.0
+        return tasks
 
     def changed(self) -> None:
         """Forget what was worked out: tasks have left, or the line may be used otherwise now."""
@@ -218,9 +239,7 @@ class Crew:
         """Take the first task out of a line as ended; None when the worker names another one."""
         if not line.tasks or line.tasks[0].id != task_id:
             return None
-        task = line.tasks.popleft()
-        line.ahead_s -= task.shape.estimate_s or 0.0
-        return task
+        return line.popleft()
 
     def settle(self, line: Line) -> Task | None:
         """After tasks left a line: its new first task runs, or its units go back to the pool."""
@@ -230,8 +249,6 @@ class Crew:
             first = line.tasks[0]
             if first.state is State.ASSIGNED:
                 first.state = State.RUNNING
-            if len(line.tasks) <= RECOUNT_BELOW:  # estimates have changed since they were added up
-                line.ahead_s = sum([task.shape.estimate_s or 0.0 for task in line.tasks])
             line.ahead_s = max(line.ahead_s, 0.0)
             line.exclusive = needs_line_alone(first)
             return first
@@ -282,10 +299,8 @@ class Crew:
         """Take back the last `count` tasks of a line, oldest first: the answer to the oldest open revocation."""
         if not line.asked or count > min(len(line.tasks), line.asked.popleft()):
             raise BrokenInvariant(f"worker {line.worker} gave back {count} tasks, which were not asked of it")
-        taken = [line.tasks.pop() for _ in range(count)]
+        taken = [line.pop() for _ in range(count)]
         taken.reverse()
-        for task in taken:
-            line.ahead_s -= task.shape.estimate_s or 0.0
         line.changed()
         if not count:
             line.revocable = False
@@ -301,8 +316,7 @@ class Crew:
 
     def lose(self, line: Line) -> list[Task]:
         """Strike a worker off; gives the tasks that it had, in order."""
-        tasks = list(line.tasks)
-        line.tasks.clear()
+        tasks = line.clear()
         self._release(line)
         self.lines.pop(line.worker, None)
         self._leaving -= line.is_stopping

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
 STORM_S = 10.0
-LEAST_S = 3e-6
-"""Floor of a learned run time: what a task costs a worker besides users' code (measured)."""
 
 
 class Execution:
@@ -175,7 +173,7 @@ class Execution:
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
-        learn(task.shape, (max(LEAST_S, seconds)) * self._speed, value.size_bytes)
+        learn(task.shape, seconds * self._speed, value.size_bytes)
         self._endings.end(task, Outcome(0, value, None, seconds, self._name, 0, task.attempt), now)
 
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:

@@ -38,6 +38,10 @@ AHEAD_MOST = 512
 
 TIERS_MOST = 6
 """Classes of speed in one report."""
+MODULES_MOST = 1000
+"""Names of modules in one report (chosen: some 20 kB)."""
+NAME_MOST = 256
+"""Characters of a module's name, or of an agent's id (specified: as everywhere in the protocol)."""
 
 
 class LinkState(Enum):
@@ -68,6 +72,13 @@ def believable(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
     """Keep of a report what can be: a neighbour cannot poison our sums with what is no amount."""
     kept = [tier for tier in tiers if tier.speed > 0 and all(isfinite(figure) and figure >= 0 for figure in tier)]
     return tuple(kept[:TIERS_MOST])
+
+
+def checked(report: Report) -> Report:
+    """Give what may be believed of a report, and may be told to others in our name."""
+    names = tuple(name for name in report.functions[:MODULES_MOST] if len(name) <= NAME_MOST)
+    root = report.root if len(report.root) <= NAME_MOST else ""
+    return replace(report, tiers=believable(report.tiers), functions=names, root=root)
 
 
 class Told:
@@ -333,10 +344,11 @@ class Neighbour:
 
     def take_report(self, report: Report, now: float) -> None:
         """Believe the newest report; what it declined may be offered again when it has more that is free."""
-        if report.functions != self.report.functions:
-            self._lacking.clear()
+        functions = self.report.functions
         free = sum(tier.free for tier in self.report.tiers)
-        self.report = replace(report, tiers=believable(report.tiers))
+        self.report = checked(report)
+        if functions != self.report.functions:
+            self._lacking.clear()
         self.reported_at = now
         self.unseen.seen(report.acknowledged)
         self._tiers = None

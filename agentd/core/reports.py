@@ -10,7 +10,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
-from agentd.core.neighbours import TIERS_MOST, UNKNOWN_S
+from agentd.core.neighbours import MODULES_MOST, TIERS_MOST, UNKNOWN_S
 from agentd.core.tree import Tree
 from agentd.model.exchange import Report
 from schedulers.view import Tier
@@ -30,8 +30,6 @@ LOOK_S = 0.02
 """Least time between two looks at what there is to tell, and between two reports (simulated: saves the most)."""
 CHANGE = 0.25
 """Share by which a sum must have changed to be told (simulated with the two times above)."""
-MODULES_MOST = 1000
-"""Names of modules in one report (chosen: some 20 kB)."""
 DIGITS = 6
 """Decimals of what is told: far below what matters, far above the residue of subtracting floats."""
 

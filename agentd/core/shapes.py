@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from msgspec.structs import replace
+
 from agentd.core.tasks import Shape
 from agentd.model.task import Constraints, Template
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
@@ -12,8 +14,32 @@ SHAPES_MOST = 4096
 """Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
 CODE_MOST_BYTES = 64 << 20
 """Bytes of functions by value that are remembered (chosen)."""
+LEAST_S = 3e-6
+"""Floor of a learned run time: what a task costs a worker besides users' code (measured)."""
+MOST_S = 1e9
+"""Its cap: a neighbour that says infinity spoils nothing."""
+ATTEMPTS_MOST = 1000
+"""Attempts that a template may ask for (chosen)."""
+_FIGURES = (
+    *("computing_units", "gpus", "fpgas", "others", "memory_mib"),
+    *("storage_gb", "storage_bandwidth", "processor_speed_ghz"),
+)
 SMOOTHING = 0.2
 """Weight of the newest run in the moving means (chosen: forgets a changed input size within ten runs)."""
+
+
+def sound(template: Template) -> Template:
+    """Bring the figures of a template into bounds: whoever sent it, the engine can count with them."""
+    limit, asked = template.timeout_s, template.constraints
+    changes: dict[str, object] = {}
+    if limit is not None and not 0 < limit <= MOST_S:
+        changes["timeout_s"] = None if limit > MOST_S else LEAST_S
+    if not 1 <= template.max_attempts <= ATTEMPTS_MOST:
+        changes["max_attempts"] = min(max(template.max_attempts, 1), ATTEMPTS_MOST)
+    below = {name: 0 for name in _FIGURES if not (getattr(asked, name) or 0) >= 0}
+    if below:
+        changes["constraints"] = replace(asked, **below)
+    return replace(template, **changes) if changes else template
 
 
 def demand_of(constraints: Constraints) -> Capacity:
@@ -75,10 +101,11 @@ class Shapes:
         return shape
 
     def _new(self, template: Template) -> Shape:
-        demand = demand_of(template.constraints)
+        kept = sound(template)
+        demand = demand_of(kept.constraints)
         demand = self._demands.setdefault(demand, demand)
         self._last_number += 1
-        shape = Shape(number=self._last_number, template=template, demand=demand)
+        shape = Shape(number=self._last_number, template=kept, demand=demand)
         kin = self._kin.setdefault(template.function, shape)
         if template.function and kin.template.code == template.code:
             shape.estimate_s, shape.result_bytes = kin.estimate_s, kin.result_bytes
@@ -98,7 +125,8 @@ class Shapes:
 
 
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:
-    """Fold one run into the moving means; `seconds` on a core of speed 1."""
+    """Fold one run into the moving means; `seconds` on a core of speed 1, whatever somebody says that it took."""
+    seconds = min(max(LEAST_S, seconds), MOST_S)
     if shape.estimate_s is None:
         shape.estimate_s = seconds
         shape.result_bytes = float(result_bytes)

@@ -34,7 +34,7 @@ class Tree:
         best = (self._agent_id, 0, "", "")
         for row in connected:
             report = row.report
-            if report.root and not report.is_way and report.distance < FARTHEST:
+            if report.root and not report.is_way and 0 <= report.distance < FARTHEST:
                 best = min(best, (report.root, report.distance + 1, row.agent_id, row.name))
         self.root, self.distance, _, self.way = best
 

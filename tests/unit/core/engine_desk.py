@@ -99,5 +99,6 @@ class Desk:
     ) -> list[c.Command]:
         """Let a neighbour offer a task."""
         self.turn(e.TemplatesDeclared(link, ((1, template),)))
-        offer = Offer(task, 1, Payload(), **{"hops": 1, "visited": (f"id-{sender}",), "origin": sender, **more})
+        way = {"hops": 1, "visited": (f"id-{sender}",), "origin": sender}
+        offer = Offer(**{"task": task, "template": 1, "payload": Payload(), **way, **more})
         return self.turn(e.OffersReceived(sender, link, [offer]))
