@@ -243,9 +243,9 @@ def test_300_megabytes_cost_no_memory(patient):
         assert peak.grown_mib < 30
 
 
-def test_a_refused_body_is_not_read_for_ever(door):
+def test_a_refused_body_is_not_read_for_ever():
     """The rest of a refused body is thrown away for a while, then the connection is cut."""
-    with door.socket() as connection:
+    with open_door(RestSettings(linger_s=0.2, body_deadline_s=1000)) as door, door.socket() as connection:
         connection.sendall(post(f"Content-Length: {1 << 40}"))
         stop = threading.Event()
 
