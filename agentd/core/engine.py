@@ -73,7 +73,11 @@ class Engine:
         )
         self._violations_told = 0
         self._grace_ends: float | None = None
-        self._handlers: dict[type[e.Event], Callable[[Any, float], None]] = {
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type[e.Event], Callable[[Any, float], None]]:
+        """Say who answers for which event."""
+        return {
             e.TemplatesDeclared: self._intake.templates_declared,
             e.CallsSubmitted: self._intake.calls_submitted,
             e.CallsCancelled: self._intake.calls_cancelled,

@@ -5,13 +5,10 @@ Law: what was sent and not yet seen in a report is taken off what the report say
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
+from agentd.core.loads import Told, Unseen, checked
 from agentd.core.pool import Pool
 from agentd.core.tasks import Task
 from agentd.model.exchange import Report
@@ -36,14 +33,6 @@ AHEAD_MOST = 512
 """Tasks beyond its cores at a neighbour, at the most, per core granted."""
 
 
-TIERS_MOST = 6
-"""Classes of speed in one report."""
-MODULES_MOST = 1000
-"""Names of modules in one report (chosen: some 20 kB)."""
-NAME_MOST = 256
-"""Characters of a module's name, or of an agent's id (specified: as everywhere in the protocol)."""
-
-
 class LinkState(Enum):
     """How a neighbour can be reached."""
 
@@ -66,62 +55,6 @@ def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     if demand.memory_mib and capacity.memory_mib is not None:
         counts.append(capacity.memory_mib // demand.memory_mib)
     return min(counts, default=1)
-
-
-def believable(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
-    """Keep of a report what can be: a neighbour cannot poison our sums with what is no amount."""
-    kept = [tier for tier in tiers if tier.speed > 0 and all(isfinite(figure) and figure >= 0 for figure in tier)]
-    return tuple(kept[:TIERS_MOST])
-
-
-def checked(report: Report) -> Report:
-    """Give what may be believed of a report, and may be told to others in our name."""
-    names = tuple(name for name in report.functions[:MODULES_MOST] if len(name) <= NAME_MOST)
-    root = report.root if len(report.root) <= NAME_MOST else ""
-    return replace(report, tiers=believable(report.tiers), functions=names, root=root)
-
-
-class Told:
-    """What a neighbour was last told of our load."""
-
-    __slots__ = ("at", "report")
-
-    def __init__(self) -> None:
-        self.report: Report | None = None
-        self.at = -1e9
-
-
-class Unseen:
-    """Offers that a neighbour's last report had not seen: how many, and how much work."""
-
-    __slots__ = ("_offers", "seconds", "sequence")
-
-    def __init__(self) -> None:
-        self.sequence = 0
-        """Of the last offer sent."""
-        self._offers: deque[tuple[int, float]] = deque()
-        self.seconds = 0.0
-
-    def __len__(self) -> int:
-        return len(self._offers)
-
-    def add(self, seconds: float) -> None:
-        """Note an offer under the next sequence number."""
-        self.sequence += 1
-        self._offers.append((self.sequence, seconds))
-        self.seconds += seconds
-
-    def seen(self, sequence: int) -> None:
-        """A report had seen all offers up to this number."""
-        while self._offers and self._offers[0][0] <= sequence:
-            self.seconds -= self._offers.popleft()[1]
-        if not self._offers:
-            self.seconds = 0.0
-
-    def clear(self) -> None:
-        """Nothing is under way any more."""
-        self._offers.clear()
-        self.seconds = 0.0
 
 
 class Neighbour:

@@ -10,7 +10,8 @@ import heapq
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
-from agentd.core.neighbours import MODULES_MOST, TIERS_MOST, UNKNOWN_S
+from agentd.core.loads import MODULES_MOST, TIERS_MOST
+from agentd.core.neighbours import UNKNOWN_S
 from agentd.core.tree import Tree
 from agentd.model.exchange import Report
 from schedulers.view import Tier

@@ -11,7 +11,8 @@ from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.entries import Accepted, Cancelling, Delivered, Ended, Forgotten, Returned, Started
 from agentd.core.exchange import DECLARED_MOST
-from agentd.core.neighbours import LinkState, Neighbour, believable
+from agentd.core.loads import believable
+from agentd.core.neighbours import LinkState, Neighbour
 from agentd.core.state import Rules
 from agentd.core.tasks import Path, State
 from agentd.model.errors import RequestError
