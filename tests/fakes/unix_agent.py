@@ -210,9 +210,10 @@ class User:
         if isinstance(message, Hello):
             agent.hello = message
             agent.greetings += 1
-            ack = HelloAck(ok=True, name="fake", boot="1", scope=agent.scope, python=agent.python, credits=agent.window)
             if agent.refusal is not None:
-                ack = HelloAck(code=agent.refusal[0], reason=agent.refusal[1])
+                self.send(HelloAck(code=agent.refusal[0], reason=agent.refusal[1]))
+                return
+            ack = HelloAck(ok=True, name="fake", boot="1", scope=agent.scope, python=agent.python, credits=agent.window)
             self.send(self.session.welcome(ack))
         elif isinstance(message, Declare):
             self.templates.update(message.templates)
