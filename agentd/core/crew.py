@@ -197,6 +197,8 @@ class Crew:
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
+        if not self._idle:
+            return []
         spare = self._staying() - self._wanted()
         return list(self._idle[: max(spare, 0)])
 
