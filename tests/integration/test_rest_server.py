@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from agentd.model.errors import ConfigError, StateInUse
@@ -134,6 +138,44 @@ def test_an_idle_server_has_no_timer():
         return timers
 
     assert asyncio.run(run()) == 0
+
+
+def test_over_tls_the_same_rules_hold(tmp_path):
+    """With a certificate the port speaks TLS, and its pages are of https; who speaks plainly is not answered."""
+    settings, tls, trust = RestSettings(), *certified(tmp_path)
+
+    async def asked() -> tuple[httpx.Response, httpx.Response, bytes]:
+        one = RestServer(create_app(MemoryAgent(), settings), "127.0.0.1", 0, settings, tls=tls)
+        port = await one.start()
+        url = f"https://localhost:{port}"
+        async with httpx.AsyncClient(verify=trust) as client:
+            own = await client.get(url, headers={"Origin": url})
+            foreign = await client.get(url, headers={"Origin": "https://example.org"})
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        plain = await reader.read()
+        writer.close()
+        await one.stop(1)
+        return own, foreign, plain
+
+    own, foreign, plain = asyncio.run(asked())
+    assert (own.status_code, foreign.status_code) == (200, 403)
+    assert "https://localhost" in own.json()["call"]
+    assert b"HTTP" not in plain
+
+
+def certified(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Make a certificate for localhost: the contexts of a server that has it and of a client that trusts it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    return tls, ssl.create_default_context(cafile=certificate)
 
 
 def test_the_date_is_made_once_a_second():
