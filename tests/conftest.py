@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,15 @@ GRACE_S = "0.2"
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 """Of the environment: nothing that could set an agent up otherwise than the test says."""
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Let `gc.collect()` in a test cost what the test itself made, not all that the process has loaded."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import textwrap
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentd.core.commands import RunTasks
 from agentd.core.events import Event, TaskResult, TasksEnded, WorkerLost, WorkerStarted
@@ -62,7 +62,7 @@ class Room:
         self._tasks = 0
         self._shapes: dict[Template, Shape] = {}
 
-    async def __aenter__(self) -> Room:
+    async def __aenter__(self) -> Self:
         self._changed = asyncio.Event()
         self.supervisor = Supervisor(asyncio.get_running_loop(), self.settings, self._post)
         await self.supervisor.start()

@@ -17,6 +17,8 @@ from agentd.api.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentMap, SegmentP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("small_heap")
+
 
 class Desk:
     """An owner and a reader side by side, as if a daemon stood between them."""
@@ -138,7 +140,7 @@ def test_idle_memory_is_bounded_and_the_oldest_goes_first() -> None:
     """Above the bound what was idle for longest is given up, and readers are told."""
     desk = Desk(idle_limit_bytes=3 * SMALLEST)
     numbers = []
-    for n in range(5):
+    for _ in range(5):
         number, _views = desk.put(bytes(SMALLEST))
         numbers.append((number, _views))
     for n, (number, views) in enumerate(numbers):

@@ -235,5 +235,3 @@ async def test_foreign_control_messages_are_no_descriptors() -> None:
             os.close(fd)
     raw.close()
     end.connection.close()
-
-
