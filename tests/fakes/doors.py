@@ -69,7 +69,7 @@ def drained(connection: socket.socket) -> bytes:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait on a door's loop until something is so; the test's own timeout is the limit."""
-    while not condition():  # noqa: ASYNC110 - what is waited for is inside of what is tested
+    while not condition():
         await asyncio.sleep(0.001)
 
 
