@@ -15,14 +15,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd import __version__
+from agentd.api.dialogue import Dialogue, Refused
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.wire.messages import Hello, HelloAck
-from agentd.wire.session import Session
-from agentd.wire.terms import Side, Terms
 
 if TYPE_CHECKING:
     from agentd.api.places import Place
-    from agentd.wire.framing import Buffer
+    from agentd.model.exchange import Submission
     from agentd.wire.messages import Message
 
 READ_BYTES = 64 * 1024
@@ -32,53 +31,48 @@ MOST_DESCRIPTORS = 64
 """Descriptors taken with one read."""
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_AT_ONCE = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _TRANSIENT = frozenset({"draining", "full"})
 """Codes of a refusal after which trying again helps."""
 
 
-class Refused(RequestError):
+class NotWelcome(RequestError):
     """The agent answered HELLO with a refusal.
 
     Attributes:
         is_transient: trying again later may help.
     """
 
-    def __init__(self, ack: HelloAck) -> None:
-        super().__init__(f"{ack.reason or 'the agent refused'}{': ' + ack.remedy if ack.remedy else ''}", status=403)
-        self.is_transient = ack.code in _TRANSIENT
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(str(refusal), status=403)
+        self.is_transient = refusal.ack.code in _TRANSIENT
 
 
 class Connection:
     """An open connection. One thread may read while another writes, if both hold a lock around `parse` and `write`.
 
     Attributes:
-        ack: what the agent said of itself.
+        dialogue: the words that are exchanged.
         declared: how many templates of the catalogue it knows.
         descriptors: received with frames that are not yet parsed, in order; whoever takes one closes it.
     """
 
-    def __init__(self, sock: socket.socket, session: Session) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._session = session
-        self.ack = HelloAck()
+        self.dialogue = Dialogue()
         self.declared = 0
         self.descriptors: deque[int] = deque()
         self._chunks: deque[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = deque()
         """Where `read` puts what it got, in the same instruction that got it."""
-        self._backlog: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self.backlog: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         """What the socket did not take yet, with the descriptors that go with its first byte."""
         self._early: list[Message] = []
         """What came together with the agent's welcome."""
 
     @property
-    def room(self) -> int:
-        """How many calls the agent takes now."""
-        return self._session.room
-
-    @property
-    def has_backlog(self) -> bool:
-        """Tell whether something waits for the socket to take it."""
-        return bool(self._backlog)
+    def ack(self) -> HelloAck:
+        """What the agent said of itself."""
+        return self.dialogue.ack
 
     def fileno(self) -> int:
         """Give the socket's descriptor, for polling; -1 once it is closed."""
@@ -91,7 +85,7 @@ class Connection:
             Whether there is anything to read or room to write.
         """
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._backlog else 0))
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self.backlog else 0))
         return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
 
     def read(self, *, blocking: bool = True) -> None:
@@ -104,7 +98,7 @@ class Connection:
         flags = (_CLOEXEC,) if blocking else (_CLOEXEC | socket.MSG_DONTWAIT,)
         self._chunks.extend(map(self._socket.recvmsg, (READ_BYTES,), (_ANCILLARY_BYTES,), flags))
 
-    def is_welcomed(self, now: float) -> bool:
+    def is_welcomed(self) -> bool:
         """Tell whether what was read holds the agent's answer to HELLO, and it is a welcome.
 
         Raises:
@@ -112,18 +106,10 @@ class Connection:
             OSError: the agent has closed the connection.
             PeerError: it does not speak our protocol.
         """
-        messages = self.parse(now)
-        if not messages:
-            return False
-        ack = messages[0]
-        if not isinstance(ack, HelloAck):
-            raise PeerError(f"the agent answered HELLO with {ack.kind.name}")
-        if not ack.ok:
-            raise Refused(ack)
-        self.ack, self._early = ack, messages[1:]
-        return True
+        self._early = self.parse()[1:]
+        return self.dialogue.ack.ok
 
-    def parse(self, now: float) -> list[Message]:
+    def parse(self) -> list[Message]:
         """Give the messages that were read.
 
         Raises:
@@ -138,33 +124,42 @@ class Connection:
                     self.descriptors.extend(memoryview(raw[: len(raw) - len(raw) % 4]).cast("i"))
             if not data:
                 raise ConnectionResetError("the agent closed the connection")
-            messages.extend(self._session.receive(data, now))
+            messages += self.dialogue.hear(data)
         return messages
 
-    def write(self, messages: list[tuple[Message, tuple[int, ...]]], now: float) -> None:
+    def write(self, messages: list[tuple[Message, tuple[int, ...]]]) -> None:
         """Write messages, each with the descriptors that travel with it, as far as the socket takes them at once.
 
         Raises:
             OSError: the connection is gone.
-            Unsendable: a message exceeds what a frame may hold; none of the messages was written.
+            LocalError: a message exceeds what a frame may hold; none of the messages was written.
         """
-        pieces: list[tuple[Buffer, tuple[int, ...]]] = []
         for message, descriptors in messages:
-            for frame in self._session.send(message, now):
-                pieces.extend((piece, () if index else descriptors) for index, piece in enumerate(frame))
-        if len(pieces) == 1 and not self._backlog and not pieces[0][1]:
-            self._write_one(pieces[0][0])
-            return
-        self._backlog.extend((memoryview(piece), descriptors) for piece, descriptors in pieces)
+            for frame in self.dialogue.say(message):
+                self.backlog.extend(
+                    (memoryview(piece), () if index else descriptors) for index, piece in enumerate(frame)
+                )
         self.drain()
 
-    def _write_one(self, piece: Buffer) -> None:
-        try:
-            sent = self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(piece):
-            self._backlog.append((memoryview(piece)[sent:], ()))
+    def submit(self, calls: list[Submission]) -> None:
+        """Write calls and nothing else; as `write`.
+
+        Raises:
+            OSError: the connection is gone.
+            LocalError: they exceed what the agent granted, or what a frame may hold.
+        """
+        frames = self.dialogue.submit(calls)
+        if len(frames) == 1 and len(frames[0]) == 1 and not self.backlog:
+            piece = frames[0][0]
+            try:
+                sent = self._socket.send(piece, _AT_ONCE)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(piece):
+                self.backlog.append((memoryview(piece)[sent:], ()))
+            return
+        self.backlog.extend((memoryview(piece), ()) for frame in frames for piece in frame)
+        self.drain()
 
     def drain(self) -> None:
         """Write what waits, as far as the socket takes it at once.
@@ -172,12 +167,12 @@ class Connection:
         Raises:
             OSError: the connection is gone.
         """
-        while self._backlog:
-            piece, descriptors = self._backlog[0]
+        while self.backlog:
+            piece, descriptors = self.backlog[0]
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _packed(descriptors))] if descriptors else []
             group = [piece] if descriptors else self._next_pieces()
             try:
-                sent = self._socket.sendmsg(group, rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                sent = self._socket.sendmsg(group, rights, _AT_ONCE)
             except BlockingIOError:
                 return
             self._advance(sent)
@@ -185,21 +180,21 @@ class Connection:
     def _next_pieces(self) -> list[memoryview]:
         """The pieces from the first on that bring no descriptors; at most as many as one call should gather."""
         group: list[memoryview] = []
-        for piece, descriptors in self._backlog:
+        for piece, descriptors in self.backlog:
             if descriptors or len(group) == 64:
                 break
             group.append(piece)
         return group
 
     def _advance(self, sent: int) -> None:
-        while self._backlog:
-            piece = self._backlog[0][0]
+        while self.backlog:
+            piece = self.backlog[0][0]
             if sent < len(piece):
                 if sent:
-                    self._backlog[0] = (piece[sent:], ())
+                    self.backlog[0] = (piece[sent:], ())
                 return
             sent -= len(piece)
-            self._backlog.popleft()
+            self.backlog.popleft()
 
     def shut(self) -> None:
         """End the connection in both directions: a thread that reads it wakes up."""
@@ -229,13 +224,15 @@ def dial(place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connectio
 
     Raises:
         Unreachable: nobody answers, or not in time; the message names the socket.
-        Refused: the agent will not have us.
+        NotWelcome: the agent will not have us.
     """
     if place.socket is None:
         raise Unreachable(f"the agent at {place.where} has no socket on this device")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         return greet(sock, place.token, name=name, timeout_s=timeout_s, path=_short(place.socket))
+    except Refused as error:
+        raise NotWelcome(error) from error
     except (OSError, PeerError) as error:
         sock.close()
         raise Unreachable(f"no agent answers at {place.socket}: {error}; is it running? (`agentd status`)") from error
@@ -256,7 +253,6 @@ def greet(sock: socket.socket, token: str, *, name: str, timeout_s: float, path:
     sock.settimeout(timeout_s)
     if path:
         sock.connect(path)
-    session = Session(Side.DIALLER, Terms(local=True), time.monotonic())
     hello = Hello(
         role="user",
         name=name[:256],
@@ -265,14 +261,13 @@ def greet(sock: socket.socket, token: str, *, name: str, timeout_s: float, path:
         capabilities={"segments": True},
         token=token,
     )
-    for frame in session.send(hello, time.monotonic()):
-        sock.sendall(b"".join(frame))
-    connection = Connection(sock, session)
+    connection = Connection(sock)
     try:
+        sock.sendall(b"".join(connection.dialogue.hello(hello)))
         while True:
             sock.settimeout(max(0.001, deadline - time.monotonic()))
             connection.read()
-            if connection.is_welcomed(time.monotonic()):
+            if connection.is_welcomed():
                 sock.settimeout(None)
                 return connection
     except BaseException:

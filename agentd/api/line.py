@@ -172,14 +172,17 @@ class Line:
 
     def flush(self) -> None:
         """Send what waits, as far as the agent takes it."""
-        connection = self._connection
-        if connection is None or not (self.mailbox.has_mail or connection.has_backlog):
+        connection, mailbox = self._connection, self.mailbox
+        if connection is None:
+            return
+        if not (mailbox.outbox or mailbox.given_up or mailbox.shared.has_news or connection.backlog):
             return
         try:
             with self._wire:
                 if connection is self._connection:
-                    connection.drain()
-                    connection.write(self.mailbox.take(connection), time.monotonic())
+                    if connection.backlog:
+                        connection.drain()
+                    mailbox.send(connection)
         except OSError as error:
             self._lose(connection, error)
         except BaseException as error:
@@ -198,7 +201,7 @@ class Line:
             if connection is None:
                 self._step_down()
                 return
-            if deadline is None and not connection.has_backlog:
+            if deadline is None and not connection.backlog:
                 self._step(connection, blocking=True)
                 continue
             left_s = None if deadline is None else deadline - time.monotonic()
@@ -218,7 +221,7 @@ class Line:
             return
         try:
             with self._wire:
-                messages = connection.parse(time.monotonic())
+                messages = connection.parse()
             due = self.mailbox.open(messages, connection)
         except (OSError, PeerError, LookupError) as error:
             self._lose(connection, error)
@@ -276,7 +279,7 @@ class Line:
         with self._roles:
             self._reader = 0
             self._left_s = time.monotonic()
-            has_heir = self._pass_on()
+            has_heir = bool(self._followers) and self._pass_on()
         # While it dozes, our own thread looks by itself, in time for whoever waits without reading.
         if not has_heir and (self._is_attended or not self._is_dozing or self._connection is None):
             self.wake()
@@ -345,7 +348,7 @@ class Line:
             self._listen(connection)
             return
         self._is_dozing = doze_s > 0
-        events = select.POLLOUT if connection.has_backlog else 0
+        events = select.POLLOUT if connection.backlog else 0
         self._rest(doze_s or None, connection, events)
         self._is_dozing = False
 
@@ -365,7 +368,7 @@ class Line:
     def _listen(self, connection: Connection) -> None:
         """Read once, as the reader, and give the role back."""
         try:
-            self._rest(None, connection, select.POLLIN | (select.POLLOUT if connection.has_backlog else 0))
+            self._rest(None, connection, select.POLLIN | (select.POLLOUT if connection.backlog else 0))
             self._step(connection, blocking=False)
         finally:
             with self._roles:

@@ -38,31 +38,31 @@ _PARTS = attrgetter("payload.parts")
 class Mailbox:
     """Calls of one connection after another. `note` is called when there is news from shared memory.
 
-    Posting is safe from any thread; `take` and `open` are each called by one thread at a time.
+    Posting is safe from any thread; `send` and `open` are each called by one thread at a time.
+
+    Attributes:
+        outbox: calls that wait to be sent.
+        given_up: numbers of calls that were cancelled, and of which the agent may have to be told.
+        shared: what large values lie in.
     """
 
     def __init__(self, catalogue: Catalogue, note: Callable[[], None]) -> None:
         self._catalogue = catalogue
         self.shared = SharedMemory(note)
         self._pending: dict[int, CallFuture[Any]] = {}
-        self._outbox: list[Submission] = []
+        self.outbox: list[Submission] = []
         self._outbox_bytes = 0
         self._next_batch = BATCH_CALLS
-        self._given_up: list[int] = []
+        self.given_up: list[int] = []
         self._repeated: dict[int, Submission] = {}
         """Put into the outbox again after a loss. One may come to stand there twice, its caller being just about to
         post it; a retry under the same number is another object."""
         self._repeats_sent: set[int] = set()
 
     @property
-    def has_mail(self) -> bool:
-        """Tell whether anything is to be sent."""
-        return bool(self._outbox or self._given_up or self.shared.has_mail)
-
-    @property
     def is_busy(self) -> bool:
         """Tell whether anything is to be sent or is expected."""
-        return bool(self._pending or self._given_up or self.shared.has_mail)
+        return bool(self._pending or self.given_up or self.shared.has_news)
 
     def is_done(self) -> bool:
         """Tell whether every call is settled, for good: no retry is in the making."""
@@ -79,41 +79,55 @@ class Mailbox:
         """Put a call into the outbox; true if the batch is full."""
         # In this order: a settled call must be known, and no signal can come between the two instructions.
         self._pending[submission.ref] = future
-        self._outbox.append(submission)
+        self.outbox.append(submission)
         self._outbox_bytes += len(submission.payload.data)
-        return len(self._outbox) >= self._next_batch or self._outbox_bytes >= BATCH_BYTES
+        return len(self.outbox) >= self._next_batch or self._outbox_bytes >= BATCH_BYTES
 
     def give_up(self, call: Submission) -> None:
         """Forget a call that its caller has cancelled; the agent is told if it knows of it."""
         if self._pending.pop(call.ref, None) is not None:
-            self._given_up.append(call.ref)
+            self.given_up.append(call.ref)
             self.shared.settle(call.payload)
 
-    def take(self, connection: Connection) -> list[Mail]:
-        """Take what is to be sent, as far as the agent grants it; in the order in which it must be written."""
-        calls = self._taken(connection.room)
-        if any(map(_PARTS, calls)):
+    def send(self, connection: Connection) -> None:
+        """Send what there is, as far as the agent grants it.
+
+        Raises:
+            OSError: the connection is gone.
+            LocalError: a message that no frame can hold.
+        """
+        # The calls first: what is declared or shared for them was so before they were posted.
+        calls = self._taken(connection.dialogue.room)
+        if self.shared.is_used and any(map(_PARTS, calls)):
             for call in calls:
                 self.shared.give(call.payload)
+        known = self._catalogue.templates
+        if connection.declared < len(known) or self.given_up or self.shared.has_news:
+            connection.write(self._mail(calls, connection))
+        elif calls:
+            connection.submit(calls)
+
+    def _mail(self, calls: list[Submission], connection: Connection) -> list[Mail]:
+        """List what is to be sent in the order in which it must be written."""
         mail: list[Mail] = []
         known = self._catalogue.templates
         if connection.declared < len(known):
             numbered = tuple(enumerate(known[connection.declared :], connection.declared + 1))
             connection.declared += len(numbered)
             mail.append((Declare(numbered), ()))
-        if self.shared.has_mail:
+        if self.shared.has_news:
             mail += self.shared.mail()
         if calls:
             mail.append((Submit(calls), ()))
-        if self._given_up:
+        if self.given_up:
             mail += self._cancellations()
         return mail
 
     def _taken(self, room: int) -> list[Submission]:
-        outbox = self._outbox
+        outbox = self.outbox
         calls = outbox[:room]
         del outbox[: len(calls)]
-        if self._repeated or self._given_up:
+        if self._repeated or self.given_up:
             calls = self._wanted(calls)
             while outbox and len(calls) < room:  # those that are dropped take no room
                 more = outbox[: room - len(calls)]
@@ -126,11 +140,11 @@ class Mailbox:
     def _wanted(self, calls: list[Submission]) -> list[Submission]:
         """Leave out what was given up before it was sent, and what was sent again already."""
         calls = [call for call in calls if self._is_first(call)]
-        if self._given_up:
-            unwanted = set(self._given_up)
+        if self.given_up:
+            unwanted = set(self.given_up)
             for call in calls:
                 if call.ref in unwanted:
-                    self._given_up.remove(call.ref)
+                    self.given_up.remove(call.ref)
             calls = [call for call in calls if call.ref not in unwanted]
         return calls
 
@@ -143,10 +157,10 @@ class Mailbox:
         return True
 
     def _cancellations(self) -> list[Mail]:
-        waiting = {call.ref for call in self._outbox}
-        refs = tuple(ref for ref in self._given_up if ref not in waiting)
+        waiting = {call.ref for call in self.outbox}
+        refs = tuple(ref for ref in self.given_up if ref not in waiting)
         for ref in refs:
-            self._given_up.remove(ref)
+            self.given_up.remove(ref)
         return [(CancelCalls(refs), ())] if refs else []
 
     def repeat(self) -> None:
@@ -155,7 +169,7 @@ class Mailbox:
         What must not run twice ends here: nobody can tell whether it did run.
         """
         self.shared.reconnect()
-        waiting = {call.ref for call in self._outbox}
+        waiting = {call.ref for call in self.outbox}
         again = []
         for ref, future in list(self._pending.items()):
             call = future.submission
@@ -168,15 +182,15 @@ class Mailbox:
                 future.fail(
                     Unreachable("the agent went away while it held this call, which may have run: not repeated")
                 )
-        self._given_up.clear()
+        self.given_up.clear()
         self._repeated = {call.ref: call for call in again}
         self._repeats_sent = set()
-        self._outbox[:0] = again
+        self.outbox[:0] = again
 
     def fail_all(self, make_error: Callable[[], AgentdError]) -> None:
         """End every call with an error of ours."""
-        self._outbox.clear()
-        self._given_up.clear()
+        self.outbox.clear()
+        self.given_up.clear()
         for ref, future in list(self._pending.items()):
             future.fail(make_error())
             self._pending.pop(ref, None)
@@ -264,7 +278,7 @@ class Mailbox:
         if again is None:
             return False
         future.submission = again
-        self._outbox.append(again)
+        self.outbox.append(again)
         return True
 
     def _by_value(self, call: Submission, reason: int, future: CallFuture[Any]) -> Submission | None:

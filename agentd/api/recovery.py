@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.api.connection import Refused
+from agentd.api.connection import NotWelcome
 from agentd.model.errors import AgentdError, Unreachable
 
 FIRST_DELAY_S = 0.05
@@ -35,7 +35,7 @@ class Recovery:
         self._last = error
         if self._since_s is None:
             self._since_s = now
-        if isinstance(error, Refused) and not error.is_transient:
+        if isinstance(error, NotWelcome) and not error.is_transient:
             return None
         left_s = self._since_s + self._limit_s - now
         if left_s <= 0:
@@ -45,7 +45,7 @@ class Recovery:
 
     def verdict(self, where: str) -> AgentdError:
         """Give what those who wait are told; a new exception each time, as each is raised somewhere else."""
-        if isinstance(self._last, Refused):
+        if isinstance(self._last, NotWelcome):
             return Unreachable(f"the agent at {where} went away and will not have us back: {self._last}")
         loss = f" ({self._loss})" if self._loss is not None and str(self._loss) else ""
         return Unreachable(

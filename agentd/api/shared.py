@@ -31,6 +31,10 @@ class SharedMemory:
 
     def __init__(self, note: Callable[[], None]) -> None:
         self._note = note
+        self.has_news = False
+        """`mail` would give something."""
+        self.is_used = False
+        """An argument was put here once."""
         self._lock = threading.Lock()
         self._pool: SegmentPool | None = None
         self._map: SegmentMap | None = None
@@ -44,11 +48,6 @@ class SharedMemory:
         self._withdrawn: deque[int] = deque()
         self._released: deque[int] = deque()
 
-    @property
-    def has_mail(self) -> bool:
-        """Tell whether `mail` would give anything."""
-        return bool(self._made or self._withdrawn or self._released)
-
     # --- ours: arguments ----------------------------------------------------------------------------------------
 
     def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
@@ -58,6 +57,7 @@ class SharedMemory:
         if placed is None:
             return None
         number, offsets = placed
+        self.is_used = True
         with self._lock:
             self._uses[number] = 0
             self._unsettled.add(number)
@@ -106,10 +106,12 @@ class SharedMemory:
     def _announce(self, number: int, descriptor: int, size: int) -> None:
         self._ours[number] = descriptor, size
         self._made.append(number)
+        self.has_news = True
 
     def _withdraw(self, number: int) -> None:
         self._ours.pop(number, None)
         self._withdrawn.append(number)
+        self.has_news = True
 
     # --- the agent's: results -----------------------------------------------------------------------------------
 
@@ -152,12 +154,14 @@ class SharedMemory:
 
     def _release(self, released: deque[int], number: int) -> None:
         released.append(number)  # that of its own connection: a later one never heard of the number
+        self.has_news = True
         self._note()
 
     # --- the connection -----------------------------------------------------------------------------------------
 
     def mail(self) -> list[Mail]:
         """Take what the agent has to be told, in order."""
+        self.has_news = False  # first: what comes meanwhile is news again
         mail: list[Mail] = []
         while self._made:
             number = self._made.popleft()
@@ -179,6 +183,7 @@ class SharedMemory:
         self._withdrawn.clear()
         self._made.clear()
         self._made.extend(self._ours)
+        self.has_news = bool(self._made)
         self._released = deque()
         self._map = None
 
