@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentd.api import requests
+from agentd.api import requests, submissions
 from agentd.model.errors import ConfigError
 from cli.output import print_json
 from cli.parsing import UsageError
@@ -61,10 +61,10 @@ def _body(line: Line) -> dict[str, Any]:
     path = Path(target)
     method = line.text("method_name")
     if not line.is_compss and method is None and path.suffix == ".py" and path.is_file():
-        return requests.script(_source(path), path.name, words, **options)
+        return submissions.script(_source(path), path.name, words, **options)
     function = _function(line, target, method)
     args, kwargs = _arguments(line, words)
-    return requests.submission(function, args, kwargs, **options)
+    return submissions.submission(function, args, kwargs, **options)
 
 
 def _function(line: Line, target: str, method: str | None) -> str:
@@ -100,7 +100,7 @@ def value_of(word: str) -> Any:
         value = json.loads(word)
     except (ValueError, RecursionError):
         return word
-    return value if requests.is_json(value) else word
+    return value if submissions.is_json(value) else word
 
 
 def _options(line: Line) -> dict[str, Any]:

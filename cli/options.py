@@ -115,6 +115,7 @@ _OWN_SETTINGS = (
     _setting("keep-mib", "Results to keep at the most.", "MIB", "1024"),
     _setting("output-mib", "What one task may print; the rest is cut.", "MIB", "64"),
     _setting("worker-memory-mib", "Address space of one worker at the most.", "MIB", "no limit"),
+    _setting("pin-cpus", "Bind each worker to the processors that its tasks were granted."),
     _setting("callback-host", "Host that may be called back when an operation ends.", "HOST", many=True),
 )
 

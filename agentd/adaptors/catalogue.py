@@ -42,7 +42,9 @@ def find(adaptor: str) -> Adaptor:
             made: Adaptor = entry.load()()
             return made
     if adaptor.startswith(UNSUPPORTED):
-        raise RequestError(f"adaptor {adaptor} is not supported here: neighbours are agents, reached with {COMPSS_COMM}")
+        raise RequestError(
+            f"adaptor {adaptor} is not supported here: neighbours are agents, reached with {COMPSS_COMM}"
+        )
     known = sorted({"comm", *(entry.name for entry in entry_points(group=GROUP))})
     raise RequestError(f"unknown adaptor {adaptor!r}: use one of {', '.join(known)}, or {COMPSS_COMM}")
 

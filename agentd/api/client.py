@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentd.api import requests
+from agentd.api import requests, submissions
 from agentd.api.places import LOOPBACK, Place, find
 from agentd.api.requests import Answer, Blob, Event, EventReader, Health, LogLine, NotInThisForm, Request
 from agentd.api.tables import Rows
@@ -111,15 +111,15 @@ class Agent:
         wait_s: float = 0.0,
         **options: Any,
     ) -> OperationView:
-        """Submit an operation: it is on the agent's disk when this returns. `options` as for `requests.submission`."""
-        return self.send(requests.submit(requests.submission(function, args, kwargs, **options), wait_s))
+        """Submit an operation: it is on the agent's disk when this returns. Options are those of a submission."""
+        return self.send(requests.submit(submissions.submission(function, args, kwargs, **options), wait_s))
 
     def submit_script(self, source: str, file_name: str, args: Sequence[str] = (), **options: Any) -> OperationView:
         """Submit a program that runs as `__main__`, with text arguments."""
-        return self.send(requests.submit(requests.script(source, file_name, args, **options)))
+        return self.send(requests.submit(submissions.script(source, file_name, args, **options)))
 
     def batch(self, submissions: Iterable[Mapping[str, Any]]) -> list[OperationView | AgentdError]:
-        """Submit many, made by `requests.submission`, 1,000 to a commit; a refused one is its error."""
+        """Submit many, made by `submissions.submission`, 1,000 to a commit; a refused one is its error."""
         bodies: list[Mapping[str, Any]] = list(submissions)
         rows: list[OperationView | AgentdError] = []
         for start in range(0, len(bodies), requests.MOST_IN_BATCH):

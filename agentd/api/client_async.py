@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Self, TypeVar
 
-from agentd.api import requests
+from agentd.api import requests, submissions
 from agentd.api.client import LONGEST_WAIT_S, as_capacity, http_options, patience, unreachable, with_rest
 from agentd.api.places import Place, find
 from agentd.api.requests import Answer, Blob, Event, EventReader, Health, LogLine, NotInThisForm, Request
@@ -61,17 +61,17 @@ class AsyncAgent:
         wait_s: float = 0.0,
         **options: Any,
     ) -> OperationView:
-        """Submit an operation: it is on the agent's disk when this returns. `options` as for `requests.submission`."""
-        return await self.send(requests.submit(requests.submission(function, args, kwargs, **options), wait_s))
+        """Submit an operation: it is on the agent's disk when this returns. Options are those of a submission."""
+        return await self.send(requests.submit(submissions.submission(function, args, kwargs, **options), wait_s))
 
     async def submit_script(
         self, source: str, file_name: str, args: Sequence[str] = (), **options: Any
     ) -> OperationView:
         """Submit a program that runs as `__main__`, with text arguments."""
-        return await self.send(requests.submit(requests.script(source, file_name, args, **options)))
+        return await self.send(requests.submit(submissions.script(source, file_name, args, **options)))
 
     async def batch(self, submissions: Iterable[Mapping[str, Any]]) -> list[OperationView | AgentdError]:
-        """Submit many, made by `requests.submission`, 1,000 to a commit; a refused one is its error."""
+        """Submit many, made by `submissions.submission`, 1,000 to a commit; a refused one is its error."""
         bodies: list[Mapping[str, Any]] = list(submissions)
         rows: list[OperationView | AgentdError] = []
         for start in range(0, len(bodies), requests.MOST_IN_BATCH):

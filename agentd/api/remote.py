@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from agentd.api import requests
+from agentd.api import requests, submissions
 from agentd.api.catalogue import Catalogue
 from agentd.api.client import Agent, with_rest
 from agentd.api.future import CallFuture
@@ -46,6 +46,8 @@ class RemoteLine:
     """
 
     has_chunks = False
+    place = None
+    """Shared memory does not reach that far."""
 
     def __init__(self, place: Place, options: Template, reconnect_s: float) -> None:
         self._place = with_rest(place)
@@ -87,10 +89,6 @@ class RemoteLine:
             self._employ()
             self._news.notify_all()
         return future
-
-    def place(self, views: list[memoryview]) -> None:  # noqa: ARG002 - shared memory does not reach that far
-        """Say that there is no shared memory: the values travel in the request."""
-        return
 
     def wait_for(self, future: CallFuture[Any], timeout: float | None) -> None:
         """Return when the future is settled.
@@ -226,10 +224,10 @@ class RemoteLine:
             name: getattr(template, name)
             for name in ("timeout_s", "max_attempts", "idempotent", "priority", "name", "constraints")
         }
-        body = requests.submission(template.function, **options, key=uuid.uuid4().hex)
-        body["pickle"] = requests.as_base64(submission.payload.data)
+        body = submissions.submission(template.function, **options, key=uuid.uuid4().hex)
+        body["pickle"] = submissions.as_base64(submission.payload.data)
         if template.form == Form.VALUE:
-            body["code"] = requests.as_base64(template.code)
+            body["code"] = submissions.as_base64(template.code)
         return body
 
     def _wait(self) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core.neighbours import UNKNOWN_S, Neighbour
 from agentd.core.tasks import State, Task
-from schedulers.view import Change, Forward, Run
+from agentd.model.errors import BrokenInvariant
+from schedulers.fifo import Fifo
+from schedulers.view import Change, Forward, Keep, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from agentd.core.neighbours import Neighbourhood
     from agentd.core.queue import Queue
     from schedulers.view import Decision, NeighbourRow, Scheduler, TaskRow
+
+
+_STAND_IN = Fifo()
 
 
 class OwnSide:
@@ -120,8 +125,24 @@ class Placing:
         window.own.begin()
         for row in self._neighbourhood.rows:
             row.now_s = now
+        self._apply_all(self._wishes(window), now)
+        window.close()
+
+    def _wishes(self, window: Window) -> Iterator[Decision]:
+        """Ask the policy; while one fails, its tasks are served in their order, so that the agent goes on."""
+        try:
+            yield from self.scheduler.plan(window)
+        except BrokenInvariant:
+            raise
+        except Exception as error:  # noqa: BLE001 - a policy may be anybody's code
+            self.violations += 1
+            self.last_violation = f"it raised {error!r}; tasks are served first in, first out meanwhile"
+            window.close()
+            yield from _STAND_IN.plan(window)
+
+    def _apply_all(self, decisions: Iterator[Decision], now: float) -> None:
         run, waiting = self._run, State.WAITING
-        for decision in self.scheduler.plan(window):
+        for decision in decisions:
             if type(decision) is Run:
                 task = decision.task
                 if type(task) is not Task or task.state is not waiting:
@@ -130,7 +151,8 @@ class Placing:
                     self._violated(decision, "no room here")
             elif type(decision) is Forward:
                 self._apply_forward(decision, now)
-        window.close()
+            elif type(decision) is Keep and type(decision.task) is Task:
+                decision.task.kept = decision.reason
 
     def _apply_forward(self, decision: Forward, now: float) -> None:
         task, neighbour = decision.task, self._neighbourhood.get(decision.to)
@@ -151,7 +173,7 @@ class Placing:
 
 def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall: str, ahead: int) -> str:
     """Say why a task waits: own cores first, then each neighbour."""
-    words = []
+    words = [task.kept] if task.kept else []
     if not task.shape.is_here:
         words.append("the function is not on this agent")
     elif shortfall:

@@ -108,6 +108,8 @@ class Task(Struct, eq=False, gc=False):
     """The session's number for it."""
     submitted_at: float = 0.0
     """Agent time in seconds."""
+    kept: str = ""
+    """Why the scheduler said that it keeps the task, when it last said so."""
     dropped: bool = False
     """Cancelled while in a queue: to be skipped by whoever meets it there."""
 

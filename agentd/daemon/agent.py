@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentd import __version__
 from agentd.adaptors.catalogue import known_adaptor
 from agentd.comm.same_user import owner_uid
 from agentd.core import events as e
 from agentd.daemon.feed import Feed
 from agentd.daemon.metrics import render
-from agentd.daemon.showing import Showing, json_of, pickle_of, process_id, python_version
+from agentd.daemon.showing import Showing, json_of, pickle_of
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Status
 from agentd.model.values import Codec, Part, Payload
 from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
 from agentd.rest.port import Change, Made, Request, ResultView
-from agentd.wire.terms import PROTOCOL_MAX
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -143,7 +141,11 @@ class Agent:
         caller, waiter = self._ask()
         self._lane.post(_with_caller(event, caller))
         number, is_new = await self._answer(caller, waiter)
-        return Made(self.showing.operation(self._operation(number)), is_new)
+        return Made(self._made(number), is_new)
+
+    def _made(self, number: int) -> OperationView:
+        """Show an operation that was just asked for, with its result if that is at hand."""
+        return self.showing.operation(self._operation(number), self._results.at_hand(number))
 
     async def submit_all(self, requests: list[Request]) -> list[Made | Exception]:
         """Accept many in one commit, each with an answer of its own."""
@@ -162,7 +164,7 @@ class Agent:
             if isinstance(answer, Exception):
                 made.append(answer)
             else:
-                made.append(Made(self.showing.operation(self._operation(answer[0])), answer[1]))
+                made.append(Made(self._made(answer[0]), answer[1]))
         return made
 
     async def _event(self, request: Request, caller: int) -> e.OperationSubmitted:
@@ -271,6 +273,7 @@ class Agent:
             raise RequestError(f"the result of {operation} is damaged on the disk", status=410)
         if found.read_at is None:
             self._lane.post(e.ResultRead(operation))
+        outcome = await self._results.whole(outcome)
         raw = outcome.value.data if outcome.value.codec == Codec.BYTES else None
         return ResultView(self.showing.operation(found, outcome), json_of(outcome), pickle_of(outcome), raw)
 
@@ -366,35 +369,13 @@ class Agent:
 
     def agent(self) -> AgentView:
         """Say who the agent is."""
-        state, pool = self._state, self._state.pool
-        counts = {name: count for name, count in state.ledger.counts.items() if count}
-        for operation in state.ledger.operations.values():
-            if not operation.is_terminal:
-                shown = self.showing.operation(operation).state
-                counts[shown] = counts.get(shown, 0) + 1
-        reason = self.readiness()
-        return AgentView(
-            name=state.identity.name,
-            id=state.identity.agent_id,
-            boot=state.identity.boot,
-            version=__version__,
-            protocol=PROTOCOL_MAX,
-            python=python_version(),
-            pid=process_id(),
+        return self.showing.agent(
             rest=self.rest,
             comm=self.comm,
             scheduler=self._settings.scheduler,
             state_folder=str(self._settings.state),
             started_at=self._clock.started_wall,
-            draining=state.draining,
-            ready=not reason,
-            not_ready_reason=reason,
-            cores=pool.total(),
-            cores_free=pool.free(),
-            workers=len(state.crew.lines),
-            operations=counts,
-            waiting=len(state.queue),
-            running=state.crew.running(),
+            not_ready_reason=self.readiness(),
             journal_bytes=self._journal.size_bytes,
             objects_bytes=self._objects.total_bytes,
             warnings=list(self.warnings),

@@ -19,6 +19,7 @@ import msgspec
 from agentd import __version__
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
+from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
@@ -180,7 +181,8 @@ class Daemon:
         engine = Engine(identity, capacity, policy, ids, self._rules())
         tokens = TokenBook(self._folder)
         tokens.ensure_owner()
-        results = Results(store.journal)
+        warnings += [tokens.fault] if tokens.fault else []
+        results = Results(store.journal, store.objects)
         functions = Functions(settings.pythonpath, settings.allow)
         agent = Agent(
             engine=engine,
@@ -236,6 +238,7 @@ class Daemon:
         clock = Clock(self._disk, self._folder, recovered.agent_time_s)
         self._now = clock.now
         stack.callback(clock.mark)
+        objects.claim(journal.references)
         journal.start()
         return Store(journal, objects, recovered, clock, [str(alarm) for alarm in (*alarms, *objects.alarms)])
 
@@ -269,6 +272,7 @@ class Daemon:
             ),
             number=lambda: next(self._callers),
             random=random.SystemRandom(),
+            security=Security(insecure=settings.insecure),
             inline=sharing.inline,
         )
 
@@ -300,6 +304,7 @@ class Daemon:
             pass_names=frozenset(settings.environment),
             memory_bytes=settings.worker_memory_mib << 20 if settings.worker_memory_mib else None,
             output_bytes=settings.output_mib << 20,
+            pin_cpus=settings.pin_cpus,
         )
 
     def _rules(self) -> Rules:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentd.model.values import Part, Payload
 
 if TYPE_CHECKING:
     from agentd.model.task import Outcome
     from agentd.store.journal import Journal
+    from agentd.store.objects import Objects
 
 MOST_BYTES = 16 << 20
 """Of outcomes kept in memory (chosen: those that somebody is about to fetch)."""
@@ -18,8 +24,9 @@ OVERHEAD_BYTES = 400
 class Results:
     """Gives outcomes by operation, from memory where it can."""
 
-    def __init__(self, journal: Journal, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, journal: Journal, objects: Objects, most_bytes: int = MOST_BYTES) -> None:
         self._journal = journal
+        self._objects = objects
         self._most_bytes = most_bytes
         self._recent: OrderedDict[int, Outcome] = OrderedDict()
         self._bytes = 0
@@ -38,6 +45,18 @@ class Results:
     def at_hand(self, operation: int) -> Outcome | None:
         """Give an outcome if it is in memory."""
         return self._recent.get(operation)
+
+    async def whole(self, outcome: Outcome) -> Outcome:
+        """Bring a value that is in its parts into one piece, from the message or the disk."""
+        value = outcome.value
+        if value.data or not value.parts:
+            return outcome
+        data = await asyncio.to_thread(self._joined, value.parts)
+        return msgspec.structs.replace(outcome, value=Payload(value.codec, data))
+
+    def _joined(self, parts: tuple[Part, ...]) -> bytes:
+        read = self._objects.read
+        return b"".join(part.data or read(part.stored, part.offset, part.size) for part in parts)
 
     async def read(self, operation: int) -> Outcome | None:
         """Give an outcome, from the disk if need be; None when the journal has none."""

@@ -109,6 +109,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What one task may print, in MiB; the rest is cut."""
     worker_memory_mib: int | None = None
     """Address space of one worker at the most; off by default."""
+    pin_cpus: bool = False
+    """Bind each worker to the processors that its tasks were granted; not for several agents on one machine."""
     callback_host: tuple[str, ...] = ()
     """Hosts that may be called back when an operation ends."""
     summary: bool = False
@@ -220,6 +222,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "keep_mib": _COUNT,
     "output_mib": _SOME,
     "worker_memory_mib": _SOME,
+    "pin_cpus": _truth,
     "callback_host": _words,
     "summary": _truth,
 }
@@ -282,6 +285,8 @@ def _file(path: Path) -> dict[str, tuple[str, str]]:
         name = key.replace("-", "_")
         line = next((number for number, row in enumerate(text.splitlines(), 1) if row.lstrip().startswith(key)), 1)
         where = f"{path}, line {line}"
+        if name == "state":
+            raise ConfigError(f"{where}: this file is found in the state folder: give --state on the command line")
         if name not in CONVERTERS and name not in JOINED:
             raise ConfigError(f"{where}: unknown setting {key!r}: known are {', '.join(sorted(CONVERTERS))}")
         separator = os.pathsep if name in {"pythonpath", *JOINED} else ","

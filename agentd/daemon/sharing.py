@@ -219,11 +219,7 @@ class Sharing:
         if part.segment:
             return Part(part.size, os.pread(self.segments.fd(part.segment), part.size, part.offset))
         if part.stored and self._objects is not None:
-            descriptor, _ = self._objects.open(part.stored)
-            try:
-                return Part(part.size, os.pread(descriptor, part.size, part.offset))
-            finally:
-                os.close(descriptor)
+            return Part(part.size, self._objects.read(part.stored, part.offset, part.size))
         return part
 
 

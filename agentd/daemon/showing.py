@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentd import __version__
 from agentd.core.placing import explain
 from agentd.core.tasks import State
 from agentd.model.task import Outcome, Status
 from agentd.model.values import Codec
 from agentd.model.views import (
+    AgentView,
     ErrorView,
     NeighbourView,
     OperationView,
@@ -21,6 +23,7 @@ from agentd.model.views import (
     TaskCounts,
     TaskView,
 )
+from agentd.wire.terms import PROTOCOL_MAX
 from schedulers.capacity import Kind, shortfalls
 
 if TYPE_CHECKING:
@@ -169,6 +172,36 @@ class Showing:
             result_bytes=operation.result_bytes,
         )
 
+    # --- the agent --------------------------------------------------------------------------------------------
+
+    def agent(self, *, not_ready_reason: str, **told: Any) -> AgentView:
+        """Show the agent itself; `told` are the fields of the view that the engine does not know."""
+        state, pool = self._state, self._state.pool
+        counts = {name: count for name, count in state.ledger.counts.items() if count}
+        for operation in state.ledger.operations.values():
+            if not operation.is_terminal:
+                shown = self._live(state.tasks.get(operation.id))
+                counts[shown] = counts.get(shown, 0) + 1
+        return AgentView(
+            name=state.identity.name,
+            id=state.identity.agent_id,
+            boot=state.identity.boot,
+            version=__version__,
+            protocol=PROTOCOL_MAX,
+            python=platform.python_version(),
+            pid=os.getpid(),
+            draining=state.draining,
+            ready=not not_ready_reason,
+            not_ready_reason=not_ready_reason,
+            cores=pool.total(),
+            cores_free=pool.free(),
+            workers=len(state.crew.lines),
+            operations=counts,
+            waiting=len(state.queue),
+            running=state.crew.running(),
+            **told,
+        )
+
     # --- the pool ---------------------------------------------------------------------------------------------
 
     def resources(self) -> list[ResourceView]:
@@ -231,13 +264,3 @@ def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:
         processors=[ProcessorView(p.name, p.kind.value, p.architecture, p.units) for p in pool.capacity.processors],
         memory_mib=pool.capacity.memory_mib,
     )
-
-
-def python_version() -> str:
-    """Say which Python runs the agent."""
-    return platform.python_version()
-
-
-def process_id() -> int:
-    """Give the daemon's process number."""
-    return os.getpid()

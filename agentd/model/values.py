@@ -40,7 +40,7 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Payload(Struct, frozen=True, array_like=True, gc=False):
-    """An encoded value."""
+    """An encoded value. Where there are parts and no data, the bytes of the value are those of its parts, joined."""
 
     codec: int = 0
     data: bytes = b""

@@ -11,7 +11,7 @@ from fastapi import Depends, Query
 from starlette.responses import Response
 
 from agentd.model.errors import RequestError
-from agentd.model.views import STATES, TERMINAL, OperationView, Page
+from agentd.model.views import STATES, OperationView, Page
 from agentd.rest import port as ports
 from agentd.rest import schemas
 from agentd.rest.answers import JSON, Answer, json_of
@@ -89,7 +89,7 @@ async def submit_operation(call: Current) -> Response:
     key = None if header is None else check_key(header.decode("latin-1"))
     made = await call.port.submit(read_submission(call.body, call.caller, call.settings.callback_hosts, key))
     view = made.operation
-    if wait_s and view.state not in TERMINAL:
+    if wait_s:
         # From here on the operation is safe, and only this client waits: when it leaves, so does the wait.
         call.connection.task = asyncio.current_task()
         view = await call.port.operation(int(view.id), wait_s)

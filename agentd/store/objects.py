@@ -153,6 +153,24 @@ class Objects:
             raise DiskError(f"object {number}: {error.strerror}") from error
         raise RequestError(f"there is no object {number}: it has expired, or never was here", status=404)
 
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Read a piece of an object; fewer bytes where it ends before.
+
+        Raises:
+            RequestError: 404, there is no such object.
+            DiskError: the disk failed.
+        """
+        fd, _ = self.open(number)
+        try:
+            pieces = []
+            while size > 0 and (piece := self._disk.read(fd, size, offset)):
+                pieces.append(piece)
+                offset += len(piece)
+                size -= len(piece)
+            return b"".join(pieces)
+        finally:
+            self._disk.close(fd)
+
     def is_sound(self, number: int) -> bool:
         """Read an object through and tell whether it still has its hash; for a thread that may wait for the disk.
 

@@ -43,6 +43,8 @@ class WorkerSettings:
     """Whether packages installed for the user alone are on the path."""
     memory_bytes: int | None = None
     """Address space of a worker; None: no limit."""
+    pin_cpus: bool = False
+    """Whether each worker is bound to the processors that its tasks were granted."""
     open_files: int | None = None
     file_bytes: int | None = None
     """Largest file that a worker may write."""
@@ -82,6 +84,7 @@ class WorkerSettings:
             "user_site": self.user_site,
             "memory_bytes": self.memory_bytes,
             "open_files": self.open_files,
+            "pin_cpus": self.pin_cpus,
             "file_bytes": self.file_bytes,
             "cpu_seconds": self.cpu_seconds,
             "segment_threshold_bytes": self.segment_threshold_bytes,

@@ -308,6 +308,7 @@ PRODUCT_RULES = {
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
             "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",
             "agentd/daemon/lane.py": "the lane's outermost door: the daemon ends by it",
+            "agentd/core/placing.py": "a scheduler may be anybody's plug-in; another one stands in while it fails",
         },
     ),
     "stubs": Rule(

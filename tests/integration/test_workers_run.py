@@ -298,11 +298,15 @@ def test_failures_say_what_kind_they_are(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_task_knows_its_number_and_its_units(tmp_path: Path) -> None:
-    """COMPSS_TASK_ID is the task's own in Python and in programs it starts; a binding sets what libraries read."""
+@pytest.mark.parametrize("pins", [True, False])
+def test_a_task_knows_its_number_and_its_units(tmp_path: Path, pins: bool) -> None:
+    """COMPSS_TASK_ID is the task's own in Python and in programs it starts; a binding sets what libraries read.
+
+    Processors are pinned only where the operator wants that.
+    """
 
     async def main() -> None:
-        async with Room(tmp_path, CODE, hostname="here") as room:
+        async with Room(tmp_path, CODE, hostname="here", pin_cpus=pins) as room:
             await room.start_worker()
             for _ in range(2):
                 result = await room.run("where")
@@ -314,7 +318,7 @@ def test_a_task_knows_its_number_and_its_units(tmp_path: Path) -> None:
             assert variables["COMPSS_BINDED_CPUS"] == "0"
             assert variables["COMPSS_BINDED_GPUS"] == variables["CUDA_VISIBLE_DEVICES"] == "2,3"
             assert (variables["OMP_NUM_THREADS"], variables["COMPSS_HOSTNAMES"]) == ("1", "here")
-            assert cpus == {min(os.sched_getaffinity(0))}
+            assert cpus == ({min(os.sched_getaffinity(0))} if pins else os.sched_getaffinity(0))
 
     asyncio.run(main())
 

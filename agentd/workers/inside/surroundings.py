@@ -142,16 +142,17 @@ class Units:
 
     _GPU_NAMES = ("COMPSS_BINDED_GPUS", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
-    def __init__(self, hostname: str) -> None:
+    def __init__(self, hostname: str, *, pins: bool) -> None:
+        self._pins = pins
         self._cpus = sorted(os.sched_getaffinity(0))
         os.environ["COMPSS_NUM_NODES"] = "1"
         os.environ["COMPSS_HOSTNAMES"] = hostname
 
     def bind(self, cpus: list[int], gpus: list[int]) -> None:
-        """Take these units: affinity where that is possible, and the variables that libraries read.
+        """Take these units: the variables that libraries read, and affinity if the operator wants that.
 
-        Unit n is the n-th processor that this process was given; an agent that lends more units than the machine has
-        processors pins nothing.
+        Unit n is the n-th processor that this process was given. Nothing is pinned by default: several agents of one
+        machine would each take its first processors.
         """
         count = str(max(1, len(cpus)))
         os.environ.update(
@@ -166,6 +167,6 @@ class Units:
                 os.environ[name] = ",".join(map(str, gpus))
             else:
                 os.environ.pop(name, None)
-        fits = bool(cpus) and all(0 <= unit < len(self._cpus) for unit in cpus)
+        fits = self._pins and bool(cpus) and all(0 <= unit < len(self._cpus) for unit in cpus)
         with suppress(OSError):
             os.sched_setaffinity(0, [self._cpus[unit] for unit in cpus] if fits else self._cpus)

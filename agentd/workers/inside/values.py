@@ -200,16 +200,20 @@ class Writer:
                 return PICKLE, _pickle_dumps(value, 5), None
             return self._pickle(value)
         if type(value) is bytes:
-            if len(value) < self._threshold:
-                return BYTES, value, None
-            return BYTES, b"", self._place([memoryview(value)])
+            return self._whole(BYTES, value)
         text, is_all = to_json(value)
         if text is not None and is_all:
-            return JSON, text, None
-        codec, data, parts = self._pickle(value)
+            return self._whole(JSON, text)
+        data = _dumps(value, None)
         if text is None:
-            return codec, data, parts
-        return BOTH, len(text).to_bytes(4, "big") + text + data, parts
+            return self._whole(PICKLE, data)
+        return self._whole(BOTH, len(text).to_bytes(4, "big") + text + data)
+
+    def _whole(self, codec: int, data: bytes) -> Encoded:
+        """Give a value in one piece; a large one is not in the data but in its one part."""
+        if len(data) < self._threshold:
+            return codec, data, None
+        return codec, b"", self._place([memoryview(data)])
 
     def _pickle(self, value: Any) -> Encoded:
         large = type(value) in {bytes, bytearray} and len(value) >= self._threshold
@@ -245,18 +249,20 @@ class Writer:
             self._guard.task = task
 
 
-def _dumps(value: Any, buffers: list[PickleBuffer]) -> bytes:
-    """Pickle, by value where by name does not do."""
+def _dumps(value: Any, buffers: list[PickleBuffer] | None) -> bytes:
+    """Pickle, by value where by name does not do; its large buffers go beside it, or into it where that is None."""
+    callback = None if buffers is None else buffers.append
     try:
-        return pickle.dumps(value, 5, buffer_callback=buffers.append)
+        return pickle.dumps(value, 5, buffer_callback=callback)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - users' code runs here
         reason = error
-    buffers.clear()
+    if buffers:
+        buffers.clear()
     try:
         by_value = importlib.import_module("cloudpickle")
-        data: bytes = by_value.dumps(value, 5, buffer_callback=buffers.append)
+        data: bytes = by_value.dumps(value, 5, buffer_callback=callback)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - users' code runs here

@@ -60,7 +60,7 @@ class Worker:
         self._reader = Reader(self._segments, released.append)
         self._writer = Writer(self._pool, config["segment_threshold_bytes"], self._guard, self._catch_up)
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
-        self._units = Units(config["hostname"])
+        self._units = Units(config["hostname"], pins=config["pin_cpus"])
         self._variable = TaskVariable()
         self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
         self._flush_out, self._flush_err = sys.stdout.flush, sys.stderr.flush
