@@ -125,7 +125,7 @@ class Host:
         self.resume()
         if self.is_full:
             self.free()
-        if self.is_down and not self.is_stopped:
+        if self.is_down:
             self.start()
 
     def pause(self) -> None:
@@ -163,7 +163,7 @@ class Host:
     def _turn(self, boot: str) -> None:
         self._is_due = False
         if self.is_down or self.is_paused or self.boot != boot:
-            if self._inbox and not self.is_paused:
+            if not self.is_down and not self.is_paused:
                 self._turn_soon()
             return
         for _ in range(MOST_ROUNDS):
@@ -306,5 +306,7 @@ class Host:
 
     def _stop(self, _: c.Stop) -> None:
         """The daemon ends by itself: everything that it recorded is on the disk."""
+        if self._undurable:
+            self.world.history.broken(f"{self.name} stopped before its last entries were on the disk")
         self.crash()
         self.is_stopped = True

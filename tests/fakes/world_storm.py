@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from agentd.core.events import DrainRequested
 from agentd.core.state import Rules
 from tests.fakes.world import World
 from tests.fakes.world_users import CALLS, DURABLE, TEMPLATES, Users
@@ -116,6 +117,13 @@ class Storm:
             host.crash()
             self.world.after(self.random.choice((0.05, 1.0, 4.0, 8.0)), host.heal)
 
+    def drain(self) -> None:
+        """An agent is asked to end, and is started again later."""
+        host = self._host()
+        if not host.is_down:
+            host.post(DrainRequested(self.random.choice((0.0, 1.0, 3.0))))
+            self.world.after(self.random.choice((3.5, 6.0)), lambda: host.heal() if host.is_stopped else None)
+
     def kill_worker(self) -> None:
         """A worker dies."""
         host = self._host()
@@ -169,7 +177,8 @@ class Storm:
         """Play it; gives what must not have happened."""
         acts: list[Callable[[], None]] = [self.submit] * 8 + [self.call] * 5 + [self.cancel] * 3 + [self.leave]
         if self.is_rough:
-            acts += [self.crash, self.kill_worker, self.cut, self.cut, self.pause] * 2 + [self.fill, self.reshape]
+            acts += [self.crash, self.kill_worker, self.cut, self.cut, self.pause] * 2
+            acts += [self.fill, self.reshape, self.drain]
         else:
             acts += [self.reshape]
         while self.world.now < STORM_S:

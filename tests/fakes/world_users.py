@@ -73,9 +73,7 @@ class Users:
                 self.refused.append(value)
 
         def look() -> None:
-            if host.is_stopped:
-                self.asking.discard(key)
-            elif key in self.asking and (host.boot != boot or not boot):
+            if key in self.asking and (host.boot != boot or not boot):
                 self._submit(host, template, program, key)
             elif key in self.asking:
                 self.world.after(2.0, look)
