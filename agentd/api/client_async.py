@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 from agentd.api import requests, submissions
 from agentd.api.client import LONGEST_WAIT_S, as_capacity, http_options, patience, unreachable, with_rest
 from agentd.api.places import Place, find
-from agentd.api.requests import Answer, Blob, Event, EventReader, Health, LogLine, NotInThisForm, Request
+from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
+from agentd.api.streams import Event, EventReader, LogLine, log_line
 from agentd.api.tables import Rows
 from agentd.model.errors import AgentdError, RequestError
 from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
@@ -134,7 +135,7 @@ class AsyncAgent:
         """Yield what users' code wrote; with `follow` until the operation has ended."""
         async with self._lines(requests.logs(operation, follow=follow)) as lines:
             async for line in lines:
-                piece = requests.log_line(line)
+                piece = log_line(line)
                 if piece is not None:
                     yield piece
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from agentd.api.places import Place
+    from agentd.api.values import Share
     from agentd.model.values import Payload
 
 T = TypeVar("T")
@@ -42,8 +43,9 @@ class Way(Protocol):
         """Ask for one call."""
         ...
 
-    def place(self, views: list[memoryview]) -> Any:
-        """Put buffers of arguments into shared memory, where there is any."""
+    @property
+    def place(self) -> Share | None:
+        """What puts large buffers of arguments into shared memory, where there is any."""
         ...
 
     def close(self, *, wait: bool) -> None:

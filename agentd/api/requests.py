@@ -264,7 +264,7 @@ def tasks(identifier: str | OperationView) -> Request[Rows[TaskView]]:
 
 
 def logs(identifier: str | OperationView, *, follow: bool) -> Request[None]:
-    """Read what users' code wrote; a stream of lines for `log_line`."""
+    """Read what users' code wrote; a stream of lines for `streams.log_line`."""
     path = _at(_of(identifier, "/logs"), follow="true" if follow else None)
     return Request("GET", path, lambda _: None, headers={"accept": LINES}, wait_s=math.inf if follow else 0.0)
 
@@ -308,7 +308,7 @@ def neighbours() -> Request[Rows[NeighbourView]]:
 
 
 def events(last_id: int | None) -> Request[None]:
-    """Follow what happens; a stream of lines for `EventReader`."""
+    """Follow what happens; a stream of lines for `streams.EventReader`."""
     headers = {"accept": "text/event-stream"} | ({} if last_id is None else {"last-event-id": str(last_id)})
     return Request("GET", "/v1/events", lambda _: None, headers=headers, wait_s=math.inf)
 
@@ -336,65 +336,6 @@ def ready() -> Request[None]:
 def metrics() -> Request[str]:
     """Read its figures, as Prometheus text."""
     return Request("GET", "/metrics", _text)
-
-
-# --- streams ----------------------------------------------------------------------------------------------------
-
-
-class LogLine(Struct, frozen=True):
-    """A piece of what users' code wrote."""
-
-    stream: str
-    """stdout or stderr."""
-    text: str
-
-
-class Event(Struct, frozen=True):
-    """One thing that happened at the agent."""
-
-    id: int
-    topic: str
-    data: dict[str, Any]
-
-
-_log_line = msgspec.json.Decoder(LogLine)
-
-
-def log_line(line: str) -> LogLine | None:
-    """Read one line of a stream of logs; None for an empty one."""
-    return _log_line.decode(line) if line else None
-
-
-class EventReader:
-    """Reads server-sent events (WHATWG HTML, section 9.2), line by line.
-
-    Attributes:
-        last_id: of the last event, for going on from there.
-    """
-
-    def __init__(self) -> None:
-        self.last_id = 0
-        self._topic = ""
-        self._data: list[str] = []
-
-    def feed(self, line: str) -> Event | None:
-        """Take one line without its end; give the event that it completes."""
-        if not line:
-            return self._complete()
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            self._data.append(value)
-        elif name == "event":
-            self._topic = value
-        elif name == "id" and value.isdigit():
-            self.last_id = int(value)
-        return None
-
-    def _complete(self) -> Event | None:
-        data, topic = "\n".join(self._data), self._topic
-        self._data, self._topic = [], ""
-        return Event(self.last_id, topic or "message", msgspec.json.decode(data, type=dict[str, Any])) if data else None
 
 
 def seconds_left(end_s: float | None, now_s: float, longest_s: float = 60.0) -> float:

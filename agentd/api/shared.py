@@ -44,6 +44,8 @@ class SharedMemory:
         """How often the agent was given a segment and has not let go of it."""
         self._unsettled: set[int] = set()
         """Segments whose call may be sent again."""
+        self._shown: set[int] = set()
+        """Segments of ours that the agent of this connection was told of."""
         self._made: deque[int] = deque()
         self._withdrawn: deque[int] = deque()
         self._released: deque[int] = deque()
@@ -167,9 +169,12 @@ class SharedMemory:
             number = self._made.popleft()
             if number in self._ours:
                 descriptor, size = self._ours[number]
+                self._shown.add(number)
                 mail.append((Segment(number, size), (descriptor,)))
-        if self._withdrawn:
-            mail.append((SegmentFree(_taken(self._withdrawn)), ()))
+        given_up = tuple(number for number in _taken(self._withdrawn) if number in self._shown)
+        if given_up:
+            self._shown.difference_update(given_up)
+            mail.append((SegmentFree(given_up), ()))
         if self._released:
             mail.append((SegmentRelease(_taken(self._released)), ()))
         return mail
@@ -181,6 +186,7 @@ class SharedMemory:
         for number in list(self._uses):
             self._free_unused(number)
         self._withdrawn.clear()
+        self._shown.clear()
         self._made.clear()
         self._made.extend(self._ours)
         self.has_news = bool(self._made)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    Place = Callable[[list[memoryview]], tuple[Part, ...] | None]
+    Share = Callable[[list[memoryview]], tuple[Part, ...] | None]
     """Puts the buffers of one value into shared memory and says where they are; None: there is no more of it."""
 
 PROTOCOL = 5
@@ -52,7 +52,7 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text.rstrip()}\n"""'
 
 
-def encode(value: Any, place: Place | None, *, by_value: bool = False) -> Payload:
+def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payload:
     """Encode any value; its large buffers go where `place` puts them.
 
     The C pickler is tried first. What it refuses (lambdas, local classes), and what it names by a module that no other
@@ -79,7 +79,7 @@ def encode(value: Any, place: Place | None, *, by_value: bool = False) -> Payloa
     return Payload(Codec.PICKLE, data, _placed(views, place) if views and place is not None else ())
 
 
-def encode_call(args: Any, kwargs: dict[str, Any] | None, place: Place | None, *, by_value: bool) -> Payload:
+def encode_call(args: Any, kwargs: dict[str, Any] | None, place: Share | None, *, by_value: bool) -> Payload:
     """Encode the arguments of one call; with `kwargs` None, `args` is the list of a chunk's argument tuples.
 
     Raises:
@@ -104,10 +104,15 @@ def check_size(payload: Payload) -> None:
     """
     inline = len(payload.data) + sum(len(part.data) for part in payload.parts if part.data is not None)
     if inline > LARGEST_INLINE_BYTES:
-        raise ValueError(
-            f"a value of {inline} bytes is too large to be sent without shared memory (at most "
-            f"{LARGEST_INLINE_BYTES}): put it into a file or a blob, or make it an array"
-        )
+        raise too_large(inline)
+
+
+def too_large(size: int) -> ValueError:
+    """Say that a value cannot travel, and what can."""
+    return ValueError(
+        f"a value of {size} bytes is too large to be sent without shared memory (at most {LARGEST_INLINE_BYTES}): "
+        "put it into a file or a blob"
+    )
 
 
 def dumps_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
@@ -203,7 +208,7 @@ def _keeper(views: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
     return keep
 
 
-def _placed(views: list[memoryview], place: Place) -> tuple[Part, ...]:
+def _placed(views: list[memoryview], place: Share) -> tuple[Part, ...]:
     """Say where the buffers are: in shared memory, or beside the pickle when there is no more of it."""
     parts = place(views)
     if parts is None:
@@ -222,11 +227,15 @@ class _Boxed:
         return partial(pickle.loads, buffers=self.buffers), (self.data,)
 
 
-def _boxed(data: bytes, views: list[memoryview], place: Place) -> Payload:
-    """Move a pickle that no frame can hold beside the buffers of its value."""
+def _boxed(data: bytes, views: list[memoryview], place: Share) -> Payload:
+    """Move a pickle that no frame can hold beside the buffers of its value.
+
+    Raises:
+        ValueError: there is no shared memory left for it.
+    """
     parts = place([*views, memoryview(data)])
     if parts is None:
-        return Payload(Codec.PICKLE, data, _placed(views, place) if views else ())
+        raise too_large(len(data))
     box = _Boxed([pickle.PickleBuffer(view) for view in views], pickle.PickleBuffer(data))
     return Payload(Codec.PICKLE, pickle.dumps(box, PROTOCOL, buffer_callback=lambda _: False), parts)
 

@@ -180,14 +180,19 @@ class User:
             os.close(descriptor)
 
     def turn(self) -> bool:
+        """Read, act and answer; false when the program is gone."""
+        try:
+            return self._turn()
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+
+    def _turn(self) -> bool:
         try:
             data, ancillary, _, _ = self.sock.recvmsg(262_144, 4096, socket.MSG_DONTWAIT)
         except BlockingIOError:
             os.eventfd_read(self.bell)
             self.work()
             return True
-        except ConnectionResetError:
-            return False
         for _, _, raw in ancillary:
             self.descriptors.extend(array.array("i", raw))
         if not data:
