@@ -140,6 +140,15 @@ class Storm:
             wire.cut(*(self.random.choice((names, names[:1], names[1:]))))
             self.world.after(self.random.choice((0.05, 1.0, 4.0, 7.0, 12.0)), wire.heal)
 
+    def reset(self) -> None:
+        """A connection breaks at once, with all that was under way; the wire is well."""
+        host = self._host()
+        if host.ends:
+            self.world.history.has_faults = True
+            end = self.random.choice(list(host.ends.values()))
+            end.other.close("reset")
+            end.close("reset")
+
     def pause(self) -> None:
         """An agent stands still for a while."""
         host = self._host()
@@ -177,7 +186,7 @@ class Storm:
         """Play it; gives what must not have happened."""
         acts: list[Callable[[], None]] = [self.submit] * 8 + [self.call] * 5 + [self.cancel] * 3 + [self.leave]
         if self.is_rough:
-            acts += [self.crash, self.kill_worker, self.cut, self.cut, self.pause] * 2
+            acts += [self.crash, self.kill_worker, self.cut, self.cut, self.reset, self.pause] * 2
             acts += [self.fill, self.reshape, self.drain]
         else:
             acts += [self.reshape]
