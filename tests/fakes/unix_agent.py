@@ -77,6 +77,7 @@ class UnixAgent:
         self.waits_for: Callable[[Submission], bool] = lambda _: False
         self.users: list[User] = []
         """Programs that are connected."""
+        self._members = threading.Lock()
         self._stop, self._stopped = os.pipe()
         self._thread: threading.Thread | None = None
 
@@ -116,8 +117,9 @@ class UnixAgent:
     def let_go(self) -> None:
         """Run what was held, for every program that is connected, and hold nothing any more."""
         self.hold.clear()
-        for user in self.users:
-            os.eventfd_write(user.bell, 1)
+        with self._members:
+            for user in self.users:
+                os.eventfd_write(user.bell, 1)
 
     @property
     def user(self) -> User:
@@ -148,8 +150,9 @@ class UnixAgent:
                         for key in (user.sock.fileno(), user.bell):
                             poll.unregister(key)
                             del by_descriptor[key]
-                        self.users.remove(user)
-                        user.close()
+                        with self._members:
+                            self.users.remove(user)
+                            user.close()
 
 
 class User:
