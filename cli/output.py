@@ -41,11 +41,14 @@ def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     for name in head:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in _WHOLE)
     for row in shown:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     console().print(table)
 
+
+_WHOLE = frozenset({"id", "task", "waiting"})
+"""Columns whose text is typed or copied into the next command: never cut, however narrow the terminal."""
 
 _STYLES = {
     "done": "green",
