@@ -44,7 +44,7 @@ def run(line: Line) -> int:
 
 def _count(line: Line) -> int:
     text = line.text("limit") or "50"
-    if not text.isdigit() or not int(text):
+    if not text.isdecimal() or not int(text):
         raise UsageError(f"--limit {text!r}: give a whole number from 1", "operations")
     return int(text)
 

@@ -20,9 +20,14 @@ def is_terminal() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON; control characters are escaped by JSON itself."""
+    """Print a value as indented JSON; what cannot be printed is escaped as JSON does it."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    print("".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text))
+    print(_escaped(text))
+
+
+def _escaped(text: str) -> str:
+    """Give JSON that says the same in printable signs and line ends alone."""
+    return "".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", empty: str = "none") -> None:
@@ -101,7 +106,7 @@ def print_value(value: Any) -> None:
     elif isinstance(value, str):
         print_text(value if value.endswith("\n") else value + "\n")
     else:
-        print(msgspec.json.encode(value).decode())
+        print(_escaped(msgspec.json.encode(value).decode()))
 
 
 def moment(at: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ def _known(line: Line, name: str) -> str | None:
 
 def _whole(line: Line, name: str, default: str) -> int:
     text = line.text(name) or default
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"--{name} {text!r}: give a whole number from 0", line.command.name)
     return int(text)
 
@@ -146,8 +147,10 @@ def _memory(line: Line) -> float | None:
         return None
     try:
         value = float(text)
-    except ValueError as error:
-        raise UsageError(f"--mem-size {text!r}: give GB, or -1 for unknown", line.command.name) from error
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"--mem-size {text!r}: give GB, or -1 for unknown", line.command.name)
     return value if value >= 0 else None
 
 
