@@ -209,9 +209,7 @@ class Agent:
         for blob in request.blobs:
             try:
                 fd, size = self._objects.open(blob)
-            except RequestError:
-                raise
-            except OSError as error:
+            except RequestError as error:
                 raise RequestError(f"blob {blob} is not here: PUT it to /v1/blobs first", status=422) from error
             os.close(fd)
             parts.append(Part(size=size, stored=blob))

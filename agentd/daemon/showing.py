@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +65,16 @@ def json_of(outcome: Outcome) -> bytes | None:
 
 
 def pickle_of(outcome: Outcome) -> bytes | None:
-    """Take the pickle out of a value, where it has one whole."""
+    """Give the pickle of a value; for plain data it is written here, since there is nothing to unpickle."""
     value = outcome.value
     if value.parts:
         return None
+    if value.codec == Codec.NONE:
+        return pickle.dumps(None, 5)
+    if value.codec == Codec.BYTES:
+        return pickle.dumps(value.data, 5)
+    if value.codec == Codec.JSON:
+        return pickle.dumps(json.loads(value.data), 5)
     if value.codec == Codec.PICKLE:
         return value.data
     if value.codec == Codec.BOTH:
