@@ -194,29 +194,46 @@ class RemoteLine:
             for future, submission in asked:
                 self._fail(future, submission, error)
             return
+        put_off_s = 0.0
         for (future, submission), answer in zip(asked, answers, strict=True):
-            if isinstance(answer, AgentdError):
+            if not isinstance(answer, AgentdError):
+                self._accepted(future, submission, answer.id)
+            elif isinstance(answer, RequestError) and answer.status == 429:
+                put_off_s = max(put_off_s, float(answer.retry_after_s or 1))
+                self._again(future)
+            else:
                 self._refused(future, submission, answer)
-            elif submission is not None:
-                with self._news:
-                    if submission.ref in self._pending:
-                        self._operations[submission.ref] = answer.id
-                        self._waiting.append((future, answer.id))
-                    else:
-                        self._given_up.append(answer.id)
-                    self._news.notify_all()
+        if put_off_s:
+            threading.Event().wait(put_off_s)
+
+    def _accepted(self, future: CallFuture[Any], submission: Submission | None, operation: str) -> None:
+        with self._news:
+            if submission is not None and submission.ref in self._pending:
+                self._operations[submission.ref] = operation
+                self._waiting.append((future, operation))
+            else:
+                self._given_up.append(operation)
+            self._news.notify_all()
+
+    def _again(self, future: CallFuture[Any]) -> None:
+        with self._news:
+            self._outbox.append(future)
 
     def _refused(self, future: CallFuture[Any], submission: Submission | None, error: AgentdError) -> None:
         """Send a function by value whose name is of no use there; anything else is the call's end."""
         number = None
         if submission is not None and isinstance(error, RequestError) and error.status == 422:
-            number = self.catalogue.by_value_instead(submission.template)
+            try:
+                number = self.catalogue.by_value_instead(submission.template)
+            except Exception as unpicklable:  # noqa: BLE001 - users' code runs while pickling: the call's error
+                future.fail(unpicklable)
+                self._forget(submission)
+                return
         if submission is None or number is None:
             self._fail(future, submission, error)
             return
         future.submission = Submission(submission.ref, number, submission.payload)
-        with self._news:
-            self._outbox.append(future)
+        self._again(future)
 
     def _body(self, submission: Submission) -> dict[str, Any]:
         template = self.catalogue.template(submission.template)
