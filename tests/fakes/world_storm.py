@@ -26,6 +26,8 @@ NAMES = "abcd"
 ACTS = ("ok",) * 8 + ("raise", "segv", "exit", "oom")
 SHORT = 7
 """Template of calls that are so short that many are handed out at a time."""
+BAD_MOST = 8
+"""Programs that kill their worker or hang: more of them take longer than peace lasts."""
 SCHEDULERS = ("load-balancing", "fifo", "lifo")
 
 
@@ -37,6 +39,9 @@ class Storm:
         self.random = self.world.random
         self.users = Users(self.world)
         self.log: list[str] = []
+        self._bad = 0
+        self._draining = 0
+        """Agents that were asked to end and are to be started again."""
         scheduler = self.random.choice(SCHEDULERS)
         rules = Rules(orphan_ttl_s=15.0, hop_limit=self.random.choice((1, 2, 8)))
         for name in NAMES[: self.random.randint(1, 4)]:
@@ -69,12 +74,18 @@ class Storm:
 
     def _program(self, template: int) -> str:
         name = TEMPLATES[template].function
-        if TEMPLATES[template].timeout_s is not None and self.random.random() < 0.3:
+        if TEMPLATES[template].timeout_s is not None and self.random.random() < 0.3 and self._is_bearable():
             return self.random.choice(("hang", "deaf"))
         if name == "m:short":
             return "ok 0.0004"
         seconds = self.random.choice((0.001, 0.01, 0.1, 0.5, 1.0))
-        return f"{self.random.choice(ACTS)} {seconds}"
+        act = self.random.choice(ACTS)
+        return f"{act if act not in DEATHS or self._is_bearable() else 'ok'} {seconds}"
+
+    def _is_bearable(self) -> bool:
+        """Tell whether one more bad program leaves time enough for the rest."""
+        self._bad += 1
+        return self._bad <= BAD_MOST
 
     def submit(self) -> None:
         """Some user asks for an operation."""
@@ -121,8 +132,20 @@ class Storm:
         """An agent is asked to end, and is started again later."""
         host = self._host()
         if not host.is_down:
+            self._draining += 1
             host.post(DrainRequested(self.random.choice((0.0, 1.0, 3.0))))
-            self.world.after(self.random.choice((3.5, 6.0)), lambda: host.heal() if host.is_stopped else None)
+            self._restart_later(host, host.boot)
+
+    def _restart_later(self, host: Host, boot: str) -> None:
+        def look() -> None:
+            if host.boot == boot:
+                self._restart_later(host, boot)
+                return
+            self._draining -= 1
+            if host.is_stopped:
+                host.heal()
+
+        self.world.after(self.random.choice((1.0, 4.0)), look)
 
     def kill_worker(self) -> None:
         """A worker dies."""
@@ -180,6 +203,9 @@ class Storm:
 
             host.reduce(1, reduced)
 
+    def _is_quiet(self) -> bool:
+        return self.world.is_quiet and not self.users.asking and not self._draining
+
     # --- the whole --------------------------------------------------------------------------------------------
 
     def run(self) -> list[str]:
@@ -197,7 +223,7 @@ class Storm:
             self.world.run(self.random.choice((0.0, 0.01, 0.2, 0.5, 2.0)))
         self.world.heal()
         self.world.run(0.1)
-        is_quiet = self.world.run_until(lambda: self.world.is_quiet and not self.users.asking, PEACE_S, 0.5)
+        is_quiet = self.world.run_until(self._is_quiet, PEACE_S, 0.5)
         self.world.run(1.0)
         if not is_quiet:
             self.world.history.broken(f"not everything has ended {PEACE_S:g} s after the faults stopped")
