@@ -34,6 +34,8 @@ class Functions:
         self.folders = [folder.resolve() for folder in folders]
         self.allowed = frozenset(allowed)
         self._read: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
+        self._good: dict[str, tuple[Path, tuple[int, int]]] = {}
+        """Functions that were found, with their file: while that does not change, one look at it is enough."""
 
     def objection(self, template: Template) -> str | None:
         """Say why the function of a template may not be called; None when it may, as far as reading tells.
@@ -91,12 +93,17 @@ class Functions:
         return any(".".join(parts[:count]) in self.allowed for count in range(1, len(parts) + 1))
 
     def _look(self, module: str, name: str) -> str | None:
+        function = f"{module}:{name}"
+        known = self._good.get(function)
+        if known is not None and _stamp(known[0]) == known[1]:
+            return None
         path = self._find(module)
         if path is None:
             places = ", ".join(map(str, self.folders))
             return f"no module {module!r} under {places}: start the agent with --pythonpath FOLDER, or --allow {module}"
         names = self._names(path)
         if name in names:
+            self._good[function] = (path, self._read[path][0])
             return None
         near = ", ".join(sorted(names)[:10]) or "none"
         return f"{module} defines no public function {name!r}; it defines: {near}"
@@ -118,14 +125,22 @@ class Functions:
 
     def _names(self, path: Path) -> frozenset[str]:
         """Read which callables a module defines; remembered until the file changes."""
-        found = path.stat()
-        stamp = (found.st_mtime_ns, found.st_size)
+        stamp = _stamp(path)
         known = self._read.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
-        names = frozenset(_defined(path)) if found.st_size <= MOST_SOURCE_BYTES else frozenset()
+        names = frozenset(_defined(path)) if stamp[1] <= MOST_SOURCE_BYTES else frozenset()
         self._read[path] = (stamp, names)
         return names
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Tell one state of a file from another; one that is gone has a stamp of its own."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, -1)
+    return found.st_mtime_ns, found.st_size
 
 
 def _sources(folder: Path, depth: int) -> Iterator[Path]:
