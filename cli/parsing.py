@@ -6,7 +6,6 @@ with dashes or underscores, may be unknown under the names of COMPSs, and end at
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 
 from cli.commands import BY_NAME, GROUPS, PROGRAMS, Command
@@ -86,6 +85,8 @@ def _command(rest: list[str]) -> Command:
         word = f"{word} {rest.pop(0)}"
     command = BY_NAME.get(word)
     if command is None:
+        import difflib  # for wrong lines only
+
         near = difflib.get_close_matches(word, BY_NAME, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; `agentd --help` lists the commands"
         raise UsageError(f"there is no command {word!r}{hint}")

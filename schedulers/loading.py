@@ -44,6 +44,11 @@ def spell(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
+def is_own(name: str) -> bool:
+    """Tell whether a name stands for a scheduler of this package."""
+    return spell(COMPSS_NAMES.get(name.removeprefix(COMPSS), name)) in SHORT
+
+
 def resolve(name: str, plug_ins: dict[str, str] | None = None) -> str:
     """Give the `module:Class` that a name stands for.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from agentd.adaptors.comm_agent import CommAgentAdaptor
@@ -37,6 +36,8 @@ def find(adaptor: str) -> Adaptor:
     short = NAMES.get(adaptor, adaptor)
     if short == "comm":
         return CommAgentAdaptor()
+    from importlib.metadata import entry_points  # takes as long as all that is needed for the usual adaptor
+
     for entry in entry_points(group=GROUP):
         if entry.name == short:
             made: Adaptor = entry.load()()

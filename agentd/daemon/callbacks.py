@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from agentd.core.events import CallbackEnded
-from agentd.rest.callbacks import is_never_called
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -114,6 +113,8 @@ async def _resolve(host: str, port: int) -> str:
         ValueError: it leads where nothing may be called.
         OSError: it cannot be resolved.
     """
+    from agentd.rest.callbacks import is_never_called  # loads what only the user port needs
+
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     address = str(found[0][4][0])
     if is_never_called(address):

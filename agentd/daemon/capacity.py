@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from agentd.daemon.settings import Settings, machine_cores, machine_memory_mib
 from agentd.model.errors import ConfigError
-from resources_xml import Nodes, ResourcesXmlError, nodes, read_project, read_resources
 from schedulers.capacity import Capacity, Kind, Processor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resources_xml import Hardware
+    from resources_xml import Hardware, Nodes
 
 
 def read_files(settings: Settings) -> Nodes | None:
@@ -23,6 +22,8 @@ def read_files(settings: Settings) -> Nodes | None:
     """
     if settings.project is None:
         return None
+    from resources_xml import ResourcesXmlError, nodes, read_project, read_resources  # a third of all start-up
+
     try:
         project = read_project(_content(settings.project), source=str(settings.project))
         empty = b"<ResourcesList/>"
