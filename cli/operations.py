@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.model.views import STATES, OperationView
+from agentd.model.views import STATES, TERMINAL, OperationView
 from cli.call import seconds
 from cli.output import duration, moment, print_fields, print_json, print_rows, print_text, size
 from cli.parsing import UsageError
@@ -163,7 +163,7 @@ def cancel(line: Line) -> int:
     if line.flag("json"):
         print_json(view)
     else:
-        print(f"{view.id} is {view.state}")
+        print(f"{view.id} is {view.state if view.state in TERMINAL else 'being stopped'}")
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cli import app
 from cli.commands import COMMANDS, Command
-from cli.options import OPTIONS, Effect, Option
+from cli.options import OPTIONS, Effect, Option, options_of
 from cli.options_page import commands_of, effect_of, table
 from cli.parsing import program_of
 
@@ -83,3 +83,15 @@ def test_a_group_is_named_only_if_all_of_it_is_meant() -> None:
     whole = tuple(command.name for command in COMMANDS if command.name.startswith("token"))
     assert commands_of(Option("x", (*whole, "status"), "")) == "`status`, `token …`"
     assert commands_of(Option("x", whole[:2], "")) == "`token`, `token add`"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_of_every_command_shows_an_example(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with 0, and names the usage and every option of the command."""
+    assert app.main(["agentd", *command.name.split(), "--help"]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    text = " ".join(said.out.split())
+    assert f"Usage: agentd {command.name}" in text
+    assert f"Example: {command.example}" in text
+    assert [option.name for option in options_of(command.name) if f"--{option.name}" not in text] == []

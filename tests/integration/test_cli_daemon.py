@@ -1,0 +1,342 @@
+"""The commands against a real agent, in processes of their own: what they print, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, RunningAgent, StartAgent, agent_environment
+from integration.daemon_rig import WITH_APPS
+
+PATIENCE_S = 90
+"""Above what any command takes on a busy machine."""
+FOR_EVER = "3600"
+"""Seconds of a nap that the test itself ends."""
+NOBODY = "http://127.0.0.1:1"
+"""Where no agent listens."""
+
+
+class Shell:
+    """Types commands as a user of this device does."""
+
+    def __init__(self, agent: RunningAgent, folder: Path, **environment: str) -> None:
+        self.agent = agent
+        self._folder = folder
+        self._environment = agent_environment(AGENTD_STATE=str(agent.state), NO_COLOR="1", **environment)
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run `agentd` with these words."""
+        return self._run([sys.executable, "-m", "agentd", *map(str, words)])
+
+    def run_as(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run what is installed under another name."""
+        code = f"import sys; sys.argv[0] = {name!r}; from agentd.__main__ import main; sys.exit(main())"
+        return self._run([sys.executable, "-c", code, *words])
+
+    def _run(self, line: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            line,
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def said(self, *words: str | Path) -> str:
+        """Give what a command that must end well prints on stdout, without the last line end."""
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.removesuffix("\n")
+
+    def json(self, *words: str) -> Any:
+        """Give the document that a command prints."""
+        return json.loads(self.said(*words))
+
+    def rows(self, *words: str) -> list[list[str]]:
+        """Give the fields of the lines that a command prints into a pipe."""
+        return [row.split("\t") for row in self.said(*words).split("\n") if row]
+
+
+@pytest.fixture
+def shell(start_agent: StartAgent, tmp_path: Path) -> Shell:
+    """Give a shell beside an agent that has the tests' functions and two cores."""
+    return Shell(start_agent(*WITH_APPS, "--cpu", "2", "--hostname", "alpha"), tmp_path)
+
+
+# --- call ---------------------------------------------------------------------------------------------------------
+
+
+def test_call_prints_the_result_and_nothing_else(shell: Shell) -> None:
+    """The value alone is on stdout, as JSON; arguments are read as JSON, and named ones where asked for."""
+    assert shell.said("call", "sums:increment", "41") == "42"
+    assert shell.said("call", "--wait", "sums:increment", "-1") == "0"
+    assert shell.said("call", "--kwargs", "sums:greet", "Ada", "times=2") == '{"hello":"Ada"}'
+    whole = shell.json("call", "--json", "--name", "one more", "sums:increment", "1")
+    assert (whole["state"], whole["result"], whole["name"], whole["ran_on"]) == ("done", 2, "one more", "alpha")
+
+
+def test_call_can_give_the_id_at_once_and_the_result_later(shell: Shell) -> None:
+    """`--no-wait` prints the id; `result` waits for what it stands for, and may write it to a file."""
+    operation = shell.said("call", "--no-wait", "sums:increment", "41")
+    assert operation.isdecimal()
+    assert shell.said("result", operation) == "42"
+    assert shell.json("result", "--json", operation)["id"] == operation
+    target = shell.agent.state.parent / "value.json"
+    assert not shell.said("result", operation, "-o", target)
+    assert json.loads(target.read_text()) == 42
+    first, second = (shell.said("call", "--no-wait", "--key", "k", "sums:increment", "1") for _ in range(2))
+    assert first == second, "a key stands for one operation"
+
+
+def test_giving_up_leaves_the_operation_running(shell: Shell) -> None:
+    """Exit code 124, and the message tells how to wait again; `cancel` ends it, which is then what `result` says."""
+    given_up = shell.run("call", "--timeout", "0.05", "sums:nap", FOR_EVER)
+    (row,) = shell.rows("operations")
+    operation = row[0]
+    assert (given_up.returncode, given_up.stdout) == (124, "")
+    assert f"agentd result {operation}" in given_up.stderr
+    assert row[2] in {"queued", "running"}
+    assert shell.run("result", "--timeout", "0", operation).returncode == 124
+    assert shell.said("cancel", operation).startswith(f"{operation} is ")
+    ended = shell.run("result", operation)
+    assert ended.returncode == 1
+    assert "cancelled" in ended.stderr
+
+
+def test_a_failure_is_1_and_its_traceback_is_on_stderr(shell: Shell) -> None:
+    """The traceback is that of the users' code, as Python prints it; stdout stays empty, also of `result`."""
+    failed = shell.run("call", "sums:fail")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("Traceback (most recent call last):\n")
+    assert failed.stderr.endswith("ValueError: on purpose\n")
+    (row,) = shell.rows("operations", "--in-state", "failed")
+    assert shell.run("result", row[0]).stderr == failed.stderr
+    whole = shell.run("call", "--json", "sums:fail")
+    assert whole.returncode == 1
+    assert json.loads(whole.stdout)["error"]["type"].endswith("ValueError")
+
+
+WRONG: dict[int, list[tuple[list[str], str]]] = {
+    2: [
+        (["call"], "TARGET"),
+        (["call", "--timeout", "soon", "sums:increment", "1"], "--timeout"),
+        (["call", "none.py"], "there is no file none.py"),
+        (["call", "--no-such", "sums:increment", "1"], "--no-such"),
+        (["call", "--lang", "JAVA", "sums:increment", "1"], "PYTHON"),
+        (["operations", "--in-state", "gone"], "queued"),
+        (["operations", "--limit", "0"], "--limit"),
+        (["resources", "add", "beta", "46102"], "NAME=VALUE"),
+        (["no-such-command"], "no-such-command"),
+        (["start", "--log-level", "loud"], "--log-level"),
+    ],
+    3: [
+        (["call", "sums:none_such"], "sums defines no public function 'none_such'"),
+        (["call", "sums:_private"], "_private"),
+        (["call", "os:getcwd"], "--allow os"),
+        (["call", "--constraint", "no_such=1", "sums:increment", "1"], "no_such"),
+        (["show", "1"], "1"),
+        (["result", "rubbish"], "rubbish"),
+        (["resources", "reduce", "nobody"], "nobody"),
+    ],
+    4: [
+        (["call", "--agent", NOBODY, "sums:increment", "1"], NOBODY),
+        (["call", "--agent_node=127.0.0.1", "--agent_port=1", "sums:increment", "1"], NOBODY),
+        (["status", "--state", "nowhere"], "nowhere"),
+    ],
+}
+"""By exit code: lines that end with it, and what must be said."""
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_what_goes_wrong_has_its_code_and_its_words(code: int, shell: Shell) -> None:
+    """2 wrong usage, 3 refused, 4 unreachable; the reason is on stderr, nothing on stdout, and no traceback of ours."""
+    for words, why in WRONG[code]:
+        done = shell.run(*words)
+        assert (done.returncode, done.stdout) == (code, ""), (words, done.stderr)
+        assert why in done.stderr
+        assert "Traceback" not in done.stderr
+    assert shell.rows("operations") == []
+    assert [row[0] for row in shell.rows("resources")] == ["alpha"]
+
+
+def test_a_state_folder_in_use_is_5(shell: Shell) -> None:
+    """A second agent on the same folder ends before it does anything."""
+    done = shell.run("start", "--rest-port", "auto", "--comm-port", "auto")
+    assert done.returncode == 5, done.stderr
+    assert str(shell.agent.state) in done.stderr
+
+
+def test_a_program_that_is_here_is_sent_by_value(shell: Shell, tmp_path: Path) -> None:
+    """It runs as `__main__` with its arguments as text; what it printed is told, and so is how it failed."""
+    (tmp_path / "job.py").write_text("import sys\nprint(__name__, sys.argv[1:])\nprint('warned', file=sys.stderr)\n")
+    operation = shell.said("call", "--no-wait", "job.py", "1", "--json")
+    shell.said("result", operation)
+    logs = shell.run("logs", operation)
+    assert (logs.returncode, logs.stdout, logs.stderr) == (0, "__main__ ['1', '--json']\n", "warned\n")
+    followed = shell.run("call", "--follow", "job.py")
+    assert followed.returncode == 0
+    assert "__main__ []\n" in followed.stderr
+    assert "__main__" not in followed.stdout
+    (tmp_path / "job.py").write_text("\nraise KeyError('gone')\n")
+    failed = shell.run("call", "job.py")
+    assert failed.returncode == 1
+    assert 'job.py", line 2' in failed.stderr
+    assert "KeyError: 'gone'" in failed.stderr
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+def test_a_waiting_operation_says_why(shell: Shell) -> None:
+    """`show`, the list and `status` give the reason; cancelling takes it out of the queue."""
+    operation = shell.said("call", "--no-wait", "--constraint", "computing_units=50", "sums:increment", "1")
+    fields = dict(row.split(None, 1) for row in shell.said("show", operation).splitlines())
+    assert (fields["id"], fields["state"]) == (operation, "queued")
+    assert "needs 50 CPU units" in fields["why"]
+    assert "needs 50 CPU units" in shell.rows("operations", "--in-state", "queued")[0][-1]
+    assert "needs 50 CPU units" in shell.said("status")
+    assert shell.said("cancel", operation) in {f"{operation} is being stopped", f"{operation} is cancelled"}
+    assert "cancelled" in shell.run("result", operation).stderr
+    assert shell.said("cancel", operation) == f"{operation} is cancelled"
+    assert shell.rows("operations", "--in-state", "queued") == []
+
+
+def test_operations_are_listed_newest_first_and_shown_with_their_tasks(shell: Shell) -> None:
+    """As many as asked for; of one, its tasks and their sum."""
+    for number in range(3):
+        shell.said("call", "sums:increment", str(number))
+    rows = shell.rows("operations")
+    assert [row[1:4] for row in rows] == [["sums:increment", "done", "alpha"]] * 3
+    ids = [int(row[0]) for row in rows]
+    assert ids == sorted(ids, reverse=True)
+    assert [row[0] for row in shell.rows("operations", "--limit", "2")] == [row[0] for row in rows[:2]]
+    whole = shell.json("show", "--json", "--tasks", rows[0][0])
+    assert [task["function"] for task in whole["tasks"]] == ["sums:increment"]
+    assert "sums:increment\t1\t1\t0\t" in shell.said("show", "--summary", rows[0][0])
+
+
+def test_logs_keep_the_two_streams_apart(shell: Shell) -> None:
+    """What was printed is on stdout, what went to stderr on stderr; as JSON each piece names its stream."""
+    operation = shell.said("call", "--no-wait", "sums:greet", "Ada")
+    followed = shell.run("logs", "--follow", operation)
+    assert (followed.returncode, followed.stdout, followed.stderr) == (0, "hello Ada\n", "to stderr\n")
+    pieces = list(_documents(shell.said("logs", "--json", operation)))
+    assert {piece["stream"]: piece["text"] for piece in pieces} == {"stdout": "hello Ada\n", "stderr": "to stderr\n"}
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
+    """Read JSON documents that follow each other."""
+    while text := text.lstrip():
+        found, end = json.JSONDecoder().raw_decode(text)
+        yield found
+        text = text[end:]
+
+
+def test_status_tells_who_the_agent_is(shell: Shell) -> None:
+    """Name, health, ports and cores; the same as JSON."""
+    said = shell.said("status")
+    assert said.startswith("agent       alpha (ready)\n")
+    assert shell.agent.rest in said
+    found = shell.json("status", "--json")
+    assert (found["agent"]["name"], found["agent"]["cores"], found["neighbours"]) == ("alpha", 2, [])
+    assert found["agent"]["pid"] == shell.agent.pid
+
+
+# --- the pool, tokens, this device --------------------------------------------------------------------------------
+
+
+def test_the_pool_is_reshaped(shell: Shell) -> None:
+    """A host is added, grows, shrinks, is removed and is lost; each answer is the host's row."""
+    (row,) = shell.rows("resources", "add", "--cpu", "4", "beta", "Host=127.0.0.1", "Port=1")
+    assert row[:3] == ["beta", "comm", "4 CPU"]
+    assert shell.json("resources", "add", "--json", "--cpu", "2", "beta")["total"]["CPU"] == 6
+    assert shell.rows("resources", "reduce", "--cpu", "1", "beta")[0][2] == "5 CPU"
+    assert [row["name"] for row in shell.json("resources", "--json")["resources"]] == ["alpha", "beta"]
+    shell.said("resources", "remove", "beta")
+    shell.said("resources", "add", "gamma", "Host=127.0.0.1", "Port=1")
+    shell.said("resources", "lost", "gamma")
+    assert [row[0] for row in shell.rows("resources")] == ["alpha"]
+
+
+def test_tokens_are_made_shown_and_revoked(shell: Shell, tmp_path: Path) -> None:
+    """The token itself is printed once; it opens the agent as far as its scope goes, and is gone once revoked."""
+    token = shell.said("token", "add", "laptop", "--scope", "read")
+    (tmp_path / "laptop").write_text(token + "\n")
+    assert ["laptop", "read"] in [row[:2] for row in shell.rows("token", "list")]
+    shown = shell.said("token", "show", "laptop")
+    assert shown.startswith("laptop\tread\t")
+    assert token not in shown + shell.said("token", "--json")
+    there = ("--agent", shell.agent.rest, "--token-file", str(tmp_path / "laptop"))
+    assert shell.json("status", "--json", *there)["agent"]["name"] == "alpha"
+    assert shell.run("call", *there, "sums:increment", "1").returncode == 3, "read is not submit"
+    shell.said("token", "revoke", "laptop")
+    assert "laptop" not in shell.said("token", "list")
+    again = shell.run("token", "revoke", "laptop")
+    assert again.returncode == 2
+    assert "'laptop'" in again.stderr
+
+
+def test_doctor_tells_what_holds_and_where_it_comes_from(shell: Shell) -> None:
+    """Every check has a verdict; the state folder comes from the environment that was set."""
+    done = shell.run("doctor", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == (2 if any(check["verdict"] == "bad" for check in found["checks"]) else 0)
+    (state,) = (row for row in found["settings"] if row["name"] == "state")
+    assert state["value"] == str(shell.agent.state)
+    assert "AGENTD_STATE" in state["origin"]
+    assert shell.run("doctor").stdout.startswith("system\t")
+
+
+# --- names of COMPSs, and names that users have taken -------------------------------------------------------------
+
+
+def test_under_a_name_of_compss_the_id_is_printed(shell: Shell) -> None:
+    """Arguments are text, unknown options are warnings, and only `--wait` waits."""
+    port = shell.agent.rest.rpartition(":")[2]
+    there = ("--master_node=127.0.0.1", f"--master_port={port}", "--new_option=1", "--method_name=greet")
+    done = shell.run_as("compss_agent_call_operation", *there, "sums", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().isdecimal()
+    assert "--new-option" in done.stderr
+    assert shell.said("result", done.stdout.strip()) == '{"hello":"1"}'
+    waited = shell.run_as("compss-agent-call-operation", *there, "--wait", "sums", "1")
+    assert (waited.returncode, waited.stdout) == (0, '{"hello":"1"}\n')
+
+
+def test_the_pool_is_reshaped_under_the_names_of_compss(shell: Shell) -> None:
+    """Node, port and figures as COMPSs' own scripts give them; failures have the same codes."""
+    there = ("--agent_node=127.0.0.1", f"--agent_port={shell.agent.rest.rpartition(':')[2]}")
+    for name, *words in (
+        ("agent-add-resources", "--cpu=3", "beta", "Host=127.0.0.1", "Port=1"),
+        ("compss_agent_reduce_resources", "--cpu=1", "beta"),
+    ):
+        done = shell.run_as(name, *there, *words)
+        assert done.returncode == 0, done.stderr
+    assert [row[2] for row in shell.rows("resources") if row[0] == "beta"] == ["2 CPU"]
+    assert shell.run_as("compss-agent-lost-resources", *there, "beta").returncode == 0
+    assert shell.run_as("compss-agent-lost-resources", *there, "beta").returncode == 3
+
+
+def test_users_modules_may_be_named_as_ours(start_agent: StartAgent, tmp_path: Path) -> None:
+    """A `cli.py` and a `schedulers.py` on the PYTHONPATH break nothing of ours, and users' code gets them."""
+    users = tmp_path / "users"
+    users.mkdir()
+    (users / "cli.py").write_text("WHOSE = 'the cli of the users'\n\n\ndef whose():\n    return WHOSE\n")
+    (users / "schedulers.py").write_text("WHOSE = 'the schedulers of the users'\n")
+    (users / "app.py").write_text(
+        "import cli, schedulers\n\n\ndef whose():\n    return [cli.WHOSE, schedulers.WHOSE]\n"
+    )
+    path = f"{users}:{ROOT}"
+    agent = start_agent("--pythonpath", str(users), env={"PYTHONPATH": path})
+    shell = Shell(agent, users, PYTHONPATH=path)
+    assert json.loads(shell.said("call", "app:whose")) == ["the cli of the users", "the schedulers of the users"]
+    assert shell.said("call", "cli:whose") == "the cli of the users"
+    assert shell.json("status", "--json")["agent"]["ready"]
+    assert shell.run_as("compss_agent_call_operation", "--method_name=whose", "app").returncode == 0
