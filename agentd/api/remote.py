@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from concurrent.futures import CancelledError
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from agentd.api import requests, submissions
 from agentd.api.catalogue import Catalogue
 from agentd.api.client import Agent, with_rest
 from agentd.api.future import CallFuture
-from agentd.api.values import RemoteTraceback
+from agentd.api.values import RemoteTraceback, caught
 from agentd.model.errors import AgentdError, RequestError, TaskFailed, Unreachable
 from agentd.model.exchange import Submission
 from agentd.model.task import Form, Outcome, Template
@@ -221,14 +222,13 @@ class RemoteLine:
 
     def _refused(self, future: CallFuture[Any], submission: Submission | None, error: AgentdError) -> None:
         """Send a function by value whose name is of no use there; anything else is the call's end."""
-        number = None
+        number: int | Exception | None = None
         if submission is not None and isinstance(error, RequestError) and error.status == 422:
-            try:
-                number = self.catalogue.by_value_instead(submission.template)
-            except Exception as unpicklable:  # noqa: BLE001 - users' code runs while pickling: the call's error
-                future.fail(unpicklable)
-                self._forget(submission)
-                return
+            number = caught(partial(self.catalogue.by_value_instead, submission.template))
+        if isinstance(number, Exception):
+            future.fail(number)
+            self._forget(submission)
+            return
         if submission is None or number is None:
             self._fail(future, submission, error)
             return

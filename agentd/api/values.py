@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import json
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Share = Callable[[list[memoryview]], tuple[Part, ...] | None]
     """Puts the buffers of one value into shared memory and says where they are; None: there is no more of it."""
 
+T = TypeVar("T")
 PROTOCOL = 5
 OUT_OF_BAND_BYTES = 32 * 1024
 """Smaller buffers travel inside the pickle: copying them costs less than a descriptor's bookkeeping. Chosen."""
@@ -122,6 +123,14 @@ def dumps_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], 
     with _local_modules_by_value(cloudpickle):
         data: bytes = cloudpickle.dumps(value, protocol=PROTOCOL, buffer_callback=buffer_callback)
     return data
+
+
+def caught(pickling: Callable[[], T]) -> T | Exception:
+    """Do what may run users' code, such as pickling; what that raises is theirs, and given back as a value."""
+    try:
+        return pickling()
+    except Exception as error:  # noqa: BLE001 - users' code runs here, and its error is the call's
+        return error
 
 
 def reencode(payload: Payload) -> Payload | None:
