@@ -85,6 +85,41 @@ def test_keeping_and_nonsense_change_nothing() -> None:
     assert desk.engine.placing.violations == 0
 
 
+def test_the_owner_is_told_why_a_policy_keeps_a_task() -> None:
+    """The reason that a policy gives is the first word on why the task waits."""
+    desk = Desk(1, scheduler=Policy(lambda view: [Keep(task, "after midnight") for task in view.oldest()]))
+    desk.call(desk.open_session(CALL), 1)
+    (task,) = desk.state.tasks.values()
+    words = explain(task, desk.engine.window, desk.state.neighbourhood, "", 1)
+    assert words.startswith("after midnight")
+
+
+def test_a_policy_that_raises_has_a_stand_in() -> None:
+    """Whatever a plug-in raises, before its first wish or after, tasks are served and the operator is told."""
+
+    def raises(view: View) -> Iterable[Decision]:
+        yield Run(next(iter(view.oldest())))
+        raise ZeroDivisionError
+
+    for answer in (raises, lambda view: 1 / 0):
+        desk = Desk(2, scheduler=Policy(answer))
+        caller = desk.open_session(CALL, Template("m:g"))
+        desk.turn(e.CallsSubmitted(caller, calls_of(0, 1)))
+        assert desk.state.pool.free() == 0
+        assert "ZeroDivisionError" in desk.engine.placing.last_violation
+
+
+def test_a_policy_that_finds_a_broken_invariant_ends_the_engine() -> None:
+    """An engine in unknown state is never carried on with, whoever notices."""
+
+    def broken(view: View) -> Iterable[Decision]:
+        raise BrokenInvariant("two and two is five")
+
+    desk = Desk(1, scheduler=Policy(broken))
+    with pytest.raises(BrokenInvariant):
+        desk.call(desk.open_session(CALL), 1)
+
+
 def test_a_policy_is_told_what_has_changed_and_asked_only_then() -> None:
     """Once per batch, and not when nothing waits."""
     policy = Policy(lambda view: [])
