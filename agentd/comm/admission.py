@@ -116,5 +116,5 @@ class Admission:
         if self._insecure or (origin.is_on_device and origin.uid == self._uid):
             return Grant("peer")
         if origin.is_on_device:
-            return Denial("forbidden", "this is an agent of another user of the device", "pair the two: agentd invite")
-        return Denial("forbidden", "this agent does not know you", "pair the two devices: agentd invite, agentd join")
+            return Denial("forbidden", "this is an agent of another user of the device", "run both as one user")
+        return Denial("forbidden", "this agent does not know you", "link through an SSH tunnel to its port")

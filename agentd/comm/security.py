@@ -58,6 +58,6 @@ class Security:
         if context is None and not self.insecure:
             raise ConfigError(
                 f"{doing} {host} without TLS is refused, since anybody on the way could read and forge: "
-                "pair the devices (agentd invite, agentd join), stay on 127.0.0.1, or give --insecure"
+                "stay on 127.0.0.1, go through an SSH tunnel, or give --insecure"
             )
         return context

@@ -103,7 +103,7 @@ def test_only_loopback_stays_on_the_device(host, stays):
         assert Security().for_dialling(host) is None
         assert Security().for_listening(host) is None
     else:
-        with pytest.raises(ConfigError, match=r"agentd invite.*--insecure"):
+        with pytest.raises(ConfigError, match=r"SSH tunnel.*--insecure"):
             Security().for_dialling(host)
         with pytest.raises(ConfigError, match="listening on"):
             Security().for_listening(host)
