@@ -18,7 +18,10 @@ def show_help(command: str, arguments: list[str]) -> int:
     if words[0] in {"--version", "-v"}:
         print(f"agentd {__version__}")
         return 0
-    app()(words, prog_name="agentd", standalone_mode=False)
+    try:
+        app()(words, prog_name="agentd")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     return 0
 
 

@@ -29,7 +29,8 @@ T = TypeVar("T")
 RECONNECT_S = 10.0
 """An agent that restarts is back in a second or two; a device that reboots is not worth waiting for here. Chosen."""
 
-_open: weakref.WeakSet[AgentExecutor] = weakref.WeakSet()
+_open: weakref.WeakSet[Way] = weakref.WeakSet()
+"""Ways that may still have calls under way; each lives as long as its threads do."""
 
 
 class Way(Protocol):
@@ -118,7 +119,9 @@ class AgentExecutor(Executor):
         self._way = _way(self._where, options, reconnect_s)
         self._catalogue = self._way.catalogue
         self._place = self._way.place
-        _open.add(self)
+        _open.add(self._way)
+        # An executor that is dropped takes no more calls; those that it took come to their end.
+        weakref.finalize(self, self._way.close, wait=False).atexit = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:
         """Ask for one call of `fn`; it leaves with the next batch, at the latest when somebody waits for it.
@@ -171,7 +174,7 @@ class AgentExecutor(Executor):
                 future.cancel()
         self._way.close(wait=wait)
         if wait:
-            _open.discard(self)
+            _open.discard(self._way)
 
     def __repr__(self) -> str:
         who = f"{self._where.name} at " if self._where.name else ""
@@ -179,10 +182,6 @@ class AgentExecutor(Executor):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an executor is a connection of this process and cannot be pickled: make one where it is used")
-
-    def after_fork(self) -> None:
-        """Begin anew in a child process, as soon as it submits."""
-        self._way.after_fork()
 
 
 def _way(place: Place, options: Template, reconnect_s: float) -> Way:
@@ -244,14 +243,14 @@ def _flattened(chunks: Iterator[list[T]]) -> Iterator[T]:
 
 def _shut_down_all() -> None:
     """Wait for what is outstanding when the interpreter ends, as the executors of the standard library do."""
-    for executor in list(_open):
-        executor.shutdown()
+    for way in list(_open):
+        way.close(wait=True)
 
 
 def _after_fork() -> None:
     CallFuture.renew_lock()
-    for executor in list(_open):
-        executor.after_fork()
+    for way in list(_open):
+        way.after_fork()
 
 
 atexit.register(_shut_down_all)

@@ -336,6 +336,25 @@ def test_version_and_help(capfd):
     assert "--cpu-name" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("typed", "at", "offered"),
+    [("agentd sta", 1, "start\nstatus\n"), ("agentd call --no", 2, "--no-wait\n"), ("agentd token r", 2, "revoke\n")],
+)
+def test_the_shell_completes_commands_and_options(monkeypatch, capfd, typed, at, offered):
+    """What the shell asks for through the environment is answered from the tables."""
+    monkeypatch.setenv("_AGENTD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(at))
+    assert main(["agentd"]) == 0
+    assert capfd.readouterr().out == offered
+
+
+def test_a_wrong_wish_for_completion_is_wrong_usage(capfd):
+    """No traceback of the library that makes it."""
+    assert main(["agentd", "--install-completion=x"]) == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_tokens_are_made_listed_and_revoked(tmp_path, capfd):
     """Without a running agent; the token itself is shown once."""
     state = tmp_path / "state"

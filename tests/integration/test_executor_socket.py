@@ -346,6 +346,20 @@ def test_shutdown_without_waiting_goes_on_in_the_background(agent):
     until(lambda: not executor._way._thread.is_alive())
 
 
+def test_an_executor_that_is_dropped_finishes_and_leaves(agent):
+    """Its calls come to their end, its thread goes, and nothing has to be said."""
+    executor = AgentExecutor(agent.folder)
+    thread = executor._way._thread
+    agent.hold.set()
+    future = executor.submit(double, 4)
+    del executor
+    until(lambda: agent.frames)
+    assert thread.is_alive()
+    agent.let_go()
+    assert future.result(LONG_S) == 8
+    until(lambda: not thread.is_alive())
+
+
 def test_shutdown_can_cancel_what_has_not_ended(agent):
     """Nothing is waited for then."""
     executor = AgentExecutor(agent.folder)
