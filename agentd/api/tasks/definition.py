@@ -105,3 +105,34 @@ class TaskDefinition:
     is_distributed: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     """What other decorators add: computing nodes, chunk size of a reduction, alternatives, …"""
+    task_name: str = ""
+    """Name for people; empty: module and function."""
+    pending: Callable[[TaskDefinition], None] | None = None
+    """Works out in place what could not be known when the function was decorated; None once that is done."""
+
+    @property
+    def label(self) -> str:
+        """Name it for people and messages."""
+        return self.task_name or f"{self.module}:{self.qualname}"
+
+    def settle(self) -> TaskDefinition:
+        """Work out, once, what depends on the environment or on the function's source; gives itself."""
+        pending = self.pending
+        if pending is not None:
+            pending(self)
+            self.pending = None
+        return self
+
+
+ATTRIBUTE = "__agentd_task__"
+"""Of a decorated function: its `TaskDefinition`."""
+
+
+def definition_of(found: object) -> TaskDefinition | None:
+    """Give what a decorated function says about itself, settled; None for anything that is no task.
+
+    Bound methods, static methods and class methods are looked through.
+    """
+    inner = getattr(found, "__func__", found)
+    definition = getattr(inner, ATTRIBUTE, None)
+    return definition.settle() if isinstance(definition, TaskDefinition) else None
