@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from agentd.api.client import Agent, connect
     from agentd.api.client_async import AsyncAgent, connect_async
     from agentd.api.executor import AgentExecutor
+    from agentd.api.tasks.errors import GroupException, TaskCancelled, WallClockReached
+    from agentd.api.tasks.functions import (
+        TaskGroup,
+        barrier,
+        barrier_group,
+        cancel_group,
+        delete_file,
+        delete_object,
+        file_exists,
+        number_of_resources,
+        open_file,
+        set_wall_clock,
+        wait_on,
+        wait_on_directory,
+        wait_on_file,
+    )
     from agentd.model.errors import AgentdError, RequestError, TaskFailed, Unreachable
     from agentd.model.task import Constraints
 
@@ -21,11 +37,27 @@ _HOMES = {
     "AgentdError": "agentd.model.errors",
     "AsyncAgent": "agentd.api.client_async",
     "Constraints": "agentd.model.task",
+    "GroupException": "agentd.api.tasks.errors",
     "RequestError": "agentd.model.errors",
+    "TaskCancelled": "agentd.api.tasks.errors",
     "TaskFailed": "agentd.model.errors",
+    "TaskGroup": "agentd.api.tasks.functions",
     "Unreachable": "agentd.model.errors",
+    "WallClockReached": "agentd.api.tasks.errors",
+    "barrier": "agentd.api.tasks.functions",
+    "barrier_group": "agentd.api.tasks.functions",
+    "cancel_group": "agentd.api.tasks.functions",
     "connect": "agentd.api.client",
     "connect_async": "agentd.api.client_async",
+    "delete_file": "agentd.api.tasks.functions",
+    "delete_object": "agentd.api.tasks.functions",
+    "file_exists": "agentd.api.tasks.functions",
+    "number_of_resources": "agentd.api.tasks.functions",
+    "open_file": "agentd.api.tasks.functions",
+    "set_wall_clock": "agentd.api.tasks.functions",
+    "wait_on": "agentd.api.tasks.functions",
+    "wait_on_directory": "agentd.api.tasks.functions",
+    "wait_on_file": "agentd.api.tasks.functions",
 }
 
 __all__ = [
@@ -34,11 +66,27 @@ __all__ = [
     "AgentdError",
     "AsyncAgent",
     "Constraints",
+    "GroupException",
     "RequestError",
+    "TaskCancelled",
     "TaskFailed",
+    "TaskGroup",
     "Unreachable",
+    "WallClockReached",
+    "barrier",
+    "barrier_group",
+    "cancel_group",
     "connect",
     "connect_async",
+    "delete_file",
+    "delete_object",
+    "file_exists",
+    "number_of_resources",
+    "open_file",
+    "set_wall_clock",
+    "wait_on",
+    "wait_on_directory",
+    "wait_on_file",
 ]
 
 
