@@ -7,6 +7,7 @@ from msgspec import Struct
 from agentd.core.entries import Entry
 from agentd.core.tasks import Task
 from agentd.model.exchange import End, Offer, Refusal, Report, Settled
+from agentd.model.graph import Known
 from agentd.model.task import Template
 
 
@@ -58,6 +59,15 @@ class InterruptTask(Command, frozen=True, gc=False):
     task: int
     level: int
     timed_out: bool = False
+
+
+class Resume(Command, frozen=True, gc=False):
+    """What a task waited for is there: it goes on. Ends as the task ends."""
+
+    worker: int
+    token: int
+    known: list[Known]
+    task: int
 
 
 class ReleaseSegments(Command, frozen=True, gc=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agentd.model.exchange import End, Offer, Refusal, Report, Submission
+from agentd.model.graph import Put, Spawned
 from agentd.model.task import Failure, Template
 from agentd.model.values import NO_VALUE, Payload
 from schedulers.capacity import Capacity
@@ -115,6 +116,8 @@ class TaskResult(Struct, frozen=True, gc=False):
     """How long users' code took."""
     output_bytes: int = 0
     """How much it wrote to stdout and stderr."""
+    made: tuple[Payload, ...] = ()
+    """The values of the versions that it makes, in order."""
 
 
 class WorkerStarted(Event, frozen=True, gc=False):
@@ -151,6 +154,68 @@ class WorkerLost(Event, frozen=True, gc=False):
     failure: Failure
     running: int = 0
     """Task that had really started and did not finish; 0 for none."""
+
+
+# --- tasks that ask for tasks ---------------------------------------------------------------------------------------
+
+
+class TasksSpawned(Event, frozen=True, gc=False):
+    """A running task asks for tasks. Their templates were declared before, under `caller = -worker`."""
+
+    worker: int
+    parent: int
+    tasks: list[Spawned]
+
+
+class VersionsPut(Event, frozen=True, gc=False):
+    """A running task gives values that its tasks will read."""
+
+    worker: int
+    parent: int
+    values: list[Put]
+
+
+class VersionsAwaited(Event, frozen=True, gc=False):
+    """A running task waits until each of these is there or failed; answered by `Resume` with the same token."""
+
+    worker: int
+    parent: int
+    token: int
+    versions: list[int]
+    wants_values: bool = True
+
+
+class TasksAwaited(Event, frozen=True, gc=False):
+    """A running task waits for the tasks that it asked for so far, or for those of a group; answered by `Resume`."""
+
+    worker: int
+    parent: int
+    token: int
+    group: int = 0
+
+
+class VersionsReleased(Event, frozen=True, gc=False):
+    """A running task needs these versions no longer itself."""
+
+    worker: int
+    parent: int
+    versions: list[int]
+
+
+class GroupCancelled(Event, frozen=True, gc=False):
+    """A running task gives up the tasks of a group; 0: all that it asked for."""
+
+    worker: int
+    parent: int
+    group: int = 0
+
+
+class LimitSet(Event, frozen=True, gc=False):
+    """The tasks that a running task asks for may take so many seconds from now on, all together."""
+
+    worker: int
+    parent: int
+    seconds: float
 
 
 class CallbackEnded(Event, frozen=True, gc=False):

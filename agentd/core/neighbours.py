@@ -190,8 +190,8 @@ class Neighbour:
             return f"it does not have {task.shape.template.function}"
         if task.shape.template.constraints.is_local:
             return "the task is to stay on the agent that was asked"
-        if task.payload.size_bytes > MOST_TRAVEL_BYTES:
-            return f"its arguments of {task.payload.size_bytes} bytes do not fit into one message"
+        if task.size_bytes > MOST_TRAVEL_BYTES:
+            return f"its arguments of {task.size_bytes} bytes do not fit into one message"
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None

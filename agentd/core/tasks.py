@@ -112,6 +112,12 @@ class Task(Struct, eq=False, gc=False):
     """Why the scheduler said that it keeps the task, when it last said so."""
     dropped: bool = False
     """Cancelled while in a queue: to be skipped by whoever meets it there."""
+    family: int = 0
+    """Task that asked for it; 0: it was asked for by a user or a neighbour."""
+    inputs: tuple[Payload, ...] = ()
+    """Values of the versions that it reads, in order."""
+    makes: int = 0
+    """How many versions it makes."""
 
     @property
     def function(self) -> str:
@@ -146,4 +152,11 @@ class Task(Struct, eq=False, gc=False):
     @property
     def transfer_bytes(self) -> int:
         """How many bytes its arguments, and the result expected of it, weigh on a link."""
-        return self.payload.size_bytes + int(self.shape.result_bytes)
+        return self.size_bytes + int(self.shape.result_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes its arguments weigh, the versions that it reads among them."""
+        if not self.inputs:
+            return self.payload.size_bytes
+        return self.payload.size_bytes + sum([value.size_bytes for value in self.inputs])

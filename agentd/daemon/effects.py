@@ -50,6 +50,7 @@ class Effects:
             c.RunTasks: supervisor.run,
             c.RevokeTasks: supervisor.revoke,
             c.InterruptTask: supervisor.interrupt,
+            c.Resume: supervisor.resume,
             c.ReleaseSegments: self._release,
             c.Record: self._record,
             c.Reply: lambda command: agent.reply(command.caller, command.value),

@@ -66,6 +66,10 @@ class Offer(Struct, frozen=True, array_like=True, gc=False):
     hops: int = 0
     visited: tuple[str, ...] = ()
     sequence: int = 0
+    inputs: tuple[Payload, ...] = ()
+    """The values of the versions that the task reads, in order, where another task asked for it."""
+    makes: int = 0
+    """How many versions it makes."""
 
 
 class Refusal(Struct, frozen=True, array_like=True, gc=False):

@@ -20,6 +20,11 @@ class Form(IntEnum):
     """`code` is the source of a program to run as `__main__`; `function` is its file name."""
     CHUNK = 3
     """As VALUE or NAME, but the payload holds a list of argument tuples and the result a list of results."""
+    TASK = 4
+    """`function` is `module:qualname` of a decorated task, asked for by a running one; the payload is an encoded call.
+
+    Where the module is `__main__`, `code` is the source of the program that it is made of.
+    """
 
 
 class Constraints(Struct, frozen=True, omit_defaults=True):
@@ -98,6 +103,8 @@ class Reason(IntEnum):
     """The result could not be written in the worker."""
     UNSCHEDULABLE = 9
     """No host fitted for longer than the operator allows."""
+    GROUP_EXCEPTION = 10
+    """Users' code raised what ends its group of tasks: the task itself is done, with all that it made."""
 
 
 class Failure(Struct, frozen=True, array_like=True, gc=False):
@@ -123,3 +130,5 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
     agent: str = ""
     hops: int = 0
     attempts: int = 1
+    made: tuple[Payload, ...] = ()
+    """The values of the versions that it makes, in order, where another task asked for it."""

@@ -23,6 +23,10 @@ class Codec(IntEnum):
     """A bytes object as it is."""
     BOTH = 4
     """JSON for people, then the pickle: a big-endian u32 length of the JSON, the JSON, the pickle."""
+    FILE = 5
+    """A file: its content is the payload's parts, joined."""
+    DIRECTORY = 6
+    """A folder: a tar archive of it is the payload's parts, joined."""
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from agentd.core.events import TaskResult
+from agentd.model.graph import Put, Spawned, Standing
+from agentd.model.task import Template
+from agentd.model.values import Codec, Part, Payload
 from agentd.workers.protocol import (
     COUNT,
     GONE,
     HEADER,
     INLINE,
+    INPUT,
+    KNOWN_ROW,
     OUTPUT_ROW,
     PART,
+    RESUME_HEAD,
     RUN_ROW,
     SEGMENT,
     STORED,
@@ -26,9 +32,10 @@ from agentd.workers.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentd.core.commands import Resume
     from agentd.core.tasks import Task
-    from agentd.model.task import Template
-    from agentd.model.values import Part
+    from agentd.model.graph import Known
+    from agentd.model.task import Failure
 
 JOIN_BYTES = 64 * 1024
 """Up to here a frame is one piece of memory; above, large values are not copied into it (measured: equal at 64 KiB)."""
@@ -43,6 +50,19 @@ class Result(TaskResult, frozen=True, gc=False, array_like=True):
 
 
 _results = msgspec.msgpack.Decoder(list[Result])
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+_ASKED: dict[int, msgspec.msgpack.Decoder[Any]] = {
+    Kind.DECLARE: msgspec.msgpack.Decoder(tuple[tuple[_Count, Template], ...]),
+    Kind.SPAWN: msgspec.msgpack.Decoder(tuple[_Number, list[Spawned]]),
+    Kind.PUT: msgspec.msgpack.Decoder(tuple[_Number, list[Put]]),
+    Kind.AWAIT: msgspec.msgpack.Decoder(tuple[_Number, _Number, list[_Number], bool]),
+    Kind.BARRIER: msgspec.msgpack.Decoder(tuple[_Number, _Number, _Number]),
+    Kind.RELEASE: msgspec.msgpack.Decoder(tuple[_Number, list[_Number]]),
+    Kind.CANCEL: msgspec.msgpack.Decoder(tuple[_Number, _Number]),
+    Kind.LIMIT: msgspec.msgpack.Decoder(tuple[_Number, Annotated[float, msgspec.Meta(ge=0)]]),
+}
+_failures = msgspec.json.Encoder()
 
 
 def decode_results(body: memoryview) -> list[Result]:
@@ -68,6 +88,18 @@ def decode_output(body: memoryview) -> list[tuple[int, int, int]]:
     return list(OUTPUT_ROW.iter_unpack(body))
 
 
+def decode_asked(kind: int, body: memoryview) -> Any:
+    """Read a frame in which a running task asks for something; gives what `Kind` says of it, as a tuple.
+
+    Raises:
+        ProtocolError: it is not that.
+    """
+    try:
+        return _ASKED[kind].decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"what a task asks for (frame {kind}) cannot be read: {error}") from error
+
+
 def encode_template(number: int, template: Template) -> bytes:
     """Write a TEMPLATE frame."""
     name = template.function.encode()
@@ -84,17 +116,66 @@ def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset()) -> 
         payload = task.payload
         data = payload.data
         parts = payload.parts
-        rows.append(pack(task.id, task.shape.number, payload.codec, len(parts), len(data)))
+        inputs = task.inputs
+        rows.append(pack(task.id, task.shape.number, payload.codec, len(parts), len(data), len(inputs), task.makes))
         if data:
             blobs.append(data)
         if parts:
             for part in parts:
                 blobs += _encode_part(part, gone)
+        for value in inputs:
+            blobs.append(INPUT.pack(value.codec, len(value.parts), len(value.data)))
+            blobs += _encode_value(value, gone)
     total = sum(map(len, blobs))
     head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, Kind.RUN) + COUNT.pack(len(rows))
+    return _pieces(total, head, rows, blobs)
+
+
+def _pieces(total: int, head: bytes, rows: list[bytes], blobs: list[bytes]) -> list[bytes]:
+    """Put a frame together: small ones are one piece."""
     if total <= JOIN_BYTES:
         return [b"".join((head, *rows, *blobs))]
     return [b"".join((head, *rows)), *blobs]
+
+
+def encode_resume(command: Resume, *, gone: frozenset[int] = frozenset()) -> list[bytes]:
+    """Write a RESUME frame in pieces."""
+    rows: list[bytes] = []
+    blobs: list[bytes] = []
+    for known in command.known:
+        value = _told(known)
+        rows.append(KNOWN_ROW.pack(known.version, known.standing, value.codec, len(value.parts), len(value.data)))
+        blobs += _encode_value(value, gone)
+    total = sum(map(len, blobs))
+    size = RESUME_HEAD.size + len(rows) * KNOWN_ROW.size + total
+    head = HEADER.pack(size, Kind.RESUME) + RESUME_HEAD.pack(command.token, len(rows))
+    return _pieces(total, head, rows, blobs)
+
+
+def _told(known: Known) -> Payload:
+    """Give what a worker is told of a version: its value, or why it has none."""
+    failure = known.failure
+    if known.standing == Standing.THERE and failure is None:
+        return known.value
+    if failure is None:
+        return Payload()
+    return Payload(Codec.JSON, _failure_json(failure), _exception_part(failure))
+
+
+def _failure_json(failure: Failure) -> bytes:
+    fields = {name: getattr(failure, name) for name in ("reason", "type", "message", "traceback", "agent", "attempt")}
+    return _failures.encode(fields)
+
+
+def _exception_part(failure: Failure) -> tuple[Part, ...]:
+    return (Part(len(failure.exception), failure.exception),) if failure.exception else ()
+
+
+def _encode_value(value: Payload, gone: frozenset[int]) -> list[bytes]:
+    blobs = [value.data] if value.data else []
+    for part in value.parts:
+        blobs += _encode_part(part, gone)
+    return blobs
 
 
 def _encode_part(part: Part, gone: frozenset[int]) -> tuple[bytes, ...]:

@@ -13,8 +13,14 @@ from struct import Struct
 
 HEADER = Struct("<IB")
 """Length of the body in bytes, kind."""
-RUN_ROW = Struct("<QIBHI")
-"""One task of a RUN frame: id, template, codec, number of parts, length of the encoded bytes."""
+RUN_ROW = Struct("<QIBHIHH")
+"""One task of a RUN frame: id, template, codec, number of parts, length of the encoded bytes, inputs, makes."""
+INPUT = Struct("<BHI")
+"""One version that a task reads: codec, number of parts, length of the encoded bytes; those and the parts follow."""
+RESUME_HEAD = Struct("<QI")
+"""Token of the wait that is over, number of rows."""
+KNOWN_ROW = Struct("<QBBHI")
+"""One version that was waited for: number, standing, codec, number of parts, length of the encoded bytes."""
 PART = Struct("<BQQQ")
 """One part: where it is (`INLINE`, `SEGMENT`, `STORED`, `GONE`), number, offset, size; the bytes follow when inline."""
 TEMPLATE_HEAD = Struct("<IBBI")
@@ -43,7 +49,7 @@ class Kind:
     TEMPLATE = 1
     """`TEMPLATE_HEAD`, the name in UTF-8, the code."""
     RUN = 2
-    """u32 count, as many `RUN_ROW`, then for each task its encoded bytes and its parts."""
+    """u32 count, as many `RUN_ROW`, then for each task its encoded bytes, its parts and its inputs (`INPUT`)."""
     REVOKE = 3
     """u32: so many tasks at the end of the line are taken back."""
     BIND = 4
@@ -58,6 +64,12 @@ class Kind:
     """`SIZED` number and size of a stored object, whose descriptor comes with this frame; for one use."""
     STOP = 9
     """Empty: end when the line is empty."""
+    RESUME = 10
+    """`RESUME_HEAD`, as many `KNOWN_ROW`, then for each its encoded bytes and its parts.
+
+    Of a version that failed: JSON of the failure, its one part being the pickled exception. After a BARRIER there is
+    one row, of version 0: how the group stands.
+    """
 
     HELLO = 20
     """`NUMBER`: the worker's pid; it is ready."""
@@ -75,6 +87,22 @@ class Kind:
     """`NUMBER`s of segments, one for each use by a task that is over."""
     ANSWER = 27
     """UTF-8: why a probed function cannot be called; empty when it can."""
+    DECLARE = 28
+    """msgpack: an array of (number, template as a map): what this worker's tasks will ask for."""
+    SPAWN = 29
+    """msgpack: (parent task, array of tasks as `agentd.model.graph.Spawned`)."""
+    PUT = 30
+    """msgpack: (parent task, array of (version, value))."""
+    AWAIT = 31
+    """msgpack: (parent task, token, array of versions, whether their values are wanted); answered by RESUME."""
+    BARRIER = 32
+    """msgpack: (parent task, token, group); 0: all tasks that it asked for so far; answered by RESUME."""
+    RELEASE = 33
+    """msgpack: (parent task, array of versions that it needs no longer)."""
+    CANCEL = 34
+    """msgpack: (parent task, group); 0: all that it asked for."""
+    LIMIT = 35
+    """msgpack: (parent task, seconds that its tasks may take from now on)."""
 
     CONFIG = 40
     """JSON: what every worker of this spawner shares."""

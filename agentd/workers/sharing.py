@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agentd.core.events import TaskResult
     from agentd.core.tasks import Task
+    from agentd.model.values import Payload
     from agentd.workers.process import Process
     from agentd.workers.segments import Segments
 
@@ -38,19 +39,33 @@ class Sharing:
     # --- arguments ----------------------------------------------------------------------------------------------
 
     def lend(self, process: Process, tasks: Sequence[Task]) -> frozenset[int]:
-        """Make the parts of these tasks' arguments readable in a worker; gives what is gone.
+        """Make the parts of these tasks' arguments, and of what they read, readable in a worker; gives what is gone.
 
         Numbers of segments are positive in what is given, those of stored objects negative.
         """
         gone: set[int] = set()
         for task in tasks:
-            for segment in {part.segment for part in task.payload.parts if part.segment}:
-                if not self._lend_segment(process, segment):
-                    gone.add(segment)
-            for part in task.payload.parts:
-                if part.stored and not self._lend_stored(process, part.stored):
-                    gone.add(-part.stored)
+            self._lend_payload(process, task.payload, gone)
+            for value in task.inputs:
+                self._lend_payload(process, value, gone)
         return frozenset(gone)
+
+    def show(self, process: Process, values: Sequence[Payload]) -> frozenset[int]:
+        """As `lend`, for values that a running task has waited for."""
+        gone: set[int] = set()
+        for value in values:
+            self._lend_payload(process, value, gone)
+        return frozenset(gone)
+
+    def _lend_payload(self, process: Process, payload: Payload, gone: set[int]) -> None:
+        if not payload.parts:
+            return
+        for segment in {part.segment for part in payload.parts if part.segment}:
+            if not self._lend_segment(process, segment):
+                gone.add(segment)
+        for part in payload.parts:
+            if part.stored and not self._lend_stored(process, part.stored):
+                gone.add(-part.stored)
 
     def _lend_segment(self, process: Process, segment: int) -> bool:
         if segment not in self._segments:
@@ -119,12 +134,23 @@ class Sharing:
         Raises:
             ProtocolError: it names what is not its own, or what is not there.
         """
-        if not result.value.parts:
+        if not result.value.parts and not result.made:
             return result
-        parts = tuple([self._part(process, part) for part in result.value.parts])
+        made = tuple([self.adopted_value(process, value) for value in result.made])
+        return msgspec.structs.replace(result, value=self.adopted_value(process, result.value), made=made)
+
+    def adopted_value(self, process: Process, value: Payload) -> Payload:
+        """As `adopted`, for one value.
+
+        Raises:
+            ProtocolError: it names what is not its own, or what is not there.
+        """
+        if not value.parts:
+            return value
+        parts = tuple([self._part(process, part) for part in value.parts])
         for segment in {part.segment for part in parts if part.segment}:
             self._segments.retain(segment)
-        return msgspec.structs.replace(result, value=msgspec.structs.replace(result.value, parts=parts))
+        return msgspec.structs.replace(value, parts=parts)
 
     def _part(self, process: Process, part: Part) -> Part:
         if part.stored or part.offset < 0 or part.size < 0:

@@ -17,6 +17,7 @@ from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevok
 from agentd.model.errors import ConfigError
 from agentd.model.task import Failure
 from agentd.workers import deaths
+from agentd.workers.asking import Asking
 from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
 from agentd.workers.output import STREAMS, Outputs
 from agentd.workers.probing import look_for
@@ -29,7 +30,7 @@ from agentd.workers.spawning import Spawner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks
+    from agentd.core.commands import InterruptTask, Resume, RevokeTasks, RunTasks
     from agentd.core.events import Event
     from agentd.workers.settings import WorkerSettings
 
@@ -68,6 +69,7 @@ class Supervisor:
         self._dirty: set[Process] = set()
         self._flush_is_due = False
         self._sharing = Sharing(self.segments, self._touch, open_stored)
+        self._asking = Asking(self._sharing, post)
         self.segments.on_gone(self._on_segment_gone)
         self._oom = deaths.OutOfMemoryCount()
         self._watch: asyncio.TimerHandle | None = None
@@ -80,6 +82,7 @@ class Supervisor:
             Kind.NEW_SEGMENT: self._sharing.on_new,
             Kind.DROPPED: self._sharing.on_dropped,
             Kind.RELEASED: self._sharing.on_released,
+            **self._asking.on_frame(),
         }
 
     # --- commands -----------------------------------------------------------------------------------------------
@@ -133,7 +136,7 @@ class Supervisor:
             if number not in known:
                 known.add(number)
                 write(encode_template(number, task.shape.template))
-            if task.payload.parts:
+            if task.payload.parts or task.inputs:
                 shared = True
         gone = self._sharing.lend(process, command.tasks) if shared else frozenset()
         for piece in encode_run(command.tasks, gone=gone):
@@ -142,6 +145,13 @@ class Supervisor:
         self._dirty.add(process)
         if self._watch is None:
             self._watch = self._loop.call_later(WATCH_S, self._watch_output)
+
+    def resume(self, command: Resume) -> None:
+        """Let a task go on that waited. A worker that is gone is ignored: its loss answers for the task."""
+        process = self._processes.get(command.worker)
+        if process is not None and not process.is_closed:
+            self._asking.resume(process, command)
+            self._dirty.add(process)
 
     def revoke(self, command: RevokeTasks) -> None:
         """Take back what has not started from the end of a worker's line."""
@@ -267,7 +277,7 @@ class Supervisor:
         shared = False
         for result in results:
             process.end_task(result.task)
-            if result.value.parts:
+            if result.value.parts or result.made:
                 shared = True
             if outputs:
                 sizes = outputs.pop(result.task, None)

@@ -11,7 +11,7 @@ from functools import partial
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
-from ..protocol import INLINE, PART, SEGMENT, STORED
+from ..protocol import INLINE, INPUT, PART, SEGMENT, STORED
 from .failures import Reason, Refused
 from .readable import to_json
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .interrupts import Guard
     from .shared import SegmentMap, SegmentPool
 
-NONE, PICKLE, JSON, BYTES, BOTH = range(5)
+NONE, PICKLE, JSON, BYTES, BOTH, FILE, DIRECTORY = range(7)
 """As `agentd.model.values.Codec`, which this side cannot import."""
 INLINE_LIMIT = 48 * 1024 * 1024
 """Bytes of a result that may travel through the socket; chosen below the daemon's limit of a frame."""
@@ -320,3 +320,14 @@ def read_parts(body: memoryview, position: int, count: int) -> tuple[list[Part],
         parts.append((kind, number, offset, size, body[position:end]))
         position = end
     return parts, position
+
+
+def read_inputs(body: memoryview, position: int, count: int) -> tuple[list[tuple[int, memoryview, list[Part]]], int]:
+    """Read the versions that a task reads from a RUN frame: (codec, encoded bytes, parts); and where they end."""
+    values: list[tuple[int, memoryview, list[Part]]] = []
+    for _ in range(count):
+        codec, parts, length = INPUT.unpack_from(body, position)
+        start = position + INPUT.size
+        read, position = read_parts(body, start + length, parts)
+        values.append((codec, body[start : start + length], read))
+    return values, position

@@ -22,10 +22,13 @@ from .link import Link
 from .results import FLUSH_S, Outbox
 from .shared import SegmentMap, SegmentPool
 from .surroundings import CpuLimit, TaskVariable, Units
-from .values import Encoded, Reader, Writer, read_parts
+from .values import Encoded, Reader, Writer, read_inputs, read_parts
 
-Row = tuple[int, int, int, Any, Any]
-"""A task that waits: id, template, codec, encoded bytes, parts (or None)."""
+Row = tuple[int, int, int, Any, Any, Any, int]
+"""A task that waits: id, template, codec, encoded bytes, parts (or None), inputs (or None), number of versions made.
+
+An input is (codec, encoded bytes, parts).
+"""
 _seek, _END = os.lseek, os.SEEK_END
 _NO_VALUE: Encoded = (0, b"", None)
 _PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -179,7 +182,7 @@ class Worker:
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
-        task, number, codec, data, parts = row
+        task, number, codec, data, parts, _, _ = row
         buffers = self._reader.buffers(parts) if parts else ()
         guard = self._guard
         try:
@@ -226,14 +229,15 @@ class Worker:
         (count,) = COUNT.unpack_from(body)
         position = COUNT.size + count * RUN_ROW.size
         append = self._line.append
-        for task, template, codec, parts, length in RUN_ROW.iter_unpack(body[COUNT.size : position]):
+        for task, template, codec, parts, length, inputs, makes in RUN_ROW.iter_unpack(body[COUNT.size : position]):
             data = body[position : position + length]
             position += length
+            read = values = None
             if parts:
                 read, position = read_parts(body, position, parts)
-                append((task, template, codec, data, read))
-            else:
-                append((task, template, codec, data, None))
+            if inputs:
+                values, position = read_inputs(body, position, inputs)
+            append((task, template, codec, data, read, values, makes))
 
     def _on_template(self, body: memoryview) -> None:
         number, declared = read_template(body)
@@ -242,7 +246,10 @@ class Worker:
     def _on_revoke(self, body: memoryview) -> None:
         (count,) = COUNT.unpack(body)
         for _ in range(min(count, len(self._line))):
-            self._reader.discard(self._line.pop()[4] or ())
+            row = self._line.pop()
+            self._reader.discard(row[4] or ())
+            for _, _, parts in row[5] or ():
+                self._reader.discard(parts)
         self._outbox.flush()
         self._link.send(frame(Kind.SETTLED, COUNT.pack(1)))
 

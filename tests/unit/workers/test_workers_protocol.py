@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 from collections import deque
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.core.commands import Resume
 from agentd.core.tasks import HERE, Shape, Task
+from agentd.model.graph import Known, Standing
+from agentd.model.task import Failure as ModelFailure
 from agentd.model.task import Template
 from agentd.model.values import Codec, Part, Payload
-from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
+from agentd.workers.frames import (
+    decode_asked,
+    decode_output,
+    decode_results,
+    encode_resume,
+    encode_run,
+    encode_template,
+)
 from agentd.workers.inside.callees import read_template
 from agentd.workers.inside.failures import Failure
 from agentd.workers.inside.link import Link
 from agentd.workers.inside.results import Outbox
-from agentd.workers.inside.values import read_parts
+from agentd.workers.inside.values import read_inputs, read_parts
 from agentd.workers.protocol import (
     COUNT,
     GONE,
     HEADER,
     INLINE,
+    KNOWN_ROW,
+    RESUME_HEAD,
     RUN_ROW,
     SEGMENT,
     STORED,
@@ -73,7 +87,8 @@ def test_a_length_above_the_limit_is_refused_before_its_body_comes() -> None:
 @given(st.binary(max_size=100))
 def test_rubbish_is_never_anything_but_a_protocol_error(data: bytes) -> None:
     """Whatever a worker sends in place of a body is understood or refused, and nothing else."""
-    for read in (decode_results, decode_output, numbers):
+    asked = [partial(decode_asked, kind) for kind in range(Kind.DECLARE, Kind.LIMIT + 1)]
+    for read in (decode_results, decode_output, numbers, *asked):
         try:
             read(memoryview(data))
         except ProtocolError:
@@ -95,29 +110,81 @@ payloads = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.integers(1, (1 << 64) - 1), payloads), max_size=20))
-def test_tasks_arrive_as_they_were_sent(tasks: list[tuple[int, Payload]]) -> None:
-    """Ids, templates, bytes and parts of any kind come out of a RUN frame as they went in."""
+def check_parts(payload: Payload, read: list[tuple[int, int, int, int, memoryview]]) -> None:
+    """What was read of the parts is what was written."""
+    for part, (where, name, offset, size, data) in zip(payload.parts, read, strict=True):
+        if part.data is not None:
+            assert (where, size, bytes(data)) == (INLINE, len(part.data), part.data)
+        else:
+            expected = SEGMENT if part.segment else STORED
+            assert (where, name, size) == (expected, part.segment or part.stored, part.size)
+            assert offset == part.offset
+
+
+inputs = st.lists(payloads, max_size=3).map(tuple)
+
+
+@given(st.lists(st.tuples(st.integers(1, (1 << 64) - 1), payloads, inputs, st.integers(0, 65_535)), max_size=20))
+def test_tasks_arrive_as_they_were_sent(tasks: list[tuple[int, Payload, tuple[Payload, ...], int]]) -> None:
+    """Ids, templates, bytes, parts and inputs of any kind come out of a RUN frame as they went in."""
     shape = Shape(7, Template(function="m:f"), Capacity())
-    stream = b"".join(encode_run([Task(number, shape, payload, HERE, 0) for number, payload in tasks]))
+    stream = b"".join(encode_run([Task(one[0], shape, one[1], HERE, 0, inputs=one[2], makes=one[3]) for one in tasks]))
     ((kind, body),) = FrameReader(1 << 30).feed(stream)
     assert kind == Kind.RUN
     (count,) = COUNT.unpack_from(body)
     assert count == len(tasks)
     position = COUNT.size + count * RUN_ROW.size
     rows = list(RUN_ROW.iter_unpack(body[COUNT.size : position]))
-    for (number, payload), (task, template, codec, parts, length) in zip(tasks, rows, strict=True):
+    for (number, payload, values, makes), row in zip(tasks, rows, strict=True):
+        task, template, codec, parts, length, count, made = row
         assert (task, template, codec, parts) == (number, 7, payload.codec, len(payload.parts))
+        assert (count, made) == (len(values), makes)
         assert bytes(body[position : position + length]) == payload.data
         read, position = read_parts(body, position + length, parts)
-        for part, (where, name, offset, size, data) in zip(payload.parts, read, strict=True):
-            if part.data is not None:
-                assert (where, size, bytes(data)) == (INLINE, len(part.data), part.data)
-            else:
-                expected = SEGMENT if part.segment else STORED
-                assert (where, name, size) == (expected, part.segment or part.stored, part.size)
-                assert offset == part.offset
+        check_parts(payload, read)
+        found, position = read_inputs(body, position, count)
+        for value, (code, data, its) in zip(values, found, strict=True):
+            assert (code, bytes(data)) == (value.codec, value.data)
+            check_parts(value, its)
     assert position == len(body)
+
+
+@given(st.lists(st.tuples(st.integers(0, (1 << 64) - 1), payloads), max_size=5), st.integers(0, (1 << 64) - 1))
+def test_what_was_waited_for_arrives_as_it_was_sent(known: list[tuple[int, Payload]], token: int) -> None:
+    """Token, versions, values and parts come out of a RESUME frame as they went in."""
+    rows = [Known(version, Standing.THERE, value) for version, value in known]
+    ((kind, body),) = FrameReader(1 << 30).feed(b"".join(encode_resume(Resume(1, token, rows, 2))))
+    assert (kind, RESUME_HEAD.unpack_from(body)) == (Kind.RESUME, (token, len(known)))
+    position = RESUME_HEAD.size + len(known) * KNOWN_ROW.size
+    for (number, value), row in zip(known, KNOWN_ROW.iter_unpack(body[RESUME_HEAD.size : position]), strict=True):
+        version, standing, codec, parts, length = row
+        assert (version, standing, codec, parts) == (number, Standing.THERE, value.codec, len(value.parts))
+        assert bytes(body[position : position + length]) == value.data
+        read, position = read_parts(body, position + length, parts)
+        check_parts(value, read)
+    assert position == len(body)
+
+
+def test_why_a_version_failed_arrives_with_its_exception() -> None:
+    """A row of a failed version is JSON of the failure; the pickled exception is its part."""
+    failure = ModelFailure(1, "ValueError", "no", "Traceback…", "agent", 3, b"pickle")
+    rows = [Known(5, Standing.FAILED, failure=failure), Known(6, Standing.CANCELLED)]
+    ((_, body),) = FrameReader(1 << 30).feed(b"".join(encode_resume(Resume(1, 9, rows, 2))))
+    position = RESUME_HEAD.size + 2 * KNOWN_ROW.size
+    first, second = KNOWN_ROW.iter_unpack(body[RESUME_HEAD.size : position])
+    assert first[:4] == (5, Standing.FAILED, Codec.JSON, 1)
+    assert second == (6, Standing.CANCELLED, Codec.NONE, 0, 0)
+    told = json.loads(bytes(body[position : position + first[4]]))
+    assert told == {
+        "reason": 1,
+        "type": "ValueError",
+        "message": "no",
+        "traceback": "Traceback…",
+        "agent": "agent",
+        "attempt": 3,
+    }
+    ((where, _, _, _, exception),), end = read_parts(body, position + first[4], 1)
+    assert (where, bytes(exception), end) == (INLINE, b"pickle", len(body))
 
 
 def test_large_values_are_not_copied_into_the_frame_and_gone_ones_are_marked() -> None:
