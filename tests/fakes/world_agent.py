@@ -76,6 +76,7 @@ class Host:
             c.RevokeTasks: lambda command: self._with(command.worker, lambda one: one.revoke(command.count)),
             c.InterruptTask: lambda command: self._with(command.worker, lambda one: one.interrupt(command)),
             c.ReleaseSegments: lambda _: None,
+            c.Resume: lambda command: self._with(command.worker, lambda one: one.resume(command)),
             c.Record: self._record,
             c.Reply: self._reply,
             c.SettleCalls: self._settle,

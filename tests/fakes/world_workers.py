@@ -10,7 +10,7 @@ from agentd.model.task import Failure, Reason, Status
 from agentd.model.values import Codec, Payload
 
 if TYPE_CHECKING:
-    from agentd.core.commands import InterruptTask, RunTasks
+    from agentd.core.commands import InterruptTask, Resume, RunTasks
     from agentd.core.tasks import Task
     from tests.fakes.world_agent import Host
 
@@ -86,6 +86,9 @@ class Process:
             self.host.world.history.broken(f"worker {self.number} of {self.host.name} was added to while it gave back")
         self.line.extend(command.tasks)
         self._next()
+
+    def resume(self, command: Resume) -> None:
+        """Go on with a task that waited."""
 
     def revoke(self, count: int) -> None:
         """Give back what has not started, from the end."""
