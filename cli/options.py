@@ -61,10 +61,19 @@ ASK = (
     "cancel",
     "logs",
     "status",
+    "invite",
+    "invitations",
+    "invitations cancel",
+    "join",
+    "peers",
+    "peers limit",
+    "peers rename",
+    "peers revoke",
+    "peers forget",
 )
 """Commands that ask an agent something."""
 STATE = (*START, *ASK, "doctor", "token", "token add", "token list", "token revoke", "token show")
-PRINT = (*ASK, "demo", "doctor", "token", "token add", "token list", "token revoke", "token show")
+PRINT = (*ASK, "demo", "doctor", "token", "token add", "token list", "token revoke", "token show", "login", "logout")
 
 
 def _setting(name: str, help_: str, metavar: str = "", default: str = "", **more: object) -> Option:
@@ -102,6 +111,7 @@ _OWN_SETTINGS = (
     ),
     _setting("hop-limit", "Links that a task may cross.", "N", "8"),
     _setting("ready-file", "File that is written, as JSON, when both ports listen.", "PATH"),
+    _setting("rest-tls", "Serve the user port over TLS, with the certificate of this device."),
     _setting("insecure", "Listen beyond loopback without TLS and tokens."),
     _setting("environment", "Environment variable that users' code may see.", "NAME", many=True),
     _setting("heartbeat-s", "How often neighbours hear of each other.", "SECONDS", "1"),
@@ -234,6 +244,24 @@ _LOOK = (
     Option("scope", ("token add",), "What the token allows: read, submit, code, admin or peer.", "SCOPE", "submit"),
 )  # fmt: skip
 
+_PAIRING = (
+    Option("user", ("invite",), "Invite a person, whose token gets this name, in place of an agent.", "NAME"),
+    Option("scope", ("invite",), "What the person may do: read, submit, code or admin.", "SCOPE", "submit"),
+    Option("name", ("invite",), "What the agent that comes is to be called here.", "NAME", "its own name"),
+    Option("address", ("invite",), "Where the other device can reach this agent.", "HOST[:PORT]",
+           "the addresses of this device", many=True),
+    Option("expires", ("invite",), "How long the string is good.", "SECONDS", "600"),
+    Option("name", ("join",), "What the agent is to be called here.", "NAME", "its own name"),
+    Option("no-link", ("join",), "Trust it, and make no link yet."),
+    Option("parent", ("join",), "It stands above this agent."),
+    Option("allow-function", ("peers limit",), "The only function, or module, that it may have run here.",
+           "MODULE[:FUNCTION]", "any", many=True),
+    Option("max-tasks", ("peers limit",), "Tasks of its that may wait or run here at a time.", "N", "no limit"),
+    Option("submit-upward", ("peers limit",), "Whether it may give this agent work at all: yes or no.", "YES|NO",
+           "yes"),
+    Option("reason", ("peers revoke",), "What the peer is told.", "TEXT"),
+)  # fmt: skip
+
 _COMPSS_EVERYWHERE = (*START, *CALL, *RESHAPE)
 
 _COMMON = (
@@ -254,6 +282,7 @@ OPTIONS: tuple[Option, ...] = tuple(
         _CALL,
         _RESOURCES,
         _LOOK,
+        _PAIRING,
         _COMMON,
     )
     for option in group

@@ -64,5 +64,5 @@ def _row(row: NeighbourView) -> tuple[str, ...]:
         "" if free is None else f"{free:g} of {row.advertised.get('cores', 0):g}",
         str(row.running),
         duration(max(0.0, row.lease_s)),
-        row.refusal,
+        row.why_not or row.refusal,
     )

@@ -9,13 +9,24 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentd.api import requests, submissions
+from agentd.api import requests, submissions, trust
+from agentd.api.pins import MISMATCH, pinned
 from agentd.api.places import LOOPBACK, Place, find
 from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
 from agentd.api.streams import Event, EventReader, LogLine, log_line
 from agentd.api.tables import Rows
 from agentd.model.errors import AgentdError, RequestError, Unreachable
-from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from agentd.model.views import (
+    TERMINAL,
+    AgentView,
+    InvitationView,
+    NeighbourView,
+    OperationView,
+    Page,
+    PeerView,
+    ResourceView,
+    TaskView,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -59,7 +70,9 @@ def http_options(place: Place) -> dict[str, Any]:
 
     headers = {"authorization": f"Bearer {place.token}"} if place.token else {}
     host = httpx.URL(place.url).host
+    trusted = {"verify": pinned(place.certificate)} if place.certificate else {}
     return {
+        **trusted,
         "base_url": place.url,
         "headers": headers,
         "trust_env": host not in LOOPBACK,  # a proxy of the environment cannot reach this device's loopback
@@ -77,6 +90,13 @@ def patience(wait_s: float) -> httpx.Timeout:
 def unreachable(place: Place, error: Exception) -> Unreachable:
     """Say that no answer came, with the address."""
     words = str(error) or type(error).__name__
+    if MISMATCH in words:
+        words = (
+            "it shows another certificate than the one that was pinned; somebody is in between, or the agent was set "
+            "up anew: ask for an invitation and use `agentd login` again"
+            if place.certificate
+            else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
+        )
     return Unreachable(f"the agent at {place.url} cannot be reached: {words}")
 
 
@@ -224,6 +244,48 @@ class Agent:
     def neighbours(self) -> Rows[NeighbourView]:
         """List its links to other agents."""
         return self.send(requests.neighbours())
+
+    def invite(
+        self,
+        user: str = "",
+        *,
+        scope: str = "submit",
+        name: str = "",
+        expires_s: float | None = None,
+        addresses: Sequence[str] = (),
+    ) -> InvitationView:
+        """Invite an agent of another device, or with `user` a person's programs; the string is shown this once."""
+        return self.send(trust.invite("user" if user else "peer", user or name, scope, expires_s, addresses))
+
+    def invitations(self) -> Rows[InvitationView]:
+        """List the invitations that are open, without their strings."""
+        return self.send(trust.invitations())
+
+    def cancel_invitation(self, identifier: str) -> None:
+        """Void an invitation."""
+        self.send(trust.cancel_invitation(identifier))
+
+    def join(self, invitation: str, name: str = "", *, link: bool = True, is_parent: bool = False) -> PeerView:
+        """Have it use another agent's invitation; with `link` it offers that one work from then on."""
+        return self.send(trust.join(invitation, name, link=link, is_parent=is_parent))
+
+    def peers(self) -> Rows[PeerView]:
+        """List the agents that it is paired with."""
+        return self.send(trust.peers())
+
+    def change_peer(
+        self, name: str, *, new_name: str | None = None, limits: Mapping[str, Any] | None = None
+    ) -> PeerView:
+        """Call a peer something else, or limit it: `functions`, `max_tasks`, `submit_upward`; others are lifted."""
+        return self.send(trust.change_peer(name, new_name, limits))
+
+    def revoke_peer(self, name: str, reason: str = "") -> PeerView:
+        """Have it trust a peer no more: the connection ends at once."""
+        return self.send(trust.revoke_peer(name, reason))
+
+    def forget_peer(self, name: str) -> None:
+        """Have it strike a revoked peer out of its book."""
+        self.send(trust.forget_peer(name))
 
     def events(self, last_id: int | None = None) -> Iterator[Event]:
         """Yield a snapshot (unless `last_id` is still remembered) and then every change, until the agent stops."""

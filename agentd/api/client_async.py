@@ -8,14 +8,24 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Self, TypeVar
 
-from agentd.api import requests, submissions
+from agentd.api import requests, submissions, trust
 from agentd.api.client import LONGEST_WAIT_S, as_capacity, http_options, patience, unreachable, with_rest
 from agentd.api.places import Place, find
 from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
 from agentd.api.streams import Event, EventReader, LogLine, log_line
 from agentd.api.tables import Rows
 from agentd.model.errors import AgentdError, RequestError
-from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from agentd.model.views import (
+    TERMINAL,
+    AgentView,
+    InvitationView,
+    NeighbourView,
+    OperationView,
+    Page,
+    PeerView,
+    ResourceView,
+    TaskView,
+)
 
 T = TypeVar("T")
 
@@ -178,6 +188,48 @@ class AsyncAgent:
     async def neighbours(self) -> Rows[NeighbourView]:
         """List its links to other agents."""
         return await self.send(requests.neighbours())
+
+    async def invite(
+        self,
+        user: str = "",
+        *,
+        scope: str = "submit",
+        name: str = "",
+        expires_s: float | None = None,
+        addresses: Sequence[str] = (),
+    ) -> InvitationView:
+        """Invite an agent of another device, or with `user` a person's programs; the string is shown this once."""
+        return await self.send(trust.invite("user" if user else "peer", user or name, scope, expires_s, addresses))
+
+    async def invitations(self) -> Rows[InvitationView]:
+        """List the invitations that are open, without their strings."""
+        return await self.send(trust.invitations())
+
+    async def cancel_invitation(self, identifier: str) -> None:
+        """Void an invitation."""
+        await self.send(trust.cancel_invitation(identifier))
+
+    async def join(self, invitation: str, name: str = "", *, link: bool = True, is_parent: bool = False) -> PeerView:
+        """Have it use another agent's invitation; with `link` it offers that one work from then on."""
+        return await self.send(trust.join(invitation, name, link=link, is_parent=is_parent))
+
+    async def peers(self) -> Rows[PeerView]:
+        """List the agents that it is paired with."""
+        return await self.send(trust.peers())
+
+    async def change_peer(
+        self, name: str, *, new_name: str | None = None, limits: Mapping[str, Any] | None = None
+    ) -> PeerView:
+        """Call a peer something else, or limit it: `functions`, `max_tasks`, `submit_upward`; others are lifted."""
+        return await self.send(trust.change_peer(name, new_name, limits))
+
+    async def revoke_peer(self, name: str, reason: str = "") -> PeerView:
+        """Have it trust a peer no more: the connection ends at once."""
+        return await self.send(trust.revoke_peer(name, reason))
+
+    async def forget_peer(self, name: str) -> None:
+        """Have it strike a revoked peer out of its book."""
+        await self.send(trust.forget_peer(name))
 
     async def events(self, last_id: int | None = None) -> AsyncIterator[Event]:
         """Yield a snapshot (unless `last_id` is still remembered) and then every change, until the agent stops."""

@@ -1,6 +1,7 @@
 """Where an agent is: the state folder of this device, and the forms in which an address may be given.
 
-Law: a token found in a state folder is sent to the agent of that folder only.
+Law: a token found in a state folder is sent to the agent of that folder only, one that was given at a login only to
+the agent that gave it.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agentd.api import logins
 from agentd.model.errors import ConfigError, Unreachable
 
 _MAX_FILE_BYTES = 64 * 1024
@@ -31,6 +33,8 @@ class Place:
     """Its Unix socket, when it is on this device."""
     token: str = field(default="", repr=False)
     name: str = ""
+    certificate: str = field(default="", repr=False)
+    """PEM of the only certificate that is believed there; empty: whatever an authority vouches for."""
 
     @property
     def where(self) -> str:
@@ -88,6 +92,7 @@ def of_folder(folder: Path, token: str | None = None) -> Place:
         socket=socket if socket.exists() else None,
         token=token if token is not None else read_token(folder),
         name=str(ready.get("name") or ""),
+        certificate=str(ready.get("certificate") or ""),
     )
 
 
@@ -111,21 +116,30 @@ def read_token(folder: Path) -> str:
 
 
 def _of_url(url: str, token: str | None) -> Place:
+    known = _own_at(url) or _logged_in_at(url) or Place(url=url)
     if token is None:
-        token = os.environ.get("AGENTD_TOKEN", "") or _own_token_for(url)
-    return Place(url=url, token=token)
+        token = os.environ.get("AGENTD_TOKEN", "") or known.token
+    return replace(known, url=url, token=token)
 
 
-def _own_token_for(url: str) -> str:
-    """The own folder's token, if the address is that of the own folder's agent, on this device."""
+def _own_at(url: str) -> Place | None:
+    """What the own folder's agent has left there, if the address is that agent's, on this device."""
     folder = state_folder()
     ready = read_ready(folder)
     if ready is None:
-        return ""
+        return None
     own, asked = urlsplit(_as_url(ready.get("rest"))), urlsplit(url)
     if asked.hostname not in LOOPBACK and asked.hostname != own.hostname:
-        return ""
-    return read_token(folder) if own.port is not None and own.port == asked.port else ""
+        return None
+    if own.port is None or own.port != asked.port:
+        return None
+    return Place(url=url, token=read_token(folder), certificate=str(ready.get("certificate") or ""))
+
+
+def _logged_in_at(url: str) -> Place | None:
+    """What `agentd login` was given for that very address."""
+    login = logins.known(url) if url.startswith("https://") else None
+    return None if login is None else Place(url=url, token=login.token, certificate=login.certificate)
 
 
 def _as_url(rest: object) -> str:

@@ -6,7 +6,15 @@ import html
 import time
 from typing import Any, Generic, TypeVar
 
-from agentd.model.views import AgentView, NeighbourView, OperationView, ResourceView, TaskView
+from agentd.model.views import (
+    AgentView,
+    InvitationView,
+    NeighbourView,
+    OperationView,
+    PeerView,
+    ResourceView,
+    TaskView,
+)
 
 T = TypeVar("T")
 
@@ -15,6 +23,8 @@ _COLUMNS: dict[type[Any], tuple[str, ...]] = {
     TaskView: ("id", "function", "state", "host", "attempt", "seconds", "reason"),
     ResourceView: ("name", "adaptor", "state", "total", "free", "owed", "rtt_s"),
     NeighbourView: ("name", "state", "is_parent", "address", "rtt_s", "running", "refusal"),
+    PeerView: ("name", "state", "functions", "max_tasks", "submit_upward", "paired_at", "revoked"),
+    InvitationView: ("id", "role", "name", "scope", "expires_s", "invitation"),
     AgentView: ("name", "state_folder", "scheduler", "cores", "cores_free", "waiting", "running", "ready"),
 }
 """What of a row is shown; the rest is there to be asked for."""

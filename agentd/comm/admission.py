@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentd.comm.security import is_loopback
+from agentd.comm.security import Security, is_loopback
+from agentd.model.peers import Peer, fingerprint_of
 from agentd.wire.messages import Hello
 from agentd.wire.terms import Terms, agreed_version
 
@@ -30,11 +31,15 @@ class Origin:
         local: it came over the Unix socket.
         host: address of the other end; empty for the Unix socket.
         uid: user id of the process at the other end; None when the kernel does not tell.
+        is_secret: TLS protects it.
+        certificate: DER of which the other end has proven to hold the key; None for none.
     """
 
     local: bool
     host: str
     uid: int | None
+    is_secret: bool = False
+    certificate: bytes | None = None
 
     @property
     def is_on_device(self) -> bool:
@@ -44,9 +49,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Welcome, with this scope; `peer` for an agent."""
+    """Welcome, with this scope; `peer` for an agent, and if it was paired with, what the book says of it."""
 
     scope: str
+    peer: Peer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ class Denial:
 class Admission:
     """The rules of this agent's Comm door.
 
-    `identify` gives name and scope of a bearer token, or None; `uid` is the agent's own user id.
+    `identify` gives name and scope of a bearer token, or None; `uid` is the agent's own user id; `security` has the
+    book of paired agents.
     """
 
     def __init__(
@@ -70,12 +77,12 @@ class Admission:
         uid: int,
         local_access: str = "code",
         identify: Callable[[str], tuple[str, str] | None] = lambda _: None,
-        insecure: bool = False,
+        security: Security | None = None,
     ) -> None:
         self._uid = uid
         self._local_access = local_access
         self._identify = identify
-        self._insecure = insecure
+        self._security = security or Security()
 
     def judge(self, hello: Hello, origin: Origin, terms: Terms) -> Grant | Denial:
         """Decide on a HELLO."""
@@ -86,9 +93,15 @@ class Admission:
                 f"this agent {terms.protocol_min} to {terms.protocol_max}",
                 "bring the older of the two programs up to date",
             )
-        if hello.role == "peer":
-            return self._judge_peer(hello, origin)
-        return self._judge_user(hello, origin)
+        if hello.role == "user":
+            return self._judge_user(hello, origin)
+        if not is_name(hello.name, hello.agent_id, hello.boot):
+            return Denial(
+                "identity",
+                f"name {hello.name!r}, id {hello.agent_id!r} or boot {hello.boot!r} cannot be taken",
+                "use letters, digits and . _ : @ % [ ] - only",
+            )
+        return self._judge_guest(origin) if hello.role == "guest" else self._judge_peer(hello, origin)
 
     def _judge_user(self, hello: Hello, origin: Origin) -> Grant | Denial:
         if hello.token:
@@ -106,15 +119,35 @@ class Admission:
             return Denial("forbidden", f"scope {scope or 'none'} gives a user no access here", "use a token for more")
         return Grant(scope)
 
+    @staticmethod
+    def _judge_guest(origin: Origin) -> Grant | Denial:
+        """Let a guest show its invitation, which is judged elsewhere, and only where nobody else can have read it."""
+        if not origin.is_secret:
+            return Denial("forbidden", "an invitation travels over TLS only: take this one for known to others")
+        return Grant("guest")
+
     def _judge_peer(self, hello: Hello, origin: Origin) -> Grant | Denial:
-        if not is_name(hello.name, hello.agent_id, hello.boot):
-            return Denial(
-                "identity",
-                f"name {hello.name!r}, id {hello.agent_id!r} or boot {hello.boot!r} cannot be taken",
-                "use letters, digits and . _ : @ % [ ] - only",
-            )
-        if self._insecure or (origin.is_on_device and origin.uid == self._uid):
+        if origin.certificate is not None:
+            return self._judge_certificate(hello, origin.certificate)
+        claimed = self._security.book.claimed(hello.name, hello.agent_id)
+        if claimed is not None:
+            why = f"revoked: {claimed.revoked}" if claimed.revoked else "known by its certificate, over TLS"
+            return Denial("forbidden", f"agent {claimed.name} is {why}", "pair the two devices anew")
+        if self._security.insecure or (origin.is_on_device and origin.uid == self._uid):
             return Grant("peer")
         if origin.is_on_device:
-            return Denial("forbidden", "this is an agent of another user of the device", "run both as one user")
-        return Denial("forbidden", "this agent does not know you", "link through an SSH tunnel to its port")
+            return Denial("forbidden", "this is an agent of another user of the device", "pair the two: agentd invite")
+        return Denial("forbidden", "this agent does not know you", "pair the two devices: agentd invite, agentd join")
+
+    def _judge_certificate(self, hello: Hello, certificate: bytes) -> Grant | Denial:
+        """Decide by the book: its word goes before everything else, also on the same device."""
+        peer = self._security.book.with_certificate(fingerprint_of(certificate))
+        if peer is None:
+            return Denial(
+                "forbidden", "this agent was not paired with you", "agentd invite on the one, join on the other"
+            )
+        if peer.revoked:
+            return Denial("forbidden", f"the pairing was revoked: {peer.revoked}", "ask its operator for an invitation")
+        if peer.agent_id != hello.agent_id:
+            return Denial("identity", "your certificate was pinned for another agent id", "pair the two devices anew")
+        return Grant("peer", peer)

@@ -77,13 +77,19 @@ class Carrier(Protocol):
 
 
 class TcpCarrier(asyncio.Protocol):
-    """A carrier over an asyncio transport; `on_made` is told when it is connected."""
+    """A carrier over an asyncio transport; `on_made` is told when it is connected, its TLS included.
+
+    Attributes:
+        is_full: the transport has enough.
+        is_secret: TLS protects it.
+    """
 
     def __init__(self, on_made: Callable[[TcpCarrier], None] = lambda _: None) -> None:
         self._on_made = on_made
         self._receiver: Receiver | None = None
         self._transport: asyncio.Transport | None = None
         self.is_full = False
+        self.is_secret = False
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -103,6 +109,7 @@ class TcpCarrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the transport up: small buffers, no waiting for more to send."""
         self._transport = cast("asyncio.Transport", transport)
+        self.is_secret = transport.get_extra_info("ssl_object") is not None
         self._transport.set_write_buffer_limits(high=CARRIER_BYTES, low=CARRIER_BYTES // 4)
         sock = transport.get_extra_info("socket")
         if sock is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentd.comm.wiring import Wiring
+from agentd.model.peers import Limits
 from agentd.model.task import Form, Template
 from agentd.model.values import Codec
 
@@ -26,6 +27,8 @@ class Declarations:
         self._wiring = wiring
         self._sizes: dict[int, int] = {}
         self._bytes = 0
+        self._functions: dict[int, tuple[str, bool]] = {}
+        """What each number calls, and whether by name alone."""
 
     def declare(self, templates: tuple[tuple[int, Template], ...]) -> tuple[tuple[int, Template], ...]:
         """Take note of templates, and give those that may run here."""
@@ -34,6 +37,7 @@ class Declarations:
             reason = self._objection(number, template)
             if reason is None:
                 self.refused.pop(number, None)
+                self._functions[number] = template.function, is_by_name(template)
                 admitted.append((number, template))
             elif number in self.refused or len(self.refused) < self._wiring.settings.templates:
                 self.refused[number] = reason
@@ -56,7 +60,17 @@ class Declarations:
         self._sizes[number], self._bytes = size, total
         return None
 
+    def beyond(self, limits: Limits, number: int) -> str | None:
+        """Tell why a template is beyond the limits that hold now; None if it is not."""
+        function, is_by_name = self._functions.get(number, ("", False))
+        return limits.forbids(function, is_by_name=is_by_name)
+
 
 def is_harmless(template: Template) -> bool:
     """Tell whether neither the template nor its arguments can bring code along."""
-    return not template.code and template.form in {Form.NAME, Form.CHUNK} and template.codec in HARMLESS
+    return is_by_name(template) and template.codec in HARMLESS
+
+
+def is_by_name(template: Template) -> bool:
+    """Tell whether the function is one of this agent's, and nothing of it came along."""
+    return not template.code and template.form in {Form.NAME, Form.CHUNK}

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from functools import partial
 from random import Random
 
 from agentd.comm.carriers import TcpCarrier
 from agentd.comm.link import Link
-from agentd.comm.security import Security
+from agentd.comm.security import Security, certificate_of
 from agentd.comm.settings import CommSettings
-from agentd.model.errors import ConfigError, Unreachable
+from agentd.model.errors import AgentdError, ConfigError, Unreachable
 
-_PATIENT = frozenset({"version", "role", "identity", "forbidden", "clash"})
+_PATIENT = frozenset({"version", "role", "identity", "forbidden", "clash", "revoked"})
 """Refusals that another try will not change soon."""
+
+
+class _Unpaired(AgentdError):
+    """Somebody answers whom we do not trust; that changes when people pair the two."""
 
 
 class Dialer:
     """Dials one neighbour for as long as it is wanted.
 
     `make_link` makes the link that will be carried, and `greet` says HELLO on it. `on_failed` is told why a connection
-    did not come about, each time that the reason is another one.
+    did not come about, each time that the reason is another one, and again now and then while people have to act.
     """
 
     def __init__(
         self,
+        name: str,
         host: str,
         port: int,
         settings: CommSettings,
@@ -36,6 +42,7 @@ class Dialer:
         greet: Callable[[Link], None],
         on_failed: Callable[[str], None],
     ) -> None:
+        self._name = name
         self.host = host
         self.port = port
         self._settings = settings
@@ -47,6 +54,7 @@ class Dialer:
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._last_reason = ""
+        self._hurried = asyncio.Event()
 
     @property
     def address(self) -> str:
@@ -61,6 +69,10 @@ class Dialer:
     def go_on(self) -> None:
         """Dial again: there is no connection."""
         self._wanted.set()
+
+    def hurry(self) -> None:
+        """Try again at once: what kept it from succeeding may have changed."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Dial until cancelled; a cancelled attempt leaves no connection behind.
@@ -80,9 +92,13 @@ class Dialer:
                 failures += 1
                 await self._back_off(failures)
                 continue
+            except _Unpaired as error:
+                self._on_failed(str(error))
+                await self._pause(self._settings.backoff_most_s)
+                continue
             failures = 0 if link.was_open else failures + 1
             if link.closed_for in _PATIENT:
-                await asyncio.sleep(self._settings.backoff_most_s)
+                await self._pause(self._settings.backoff_most_s)
             else:
                 await self._back_off(failures)
 
@@ -91,11 +107,13 @@ class Dialer:
 
         Raises:
             Unreachable: nobody answers there.
+            _Unpaired: somebody does whom we do not trust.
             ConfigError: the address must not be dialled.
         """
         carrier = await self._connect()
         gone = asyncio.Event()
         link = self._make_link(self.address, lambda _: gone.set())
+        link.certificate = certificate_of(carrier.transport)
         link.carried_by(carrier)
         carrier.carry_for(link)
         link.expect_open()
@@ -106,20 +124,60 @@ class Dialer:
             if not gone.is_set():
                 link.close("closed", "the agent closes this connection")
         if not link.was_open:
-            self._failed(link.closed_reason)
+            tell = self._on_failed if link.closed_for in _PATIENT else self._failed
+            tell(self._unanswered(link, carrier))
         return link
 
     async def _connect(self) -> TcpCarrier:
-        context = self._security.for_dialling(self.host)
+        context = self._security.for_dialling(self.host, self._name, self.address)
         loop = asyncio.get_running_loop()
+        linger_s = None if context is None else self._settings.linger_s
         try:
             async with asyncio.timeout(self._settings.dial_s):
-                _, carrier = await loop.create_connection(partial(TcpCarrier), self.host, self.port, ssl=context)
+                _, carrier = await loop.create_connection(
+                    partial(TcpCarrier), self.host, self.port, ssl=context, ssl_shutdown_timeout=linger_s
+                )
         except TimeoutError as error:
             raise Unreachable(f"{self.address} does not answer within {self._settings.dial_s:g} s") from error
+        except ssl.SSLCertVerificationError as error:
+            raise self._unpaired() from error
         except OSError as error:
             raise Unreachable(f"{self.address} cannot be reached: {error.strerror or error}") from error
+        if context is not None:
+            self._check(carrier)
         return carrier
+
+    def _check(self, carrier: TcpCarrier) -> None:
+        """Insist on the very agent that is meant, before a word is said.
+
+        Raises:
+            _Unpaired: it is another one.
+        """
+        certificate = certificate_of(carrier.transport)
+        if certificate is None or self._security.dialled(certificate, self._name) is None:
+            carrier.abort()
+            raise self._unpaired()
+
+    def _unpaired(self) -> _Unpaired:
+        if self._security.book.named(self._name) is not None:
+            return _Unpaired(
+                f"{self.address} is not {self._name}: it shows another certificate than the one that was pinned; "
+                "somebody is in between, or it was set up anew: then pair the two devices anew"
+            )
+        return _Unpaired(
+            f"the agent at {self.address} is not paired with this one: run `agentd invite` on that device, then "
+            "`agentd join` with the string that it prints on this one"
+        )
+
+    def _unanswered(self, link: Link, carrier: TcpCarrier) -> str:
+        """Say why a connection did not come about."""
+        if carrier.is_secret and not link.closed_for:
+            # TLS 1.3 lets the dialler believe that all is well; the loops end the connection without an alert.
+            return (
+                f"{self.address} ended the connection without an answer: it does not know this agent's certificate; "
+                "pair the two devices anew (agentd invite, agentd join)"
+            )
+        return link.closed_reason
 
     def _failed(self, reason: str) -> None:
         if reason != self._last_reason:
@@ -130,4 +188,12 @@ class Dialer:
         """Wait: twice as long after each failure, up to the limit, by chance up to half of that less."""
         settings = self._settings
         longest_s = min(settings.backoff_first_s * 2 ** min(failures, 16), settings.backoff_most_s)
-        await asyncio.sleep(longest_s * self._random.uniform(0.5, 1.0))
+        await self._pause(longest_s * self._random.uniform(0.5, 1.0))
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurried.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        except TimeoutError:
+            return

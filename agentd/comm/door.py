@@ -16,7 +16,7 @@ from agentd.comm.admission import Admission
 from agentd.comm.link import Link
 from agentd.comm.listener import OwnerOf
 from agentd.comm.peer_end import PeerEnd
-from agentd.comm.reception import Reception
+from agentd.comm.reception import OnGuest, Reception, no_guests
 from agentd.comm.same_user import Address, owner_uid
 from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
@@ -24,12 +24,12 @@ from agentd.comm.wiring import Identity, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
 from agentd.model.errors import ConfigError
+from agentd.model.peers import PinBook
 from agentd.model.task import Template
 from agentd.model.values import Payload
 from agentd.wire.messages import Message
 
 DEFAULT_PORT = 46_102
-_PLAIN = Security()
 
 
 class Door:
@@ -37,7 +37,8 @@ class Door:
 
     `post` gives the engine an event. `admit` tells why a template may not run here, None if it may. `number` gives
     link numbers, which are caller numbers, so nobody else may be given the same. `inline` brings the bytes of a
-    payload into the message from shared memory or the store. `random` spreads the attempts to dial.
+    payload into the message from shared memory or the store. `random` spreads the attempts to dial. `on_guest` is told
+    who comes with an invitation. `held` gives the tasks of a neighbour that have not ended here.
     """
 
     def __init__(
@@ -50,12 +51,15 @@ class Door:
         admission: Admission,
         number: Callable[[], int],
         random: Random,
-        security: Security = _PLAIN,
+        security: Security,
         inline: Callable[[Payload], Payload] = lambda payload: payload,
         owner_of: OwnerOf = owner_uid,
+        on_guest: OnGuest = no_guests,
+        held: Callable[[str], set[int]] = lambda _: set(),
     ) -> None:
         self._settings = settings
-        self._wiring = Wiring(agent=agent, settings=settings, post=post, admit=admit, inline=inline)
+        self._security = security
+        self._wiring = Wiring(agent=agent, settings=settings, post=post, admit=admit, inline=inline, held=held)
         self._reception = Reception(
             self._wiring,
             admission,
@@ -64,6 +68,7 @@ class Door:
             random=random,
             owner_of=owner_of,
             on_connected=self._watch,
+            on_guest=on_guest,
         )
         self._tasks = asyncio.TaskGroup()
         self._loop = asyncio.get_running_loop()
@@ -91,7 +96,7 @@ class Door:
             ConfigError: the address is not this device's, or would need TLS.
             StateInUse: the port is taken.
         """
-        address = await self._reception.listener.open_tcp(host, port)
+        address = await self._reception.listener.open_tcp(host, port, self._tasks)
         self._reception.address = f"{address[0]}:{address[1]}"
         return address
 
@@ -126,6 +131,11 @@ class Door:
         """Give the open link to a neighbour."""
         end = self._end_of(neighbour)
         return end.link if end is not None else None
+
+    def trust(self, book: PinBook) -> None:
+        """Go by another book of paired agents from now on, also with those who are connected."""
+        self._security.trust(book)
+        self._reception.book_changed()
 
     def close(self, reason: str) -> None:
         """Accept and dial no more, and say goodbye to everybody."""

@@ -43,6 +43,7 @@ class Link:
         on_gone: told, at the end or a little later, that nothing is left of the connection.
         origin_of: tells who is at the other end of a connection that was accepted; None for one that we dialled.
         bandwidth: estimate of what the link carries.
+        certificate: DER of which the other end has proven to hold the key; None for none.
         closed_for: code of the reason, where this end closed it or was sent away.
         closed_reason: the reason, for people.
     """
@@ -67,6 +68,7 @@ class Link:
         self.on_gone = on_gone
         self.origin_of = origin_of
         self.bandwidth = Bandwidth()
+        self.certificate: bytes | None = None
         self.is_closed = False
         self.closed_for = ""
         self.closed_reason = ""

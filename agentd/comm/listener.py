@@ -12,14 +12,14 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from agentd.comm.admission import Origin
 from agentd.comm.carriers import TcpCarrier, UnixCarrier
 from agentd.comm.link import Link, OnClosed, OnMessage
+from agentd.comm.listening import TcpPort, refusal_frame, send_away
 from agentd.comm.same_user import Address, owner_uid, peer_uid
-from agentd.comm.security import Security
+from agentd.comm.security import Security, certificate_of
 from agentd.comm.settings import CommSettings
 from agentd.model.errors import ConfigError, StateInUse
 from agentd.wire.messages import HelloAck
@@ -59,7 +59,7 @@ class Listener:
         self._on_gone = on_gone
         self._owner_of = owner_of
         self._loop = asyncio.get_running_loop()
-        self._server: asyncio.Server | None = None
+        self._tcp: TcpPort | None = None
         self._unix: socket.socket | None = None
         self._unix_file: tuple[Path, int] | None = None
         self._carried: dict[int, Link] = {}
@@ -69,25 +69,17 @@ class Listener:
 
     # --- opening and closing ------------------------------------------------------------------------------------
 
-    async def open_tcp(self, host: str, port: int = 0) -> Address:
-        """Listen on a TCP port, 0 for any that is free, and give the address.
+    async def open_tcp(self, host: str, port: int, tasks: asyncio.TaskGroup) -> Address:
+        """Listen on a TCP port, 0 for any that is free, and give the address; `tasks` holds what comes in.
 
         Raises:
             ConfigError: the address is not this device's, or would need TLS.
             StateInUse: the port is taken.
         """
-        context = self._security.for_listening(host)
-        try:
-            server = await self._loop.create_server(
-                partial(TcpCarrier, self._tcp_made), host, port, ssl=context, backlog=_BACKLOG
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise StateInUse(f"Comm port {port} on {host} is taken: give another --comm-port, or auto") from error
-            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-        self._server = server
-        bound = server.sockets[0].getsockname()
-        return bound[0], bound[1]
+        self._tcp = TcpPort(
+            self._settings, self._security, refusal=lambda: self._refusal, on_made=self._tcp_made, tasks=tasks
+        )
+        return await self._tcp.open(host, port)
 
     def open_unix(self, path: Path) -> None:
         """Listen on a Unix socket that this user alone can reach; a file left over by a dead agent is replaced.
@@ -114,9 +106,9 @@ class Listener:
 
     def close(self) -> None:
         """Accept no more; the links that there are go on."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._tcp is not None:
+            self._tcp.close()
+            self._tcp = None
         if self._resting is not None:
             self._resting.cancel()
         if self._unix is not None:
@@ -141,7 +133,7 @@ class Listener:
     @property
     def strangers(self) -> int:
         """How many connections have not been welcomed."""
-        return len(self._strangers)
+        return len(self._strangers) + (self._tcp.strangers if self._tcp is not None else 0)
 
     def welcomed(self, link: Link) -> None:
         """Take note that a link is no stranger's any more."""
@@ -149,7 +141,7 @@ class Listener:
         if timer is not None:
             timer.cancel()
 
-    def _link(self, where: str, origin_of: Callable[[], Origin], *, local: bool) -> Link:
+    def _link(self, where: str, origin_of: Callable[[], Origin], *, local: bool, until: float) -> Link:
         session = Session(Side.ACCEPTOR, self._settings.terms(local=local), self._loop.time())
         link = Link(
             self._number(),
@@ -162,7 +154,7 @@ class Listener:
             origin_of=origin_of,
         )
         self._carried[link.number] = link
-        self._strangers[link.number] = self._loop.call_later(self._settings.hello_s, self._time_is_up, link)
+        self._strangers[link.number] = self._loop.call_at(until, self._time_is_up, link)
         return link
 
     def _time_is_up(self, link: Link) -> None:
@@ -179,24 +171,25 @@ class Listener:
         """The frame for whom there is no room; empty if there is."""
         if len(self._carried) >= self._settings.connections:
             words = f"{len(self._carried)} connections are open already"
-        elif len(self._strangers) >= self._settings.unauthenticated:
-            words = f"{len(self._strangers)} connections have not said who they are"
+        elif self.strangers >= self._settings.unauthenticated:
+            words = f"{self.strangers} connections have not said who they are"
         else:
             return b""
         return refusal_frame(HelloAck(code="full", reason=words, remedy="try again later"))
 
     # --- accepting ----------------------------------------------------------------------------------------------
 
-    def _tcp_made(self, carrier: TcpCarrier) -> None:
+    def _tcp_made(self, carrier: TcpCarrier, until: float) -> None:
         peer, own = carrier.ends
-        refusal = self._refusal
-        if refusal:
-            carrier.write([refusal])
-            carrier.transport.close()
-            return
-        link = self._link(
-            f"{peer[0]}:{peer[1]}", lambda: Origin(False, peer[0], self._owner_of(own, peer)), local=False
-        )
+        certificate = certificate_of(carrier.transport)
+
+        def origin() -> Origin:
+            return Origin(
+                False, peer[0], self._owner_of(own, peer), is_secret=carrier.is_secret, certificate=certificate
+            )
+
+        link = self._link(f"{peer[0]}:{peer[1]}", origin, local=False, until=until)
+        link.certificate = certificate
         link.carried_by(carrier)
         carrier.carry_for(link)
 
@@ -218,12 +211,11 @@ class Listener:
     def _unix_made(self, sock: socket.socket) -> None:
         refusal = self._refusal
         if refusal:
-            with suppress(OSError):
-                sock.send(refusal, socket.MSG_DONTWAIT)
-            sock.close()
+            send_away(sock, refusal)
             return
         uid = peer_uid(sock)
-        link = self._link(f"unix uid {uid}", lambda: Origin(True, "", uid), local=True)
+        until = self._loop.time() + self._settings.hello_s
+        link = self._link(f"unix uid {uid}", lambda: Origin(True, "", uid), local=True, until=until)
         link.carried_by(UnixCarrier(self._loop, sock, link))
 
     def _rest(self) -> None:
@@ -231,13 +223,6 @@ class Listener:
         if self._unix is not None:
             self._loop.remove_reader(self._unix)
             self._resting = self._loop.call_later(1.0, self._loop.add_reader, self._unix, self._accept_unix)
-
-
-def refusal_frame(ack: HelloAck) -> bytes:
-    """Give the one frame that sends somebody away before there is a session."""
-    session = Session(Side.ACCEPTOR, CommSettings().terms(local=False), 0.0)
-    session.farewell(ack.code, ack.reason)
-    return b"".join(piece for pieces in session.send(ack, 0.0) for piece in pieces)
 
 
 def _check_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ from agentd.core.events import (
 )
 from agentd.model.errors import PeerError
 from agentd.model.exchange import End, Offer, Refusal, Report
+from agentd.model.peers import NO_LIMITS
 from agentd.model.task import Reason, Template
 from agentd.wire.faults import Unsendable
 from agentd.wire.messages import (
@@ -53,6 +54,7 @@ class PeerEnd:
         neighbour: the name by which the engine knows it.
         them: its HELLO or HELLO_ACK.
         is_dialled: tells whether this agent dialled.
+        limits: what it may ask for, as the book says now.
     """
 
     def __init__(self, link: Link, neighbour: str, them: Hello | HelloAck, wiring: Wiring, *, is_dialled: bool) -> None:
@@ -60,6 +62,7 @@ class PeerEnd:
         self.neighbour = neighbour
         self.them = them
         self.is_dialled = is_dialled
+        self.limits = NO_LIMITS
         self._wiring = wiring
         self._declarations = Declarations("peer", wiring)
         self._lends = bool(them.capabilities.get("lends", False))
@@ -69,6 +72,8 @@ class PeerEnd:
         """Our templates that could not be told, and why."""
         self._unanswered: set[tuple[int, int]] = set()
         """Its offers that the engine has not answered: (task, attempt)."""
+        self._held: set[int] | None = None
+        """Tasks of its that have not ended here; None until somebody wants to know."""
         self._heard_s = -HEARD_S
         self._taken: dict[type[Message], Callable[[Any], None]] = {
             Declare: self._declared,
@@ -117,20 +122,26 @@ class PeerEnd:
                 raise PeerError(f"task {offer.task} was offered again before it was answered")
             self._unanswered.add(key)
         offers = message.offers
-        if self._declarations.refused or not self._wiring.agent.lends:
+        if self._declarations.refused or not self._wiring.agent.lends or not self.limits.is_none:
             offers = self._admitted(offers)
         if offers:
             self._wiring.post(OffersReceived(self.neighbour, self.link.number, offers))
 
     def _admitted(self, offers: list[Offer]) -> list[Offer]:
         """Give the offers that may be considered, and refuse the others for good."""
-        admitted, refused = [], []
+        admitted: list[Offer] = []
+        refused: list[Refusal] = []
+        room = self._room_for(offers)
         for offer in offers:
             reason = self._objection(offer)
-            if reason is None:
-                admitted.append(offer)
-            else:
+            if reason is not None:
                 refused.append(Refusal(offer.task, offer.attempt, reason, final=True))
+            elif len(admitted) >= room:
+                refused.append(
+                    Refusal(offer.task, offer.attempt, self._words(f"{self.limits.max_tasks} tasks at a time"))
+                )
+            else:
+                admitted.append(offer)
         if refused:
             self.answer((), tuple(refused))
         return admitted
@@ -138,7 +149,22 @@ class PeerEnd:
     def _objection(self, offer: Offer) -> str | None:
         if not self._wiring.agent.lends:
             return f"agent {self._wiring.agent.name} lends nothing"
-        return self._declarations.refused.get(offer.template)
+        reason = self._declarations.refused.get(offer.template)
+        if reason is None and not self.limits.is_none:
+            reason = self._declarations.beyond(self.limits, offer.template)
+            return None if reason is None else self._words(reason)
+        return reason
+
+    def _words(self, limit: str) -> str:
+        return f"agent {self._wiring.agent.name} limits {self.neighbour}: {limit}"
+
+    def _room_for(self, offers: list[Offer]) -> int:
+        """Give how many of these offers there is room for, beside what it has here already."""
+        if self.limits.max_tasks is None:
+            return len(offers)
+        if self._held is None:
+            self._held = self._wiring.held(self.neighbour)
+        return self.limits.max_tasks - len(self._held) - (len(self._unanswered) - len(offers))
 
     def _answered(self, message: Answers) -> None:
         refused = message.refused + message.returned
@@ -209,6 +235,9 @@ class PeerEnd:
         returned: list[Refusal] = []
         for refusal in refused:
             (declined if self._settles(refusal.task, refusal.attempt) else returned).append(refusal)
+        if self._held is not None:
+            self._held.update(task for task, _, _ in accepted)
+            self._held.difference_update(refusal.task for refusal in returned)
         if accepted or declined or returned:
             self._wiring.send(self.link, Answers(accepted, tuple(declined), tuple(returned)))
 
@@ -221,6 +250,8 @@ class PeerEnd:
 
     def end(self, ends: list[End]) -> None:
         """Tell it how its tasks ended; a result that cannot travel becomes a failure that says so."""
+        if self._held is not None:
+            self._held.difference_update(end.task for end in ends)
         send_fitting(
             lambda items: self._wiring.send(self.link, Ends(items)), ends, self._end_with_bytes, self._end_unsendable
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 from agentd.comm.admission import Admission, Denial, is_name
@@ -19,9 +20,18 @@ from agentd.comm.security import Security
 from agentd.comm.user_end import UserEnd
 from agentd.comm.wiring import Wiring
 from agentd.core.events import CallerLeft, LinkClosed, LinkOpened
+from agentd.model.peers import NO_LIMITS, Limits, Peer, fingerprint_of
 from agentd.wire.messages import Hello, HelloAck, Message
 from agentd.wire.session import Session
 from agentd.wire.terms import Side
+
+OnGuest = Callable[[Hello, str, Callable[[Denial | None], None]], None]
+"""Told who comes with an invitation, from where, and how to answer: with None to let in."""
+
+
+def no_guests(_hello: Hello, _where: str, answer: Callable[[Denial | None], None]) -> None:
+    """Let nobody in."""
+    answer(Denial("forbidden", "this agent invites nobody"))
 
 
 class Reception:
@@ -45,6 +55,7 @@ class Reception:
         random: Random,
         owner_of: OwnerOf,
         on_connected: Callable[[], None],
+        on_guest: OnGuest,
     ) -> None:
         self._wiring = wiring
         self._admission = admission
@@ -52,6 +63,7 @@ class Reception:
         self._number = number
         self._random = random
         self._on_connected = on_connected
+        self._on_guest = on_guest
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         self._dialled: dict[Link, Neighbour] = {}
@@ -85,6 +97,7 @@ class Reception:
         """Keep a link to a neighbour from now on, dialling from a task of this group."""
         neighbour = self.roster.ensure(name)
         dialer = Dialer(
+            name,
             host,
             port,
             self._wiring.settings,
@@ -136,6 +149,8 @@ class Reception:
         verdict = self._admission.judge(hello, link.origin_of(), link.session.terms)
         if isinstance(verdict, Denial):
             self._refuse(link, verdict)
+        elif hello.role == "guest":
+            self._on_guest(hello, link.where, partial(self._answer_guest, link))
         elif hello.role == "user":
             self._welcome(link, verdict.scope, self._wiring.settings.call_credits)
             user = UserEnd(link, verdict.scope, self._wiring)
@@ -143,10 +158,20 @@ class Reception:
             link.on_message = user.take
             self._on_connected()
         else:
-            self._judge_peer(link, hello)
+            self._judge_peer(link, hello, verdict.peer)
 
-    def _judge_peer(self, link: Link, hello: Hello) -> None:
-        neighbour = self.roster.who_is(hello)
+    def _answer_guest(self, link: Link, denial: Denial | None) -> None:
+        """Tell a guest whether it was let in; then it has to come again, as what it is now."""
+        if link.is_closed:
+            return
+        if denial is not None:
+            self._refuse(link, denial)
+            return
+        self._welcome(link, "peer", 0)
+        link.close("paired", "come again, as a peer")
+
+    def _judge_peer(self, link: Link, hello: Hello, peer: Peer | None) -> None:
+        neighbour = self.roster.who_is(hello) if peer is None else self.roster.who_is_paired(peer)
         denial = self.roster.objection(hello, neighbour)
         if denial is None and self.roster.keeps(neighbour, hello, is_dialled=False, now=self._loop.time()):
             denial = Denial("linked", "the two agents are connected already", "use that connection")
@@ -169,7 +194,7 @@ class Reception:
 
     def _welcomed(self, link: Link, ack: HelloAck) -> None:
         neighbour = self._dialled[link]
-        denial = self.roster.objection(ack, neighbour)
+        denial = self.roster.objection(ack, neighbour) or self._other_than_pinned(link, ack)
         if denial is None and not is_name(ack.name, ack.agent_id, ack.boot):
             denial = Denial("identity", "that agent's name or id is no name")
         if denial is None and self.roster.keeps(neighbour, ack, is_dialled=True, now=self._loop.time()):
@@ -179,6 +204,17 @@ class Reception:
             return
         self._leave(neighbour)
         self._connect(link, neighbour, ack, is_dialled=True)
+
+    def _other_than_pinned(self, link: Link, ack: Hello | HelloAck) -> Denial | None:
+        """Tell why whom we reached over TLS is not who its certificate was pinned for."""
+        if link.certificate is None:
+            return None
+        peer = self._security.book.with_certificate(fingerprint_of(link.certificate))
+        if peer is None or not peer.is_trusted:
+            return Denial("revoked", "it is trusted no more", "pair the two devices anew")
+        if peer.agent_id != ack.agent_id:
+            return Denial("identity", f"the certificate of {peer.name} was pinned for another agent id", "pair anew")
+        return None
 
     # --- neighbours ---------------------------------------------------------------------------------------------
 
@@ -190,11 +226,30 @@ class Reception:
 
     def _connect(self, link: Link, neighbour: Neighbour, them: Hello | HelloAck, *, is_dialled: bool) -> None:
         end = PeerEnd(link, neighbour.name, them, self._wiring, is_dialled=is_dialled)
+        end.limits = self._limits_of(link)
         neighbour.connect(end)
         self.peers[link.number] = end
         link.on_message = end.take
         self._wiring.post(LinkOpened(neighbour.name, them.agent_id, them.boot, link.number))
         self._on_connected()
+
+    def _limits_of(self, link: Link) -> Limits:
+        peer = link.certificate and self._security.book.with_certificate(fingerprint_of(link.certificate))
+        return peer.limits if peer else NO_LIMITS
+
+    def book_changed(self) -> None:
+        """Go by the book as it is now: end the connections of who is trusted no more, and hold the others to limits."""
+        for end in list(self.peers.values()):
+            denial = self._other_than_pinned(end.link, end.them)
+            if denial is None:
+                end.limits = self._limits_of(end.link)
+            else:
+                peer = self._security.book.with_certificate(fingerprint_of(end.link.certificate or b""))
+                reason = (peer.revoked if peer is not None else "") or denial.reason
+                end.link.close("revoked", f"the pairing was revoked: {reason}")
+        for neighbour in self.roster:
+            if neighbour.dialer is not None:
+                neighbour.dialer.hurry()
 
     def _closed(self, link: Link, reason: str) -> None:
         self._wiring.dirty.discard(link)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from agentd.comm.admission import Denial
 from agentd.comm.dialer import Dialer
 from agentd.comm.peer_end import PeerEnd
+from agentd.model.peers import Peer
 from agentd.wire.messages import Hello, HelloAck
 from agentd.wire.terms import Life
 
@@ -85,6 +86,13 @@ class Roster:
             if neighbour.dialer is not None and not neighbour.agent_id and neighbour.dialer.address == hello.address:
                 return neighbour
         return self._neighbours.get(hello.name) or Neighbour(hello.name)
+
+    def who_is_paired(self, peer: Peer) -> Neighbour:
+        """Find out which neighbour a paired agent is: known by its id, or by the name that the book gives it."""
+        for neighbour in self:
+            if neighbour.agent_id == peer.agent_id:
+                return neighbour
+        return self._neighbours.get(peer.name) or Neighbour(peer.name)
 
     def objection(self, them: Hello | HelloAck, neighbour: Neighbour) -> Denial | None:
         """Tell why somebody cannot be this neighbour; None if he can."""

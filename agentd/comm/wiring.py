@@ -80,6 +80,7 @@ class Wiring:
         post: gives the engine an event.
         admit: tells why a template may not run here; None if it may.
         inline: brings a payload's bytes into the message from shared memory or the store; may raise `AgentdError`.
+        held: gives the tasks of a neighbour that have not ended here.
         routes: who takes the messages that are no events: data, output, segments, notices.
         dirty: links to be flushed at the end of the drain.
     """
@@ -89,6 +90,7 @@ class Wiring:
     post: Callable[[Event], None]
     admit: Callable[[Template], str | None]
     inline: Callable[[Payload], Payload]
+    held: Callable[[str], set[int]] = lambda _: set()
     routes: dict[type[Message], Route] = field(default_factory=dict)
     dirty: set[Link] = field(default_factory=set)
 

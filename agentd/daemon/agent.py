@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agentd.daemon.functions import Functions
     from agentd.daemon.lane import Lane
     from agentd.daemon.output import RemoteOutput
+    from agentd.daemon.pairing import Pairing
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
     from agentd.daemon.tokens import TokenBook
@@ -63,6 +64,7 @@ class Agent:
         objects: Objects,
         results: Results,
         tokens: TokenBook,
+        pairing: Pairing,
         uid: int,
         warnings: list[str],
     ) -> None:
@@ -76,9 +78,11 @@ class Agent:
         self._objects = objects
         self._results = results
         self._tokens = tokens
+        self.pairing = pairing
         self._uid = uid
         self.warnings = warnings
         self.rest: str | None = None
+        self.rest_bound: str | None = None
         self.comm: str | None = None
         self._callers = itertools.count(FIRST_CALLER)
         self._waiters: dict[int, asyncio.Future[Any]] = {}
@@ -327,6 +331,7 @@ class Agent:
         """Add a host, or let a known one grow."""
         if name != self._state.identity.name:
             adaptor = known_adaptor(adaptor, name, properties)
+            properties = self.pairing.located(name, properties)
         caller, waiter = self._ask()
         self._lane.post(
             e.ResourceAdded(

@@ -48,3 +48,8 @@ class Clock:
         """Note where the clocks stand, so that the next start can go on from there."""
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
         write_mark(self._disk, self._folder, ClockMark(machine_boot(), boottime + self._offset, boottime))
+
+
+def this_year() -> int:
+    """Give the year, as far as the wall clock knows it."""
+    return time.gmtime().tm_year

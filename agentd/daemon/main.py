@@ -19,7 +19,7 @@ import msgspec
 from agentd import __version__
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
-from agentd.comm.security import Security
+from agentd.comm.security import serving
 from agentd.comm.settings import CommSettings
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
@@ -29,6 +29,7 @@ from agentd.core.ledger import Retention
 from agentd.core.recovery import Recovered, fold
 from agentd.core.state import Identity, Rules
 from agentd.daemon import logs, neighbours
+from agentd.daemon.addresses import joined, reachable_here
 from agentd.daemon.agent import Agent
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import own_capacity, read_files
@@ -42,9 +43,11 @@ from agentd.daemon.results import Results
 from agentd.daemon.settings import OFF, Settings, process_environment
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.tokens import TokenBook
+from agentd.daemon.trust import own_key, pairing_of
 from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
 from agentd.rest.settings import RestSettings
 from agentd.store.disk import LocalDisk, StateFolder, open_state, write_file
+from agentd.store.identity import FILE_NAME as KEY_FILE
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
 from agentd.store.state import agent_id
@@ -172,6 +175,7 @@ class Daemon:
         stack.push_async_callback(supervisor.close, 0.0)
         async with asyncio.TaskGroup() as meanwhile:
             meanwhile.create_task(supervisor.start())
+            key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
             store = self._open_store(stack, sharing)
         warnings += store.alarms
         identity = Identity(
@@ -179,11 +183,11 @@ class Daemon:
         )
         ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
         engine = Engine(identity, capacity, policy, ids, self._rules())
-        tokens = TokenBook(self._folder)
-        tokens.ensure_owner()
-        warnings += [tokens.fault] if tokens.fault else []
+        tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
         functions = Functions(settings.pythonpath, settings.allow)
+        pairing = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
+        await stack.enter_async_context(pairing)
         agent = Agent(
             engine=engine,
             clock=store.clock,
@@ -194,6 +198,7 @@ class Daemon:
             objects=store.objects,
             results=results,
             tokens=tokens,
+            pairing=pairing,
             uid=os.getuid(),
             warnings=warnings,
         )
@@ -209,15 +214,20 @@ class Daemon:
         self._lane = lane
         sharing.serve(door, store.objects)
         await self._take_up(engine, store)
-        known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
-        for event in wanted:
-            if event.name not in known:
-                lane.post(event)
+        for event in neighbours.unknown(wanted, engine):
+            lane.post(event)
         lane.post(e.ModulesListed(functions.modules()))
         await self._open_doors(stack, door, agent)
         self._listen_for_signals(loop)
         self._keep_time(loop, store, functions)
         self._announce(identity, agent)
+
+    def _tokens(self, warnings: list[str]) -> TokenBook:
+        """Open the token book, with a token for this agent's own user in it."""
+        tokens = TokenBook(self._folder)
+        tokens.ensure_owner()
+        warnings += [tokens.fault] if tokens.fault else []
+        return tokens
 
     def _time(self) -> float:
         """Read agent time, once there is a clock."""
@@ -251,16 +261,17 @@ class Daemon:
         engine.restore(store.recovered, outcomes, now)
 
     def _make_door(self, identity: Identity, agent: Agent, tokens: TokenBook, sharing: Sharing) -> Door:
-        settings = self._settings
-        return Door(
-            CommIdentity(
-                name=identity.name,
-                agent_id=identity.agent_id,
-                boot=identity.boot,
-                epoch=identity.epoch,
-                python=sys.version_info[:2],
-                services=frozenset({"output", "segments"}),
-            ),
+        settings, security = self._settings, agent.pairing.security
+        own = CommIdentity(
+            name=identity.name,
+            agent_id=identity.agent_id,
+            boot=identity.boot,
+            epoch=identity.epoch,
+            python=sys.version_info[:2],
+            services=frozenset({"output", "segments"}),
+        )
+        door = Door(
+            own,
             CommSettings(heartbeat_s=settings.heartbeat_s),
             post=sharing.incoming(self._declared(agent)),
             admit=agent.admit,
@@ -268,13 +279,17 @@ class Daemon:
                 uid=os.getuid(),
                 local_access=settings.local_access,
                 identify=tokens.identify,
-                insecure=settings.insecure,
+                security=security,
             ),
             number=lambda: next(self._callers),
             random=random.SystemRandom(),
-            security=Security(insecure=settings.insecure),
+            security=security,
             inline=sharing.inline,
+            on_guest=agent.pairing.receive,
+            held=agent.showing.held_for,
         )
+        agent.pairing.serve(agent, door, lambda: own.hello("guest", "", 0))
+        return door
 
     def _declared(self, agent: Agent) -> Callable[[Event], None]:
         def post(event: Event) -> None:
@@ -287,10 +302,10 @@ class Daemon:
         settings = self._settings
         door.open_unix(self._folder / "agent.sock")
         if settings.comm_port != OFF:
-            host, port = (await door.open_tcp(settings.comm_host, settings.comm_port))[:2]
-            agent.comm = f"{host}:{port}"
+            agent.comm = joined(*await door.open_tcp(settings.comm_host, settings.comm_port))
         if settings.rest_port != OFF:
-            agent.rest = await self._open_rest(stack, agent)
+            agent.rest_bound = await self._open_rest(stack, agent)
+            agent.rest = reachable_here(agent.rest_bound)
 
     def _worker_settings(self) -> WorkerSettings:
         settings = self._settings
@@ -352,12 +367,13 @@ class Daemon:
             local_access=settings.local_access,
             callback_hosts=settings.callback_host,
         )
-        opened = rest_server(create_app(agent, limits), settings.rest_host, settings.rest_port, limits)
+        tls = serving(self._folder / KEY_FILE) if settings.rest_tls else None
+        opened = rest_server(create_app(agent, limits), settings.rest_host, settings.rest_port, limits, tls=tls)
         port = await opened.start()
         stack.push_async_callback(opened.stop, 2.0)
         stack.callback(agent.feed.close)
         host = f"[{settings.rest_host}]" if ":" in settings.rest_host else settings.rest_host
-        return f"http://{host}:{port}"
+        return f"{'http' if tls is None else 'https'}://{host}:{port}"
 
     # --- around it --------------------------------------------------------------------------------------------
 
@@ -394,6 +410,7 @@ class Daemon:
             "comm": agent.comm,
             "boot": identity.boot,
             "state": str(self._folder),
+            "certificate": agent.pairing.certificate if self._settings.rest_tls else "",
         }
         text = msgspec.json.encode(content) + b"\n"
         write_file(self._disk, self._folder / "agent.json", text)

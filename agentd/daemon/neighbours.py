@@ -13,6 +13,7 @@ from schedulers.capacity import Capacity
 if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.core.commands import CloseLink
+    from agentd.core.engine import Engine
     from agentd.daemon.settings import Settings
 
 
@@ -40,6 +41,12 @@ def named(settings: Settings) -> list[ResourceAdded]:
     """
     wanted = [(text, True) for text in settings.parent] + [(text, False) for text in settings.neighbour]
     return [_neighbour(text, is_parent) for text, is_parent in wanted]
+
+
+def unknown(wanted: list[ResourceAdded], engine: Engine) -> list[ResourceAdded]:
+    """Give those that the engine does not have from its last run."""
+    known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
+    return [event for event in wanted if event.name not in known]
 
 
 def _neighbour(text: str, is_parent: bool) -> ResourceAdded:

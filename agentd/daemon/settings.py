@@ -67,6 +67,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Links that a task may cross; at least the diameter of the net and two."""
     ready_file: Path | None = None
     """Where to write, as JSON, that the agent is ready and on which ports."""
+    rest_tls: bool = False
+    """Serve the user port over TLS, with the certificate of this device."""
     insecure: bool = False
     """Listen beyond loopback without TLS and authentication; said loudly at every start."""
     pythonpath: tuple[Path, ...] = ()
@@ -201,6 +203,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "local_access": _one_of(*SCOPES),
     "hop_limit": _SOME,
     "ready_file": _folder,
+    "rest_tls": _truth,
     "insecure": _truth,
     "pythonpath": _folders,
     "python_interpreter": str,
@@ -323,12 +326,11 @@ def _agree(settings: Settings) -> None:
         )
     if settings.rest_port == settings.comm_port and settings.rest_port > 0:
         raise ConfigError(f"--rest-port and --comm-port are both {settings.rest_port}: give them different numbers")
-    for name, host in (("--rest-host", settings.rest_host), ("--comm-host", settings.comm_host)):
-        if not settings.insecure and not is_loopback(host):
-            raise ConfigError(
-                f"{name} {host} is reachable from other devices, and nothing there is encrypted or checked: "
-                "use 127.0.0.1, or say --insecure if everyone on that network may run code here"
-            )
+    if not (settings.insecure or settings.rest_tls or is_loopback(settings.rest_host)):
+        raise ConfigError(
+            f"--rest-host {settings.rest_host} is reachable from other devices, and nothing there is encrypted: "
+            "add --rest-tls, use 127.0.0.1, or say --insecure if everyone on that network may read and forge"
+        )
     if settings.lease_s < 3 * settings.heartbeat_s:
         raise ConfigError(
             f"--lease-s {settings.lease_s:g} is under 3 heartbeats of {settings.heartbeat_s:g} s: raise it"

@@ -212,6 +212,10 @@ class Showing:
 
     # --- the pool ---------------------------------------------------------------------------------------------
 
+    def held_for(self, neighbour: str) -> set[int]:
+        """Give the tasks of a neighbour that wait or run here, or beyond."""
+        return {task.id for task in self._state.tasks.values() if task.path.sender == neighbour}
+
     def resources(self) -> list[ResourceView]:
         """Show the pool: this device first."""
         state = self._state
@@ -258,6 +262,7 @@ class Showing:
             lease_s=max(row.heard_at + self._state.rules.lease_s - now, 0.0) if row.heard_at else 0.0,
             running=len(row.held),
             refusal=row.last_refusal,
+            why_not="" if row.link else row.why_not,
         )
 
 

@@ -65,7 +65,7 @@ _reader = msgspec.json.Decoder(Book)
 
 
 class TokenBook:
-    """The tokens of one agent. The daemon only reads it; commands write it, under a lock, also while a daemon runs.
+    """The tokens of one agent. Daemon and commands write it, each under a lock, so that both may at any time.
 
     Owns `tokens.json`, `tokens.lock` and `token` in the state folder, all 0600.
 
@@ -118,6 +118,16 @@ class TokenBook:
             token, entry = self._made(book, name, scope)
             self._write(book, [*book.tokens, entry])
         return token
+
+    def check_free(self, name: str) -> None:
+        """Insist that a token of this name could be made.
+
+        Raises:
+            ConfigError: the name is taken or none.
+        """
+        _check(name, SCOPES[1])
+        if any(entry.name == name for entry in self._read().tokens):
+            raise ConfigError(f"there is a token {name!r} already: revoke it, or take another name")
 
     def revoke(self, name: str) -> None:
         """Make a token worthless; a running daemon notices within a second.

@@ -117,6 +117,8 @@ class NeighbourView(Struct, frozen=True):
     """Tasks of ours that it holds."""
     refusal: str = ""
     """The last reason for which it declined a task."""
+    why_not: str = ""
+    """Why there is no connection."""
 
 
 class AgentView(Struct, frozen=True):
@@ -155,3 +157,51 @@ class Page(Struct, frozen=True):
 
     operations: list[OperationView]
     next_cursor: str | None = None
+
+
+class PeerView(Struct, frozen=True, kw_only=True):
+    """An agent that this one was paired with."""
+
+    name: str
+    agent_id: str
+    fingerprint: str
+    """sha256 of its certificate, in hexadecimal."""
+    state: str
+    """revoked, not linked, or the state of the link."""
+    addresses: list[str]
+    paired_at: float
+    functions: list[str]
+    """The only ones that it may have run here; empty: any."""
+    max_tasks: int | None
+    """Tasks of its that may wait or run here at a time."""
+    submit_upward: bool
+    """It may give this agent work."""
+    revoked: str = ""
+    """Why it is trusted no more."""
+
+
+class InvitationView(Struct, frozen=True):
+    """An invitation to this agent."""
+
+    id: str
+    role: str
+    """peer or user."""
+    name: str
+    scope: str
+    expires_s: float
+    """How long it is good."""
+    addresses: list[str] = []
+    invitation: str = ""
+    """The string; shown once, when it is made."""
+    notes: list[str] = []
+    """What the operator should know."""
+
+
+class LoginView(Struct, frozen=True):
+    """What a user gets for an invitation."""
+
+    name: str
+    scope: str
+    token: str
+    """Shown this once."""
+    agent: str

@@ -12,7 +12,20 @@ from starlette.responses import Response
 
 from agentd import __version__
 from agentd.model.errors import RequestError
-from agentd.rest import agents, blobs, events, health, logs, neighbours, operations, pages, resources, results
+from agentd.rest import (
+    agents,
+    blobs,
+    events,
+    health,
+    invitations,
+    logs,
+    neighbours,
+    operations,
+    pages,
+    peers,
+    resources,
+    results,
+)
 from agentd.rest.call import call_of
 from agentd.rest.guard import Guard
 from agentd.rest.openapi import described, schema_of
@@ -23,7 +36,7 @@ from agentd.rest.served import TableRoute
 from agentd.rest.settings import RestSettings
 from agentd.rest.submission import check_json
 
-NOUNS = (operations, results, logs, blobs, agents, resources, neighbours, events, health, pages)
+NOUNS = (operations, results, logs, blobs, agents, resources, neighbours, peers, invitations, events, health, pages)
 ROUTES: tuple[Route, ...] = tuple(route for noun in NOUNS for route in noun.ROUTES)
 
 

@@ -24,6 +24,7 @@ TAGS = (
     ("agent", "The agent itself."),
     ("resources", "The pool."),
     ("neighbours", "The links to other agents."),
+    ("peers", "The agents that are trusted, and how one comes to be."),
     ("events", "What happens, as it happens."),
     ("health", "For those who watch over it."),
     ("pages", "Where to begin."),

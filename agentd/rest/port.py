@@ -11,9 +11,20 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from agentd.model.peers import Limits
 from agentd.model.task import Template
 from agentd.model.values import Payload
-from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from agentd.model.views import (
+    AgentView,
+    InvitationView,
+    LoginView,
+    NeighbourView,
+    OperationView,
+    Page,
+    PeerView,
+    ResourceView,
+    TaskView,
+)
 from schedulers.capacity import Capacity
 
 SCOPES = ("none", "read", "submit", "code", "admin")
@@ -62,8 +73,83 @@ class Change(Struct, frozen=True):
     """JSON."""
 
 
+class PairingPort(Protocol):
+    """Who is trusted, and how one comes to be. What is answered is on the disk."""
+
+    def invite(
+        self, role: str, name: str, scope: str, lifetime_s: float | None, addresses: list[str]
+    ) -> InvitationView:
+        """Make an invitation for a `peer` or a `user`; its string is shown this once.
+
+        Raises:
+            RequestError: 422, nobody could use it, and what to do about that.
+        """
+        ...
+
+    def invitations(self) -> list[InvitationView]:
+        """List those that are open, without their strings."""
+        ...
+
+    def cancel_invitation(self, identifier: str) -> None:
+        """Void an invitation.
+
+        Raises:
+            RequestError: 404, none of that name is open.
+        """
+        ...
+
+    async def login(self, secret: bytes) -> LoginView:
+        """Give a user that comes with an invitation a token, shown this once.
+
+        Raises:
+            RequestError: 403, the invitation does not let anybody in, and why.
+        """
+        ...
+
+    async def join(self, text: str, name: str, *, link: bool, is_parent: bool) -> PeerView:
+        """Use another agent's invitation; with `link`, keep a link to it from then on.
+
+        Raises:
+            RequestError: 422, the string is none; 403, it lets nobody in; 503, nobody answers.
+        """
+        ...
+
+    def peers(self) -> list[PeerView]:
+        """List all peers, revoked ones included."""
+        ...
+
+    async def change(self, name: str, new_name: str | None, limits: Limits | None) -> PeerView:
+        """Call a peer something else, or limit what it may ask for, from this moment on.
+
+        Raises:
+            RequestError: 404, there is no such peer; 422, what is asked for makes no sense.
+        """
+        ...
+
+    async def revoke(self, name: str, reason: str) -> PeerView:
+        """Trust a peer no more: its connection ends now, and it is told why.
+
+        Raises:
+            RequestError: 404, there is no such peer.
+        """
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Strike a revoked peer out of the book.
+
+        Raises:
+            RequestError: 404, none of that name is revoked.
+        """
+        ...
+
+
 class AgentPort(Protocol):
     """One running agent."""
+
+    @property
+    def pairing(self) -> PairingPort:
+        """Whom it trusts."""
+        ...
 
     def identify(self, token: str) -> tuple[str, str] | None:
         """Give the name and scope of a bearer token, in constant time; None when it is unknown."""

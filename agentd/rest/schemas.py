@@ -330,6 +330,7 @@ class Neighbour(Shown):
     lease_s: Annotated[float, Field(description="What is left of its lease.")]
     running: Annotated[int, Field(description="Tasks of ours that it holds.")]
     refusal: Annotated[str, Field(description="The last reason for which it declined a task.")] = ""
+    why_not: Annotated[str, Field(description="Why there is no connection.")] = ""
 
 
 class Neighbours(Shown):

@@ -76,7 +76,7 @@ class Hello(Message, frozen=True):
     protocol_min: int = 1
     protocol_max: int = 1
     role: Text = "user"
-    """`peer` for an agent, `user` for a program that submits."""
+    """`peer` for an agent, `user` for a program that submits, `guest` for an agent that comes with an invitation."""
     agent_id: Text = ""
     name: Text = ""
     boot: Text = ""
@@ -92,6 +92,10 @@ class Hello(Message, frozen=True):
     """A user's bearer token, where being of the same user on the same device does not suffice."""
     credits: int = 0
     """Offers that the dialling peer lets the other end have unanswered."""
+    secret: Annotated[bytes, Meta(max_length=64)] = b""
+    """A guest's invitation; over TLS only, after the other end's certificate was found to be the right one."""
+    certificate: Annotated[bytes, Meta(max_length=4_096)] = b""
+    """A guest's certificate (DER), by which it will be known."""
 
 
 class HelloAck(Message, frozen=True):
@@ -111,7 +115,7 @@ class HelloAck(Message, frozen=True):
     remedy: Reason = ""
     """What to do about it."""
     scope: Text = ""
-    """What a user may do: `read`, `submit`, `code`, `admin`; `peer` for an agent."""
+    """What a user may do: `read`, `submit`, `code`, `admin`; `peer` for an agent, also for one that was a guest."""
     heartbeat_s: float = 1.0
     """Both ends send something at least this often."""
     lease_s: float = 5.0

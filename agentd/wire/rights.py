@@ -13,8 +13,11 @@ class Speaker(Enum):
     USER = "a user"
     SERVER = "an agent to a user"
     PEER = "a peer"
+    GUEST = "a guest"
+    """And whom it was a guest of: once it was let in, nothing is left to say but goodbye."""
 
 
+_LEAVING = frozenset({Kind.GOODBYE})
 ALWAYS = frozenset({Kind.GOODBYE, Kind.HEARTBEAT, Kind.CREDIT})
 _DATA = frozenset({Kind.DATA_REQUEST, Kind.DATA_CHUNK, Kind.DATA_RELEASE})
 _SEGMENTS = frozenset({Kind.SEGMENT, Kind.SEGMENT_FREE, Kind.SEGMENT_RELEASE})
@@ -26,12 +29,13 @@ RIGHTS: dict[Speaker, frozenset[Kind]] = {
     | _DATA
     | {Kind.DECLARE, Kind.OFFER, Kind.ANSWER, Kind.ENDED, Kind.ENDED_ACK, Kind.CANCEL_TASKS}
     | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT},
+    Speaker.GUEST: _LEAVING,
 }
 
 
 def may_send(speaker: Speaker, *, local: bool) -> frozenset[int]:
     """Give the kinds that an end may send; shared memory only where both ends are on one device (`local`)."""
     rights = RIGHTS[speaker]
-    if local and speaker is not Speaker.PEER:
+    if local and speaker in {Speaker.USER, Speaker.SERVER}:
         rights |= _SEGMENTS
     return frozenset(map(int, rights))

@@ -35,6 +35,8 @@ from agentd.wire.terms import Life, Phase, Side, Terms, agreed_version
 
 _CREDITS_CAP = 2**31
 """Far above any sensible grant: a sum of grants stays a small number."""
+_EQUALS = {"peer": Speaker.PEER, "guest": Speaker.GUEST}
+"""Roles with which both ends have the same rights."""
 
 
 class Session:
@@ -44,7 +46,7 @@ class Session:
         phase: how far it has come.
         version: the protocol's version; what both speak once it is open.
         was_open: whether it ever came to be open.
-        role: `peer` or `user`: what the dialler is; empty until HELLO.
+        role: `peer`, `user` or `guest`: what the dialler is; empty until HELLO.
         theirs: HELLO or HELLO_ACK of the other end; None before.
         heard_s: when anything at all was last received.
         round_trip: estimate from heartbeats.
@@ -125,8 +127,8 @@ class Session:
         return PeerError(f"{said} while the connection opens: expected {expected}")
 
     def _hello_received(self, message: Hello) -> None:
-        if message.role not in {"peer", "user"}:
-            raise PeerError(f"HELLO with role {message.role!r}: expected peer or user")
+        if message.role not in {"peer", "user", "guest"}:
+            raise PeerError(f"HELLO with role {message.role!r}: expected peer, user or guest")
         self.theirs, self.role = message, message.role
         self._window = _checked_credits(message.credits) if message.role == "peer" else 0
         self._enter_deciding()
@@ -282,8 +284,8 @@ class Session:
         self._sendable = self._receivable = frozenset()
 
     def _speaker(self, *, of_other: bool = False) -> Speaker:
-        if self.role == "peer":
-            return Speaker.PEER
+        if self.role in _EQUALS:
+            return _EQUALS[self.role]
         return Speaker.USER if (self.side is Side.DIALLER) != of_other else Speaker.SERVER
 
 

@@ -38,6 +38,7 @@ from agentd.model.views import (
 )
 from agentd.rest.port import Change, Made, Request, ResultView
 from schedulers.capacity import Capacity, Kind
+from tests.fakes.memory_pairing import MemoryPairing
 
 INLINE_BYTES = 4096
 REMEMBERED = 100
@@ -114,6 +115,7 @@ class MemoryAgent:
         self.disk_full = False
         self.queue_cap = 10_000
         self.blob_cap = 1 << 30
+        self.pairing = MemoryPairing()
         self.warnings: list[str] = []
         self.stopped: list[float | None] = []
         self.asked: list[Request] = []

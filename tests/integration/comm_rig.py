@@ -13,6 +13,7 @@ from typing import ClassVar, Self, TypeVar
 
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
+from agentd.comm.reception import OnGuest, no_guests
 from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
 from agentd.comm.wiring import Identity
@@ -45,22 +46,29 @@ class Agent:
         security: Security | None = None,
         agent_id: str = "",
         boot: str = "boot-1",
+        on_guest: OnGuest = no_guests,
+        held: Callable[[str], set[int]] = lambda _: set(),
     ) -> None:
         self.events: list[Event] = []
         self._changed = asyncio.Event()
         self.address = ("", 0)
         uid = os.getuid() if owner_uid is None else owner_uid
+        security = security or Security()
         self.door = Door(
             Identity(name=name, agent_id=agent_id or f"id-{name}", boot=boot, epoch=1, lends=lends),
             settings or CommSettings(backoff_first_s=0.01, backoff_most_s=0.1),
             post=self.post,
             admit=admit,
-            admission=Admission(uid=os.getuid(), local_access=local_access, identify=(tokens or {}).get),
+            admission=Admission(
+                uid=os.getuid(), local_access=local_access, identify=(tokens or {}).get, security=security
+            ),
             number=itertools.count(1).__next__,
             random=Random(1),
-            security=security or Security(),
+            security=security,
             inline=inline,
             owner_of=lambda _own, _peer: uid,
+            on_guest=on_guest,
+            held=held,
         )
 
     async def __aenter__(self) -> Self:

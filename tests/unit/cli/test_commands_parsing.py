@@ -96,7 +96,7 @@ def test_help_is_asked_for_before_anything_is_missing(command: str) -> None:
 def test_the_options_of_a_command_are_known_commands_options() -> None:
     """No row names a command that is not there."""
     assert {command for option in OPTIONS for command in option.commands} <= set(BY_NAME)
-    assert {"token", "resources"} == GROUPS
+    assert {"token", "resources", "peers", "invitations"} == GROUPS
     assert len(BY_NAME) == len(COMMANDS)
 
 

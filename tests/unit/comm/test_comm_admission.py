@@ -56,8 +56,9 @@ def test_a_token_decides_where_there_is_one(origin):
 
 def test_insecure_lets_peers_in_and_users_not():
     """The operator's word is about the wire, not about who may submit."""
-    assert judged(PEER, ELSEWHERE, insecure=True) == Grant("peer")
-    assert isinstance(judged(Hello(role="user"), ELSEWHERE, insecure=True), Denial)
+    insecure = Security(insecure=True)
+    assert judged(PEER, ELSEWHERE, security=insecure) == Grant("peer")
+    assert isinstance(judged(Hello(role="user"), ELSEWHERE, security=insecure), Denial)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "a\x1b[2J", "é" * 300, "<b>", "a/b"])
@@ -99,15 +100,16 @@ def test_versions_are_judged_first():
 def test_only_loopback_stays_on_the_device(host, stays):
     """A name may point anywhere, and 0.0.0.0 is everywhere."""
     assert is_loopback(host) is stays
+    where = host, "beta", f"{host}:1"
     if stays:
-        assert Security().for_dialling(host) is None
-        assert Security().for_listening(host) is None
+        assert Security().for_dialling(*where) is None
+        Security().check_listening(host)
     else:
-        with pytest.raises(ConfigError, match=r"SSH tunnel.*--insecure"):
-            Security().for_dialling(host)
+        with pytest.raises(ConfigError, match=r"agentd invite.*--insecure"):
+            Security().for_dialling(*where)
         with pytest.raises(ConfigError, match="listening on"):
-            Security().for_listening(host)
-        assert Security(insecure=True).for_dialling(host) is None
+            Security().check_listening(host)
+        assert Security(insecure=True).for_dialling(*where) is None
 
 
 # --- which connection stays -------------------------------------------------------------------------------------

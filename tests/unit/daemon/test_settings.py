@@ -51,7 +51,7 @@ def test_ports(tmp_path: Path, text: str, port: int) -> None:
         ({"lease_s": "1"}, "lease"),
         ({"rest_port": "0", "comm_port": "0"}, "at least one"),
         ({"rest_port": "7", "comm_port": "7"}, "both 7"),
-        ({"comm_host": "0.0.0.0"}, "--insecure"),
+        ({"rest_host": "0.0.0.0"}, "--rest-tls, .*--insecure"),
         ({"log_level": "loud"}, "off, info"),
     ],
 )

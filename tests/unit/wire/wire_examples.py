@@ -49,6 +49,17 @@ EXAMPLES: dict[str, m.Message] = {
         "127.0.0.1:46102",
         "",
         4096,
+        b"",
+        b"",
+    ),
+    "hello_guest": m.Hello(
+        role="guest",
+        agent_id="id-alpha",
+        name="alpha",
+        boot="boot-7",
+        address="192.0.2.7:46102",
+        secret=bytes(range(20)),
+        certificate=b"\x30\x82",
     ),
     "hello_ack": m.HelloAck(
         True,
