@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,21 +104,28 @@ def _until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> di
 
 @pytest.fixture
 def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent]:
-    """Start agents: `start_agent(*options, state=None, env={})`; they end with the test, and each must end well.
+    """Start agents: `start_agent(*options, state=None, env={}, prefix=())`; each must end well, with the test.
 
-    An agent that the test has ended itself, or killed, is left alone.
+    `prefix` stands before the command and becomes it, as `ip netns exec NAME` does. An agent that the test has ended
+    itself, or killed, is left alone.
     """
     started: list[RunningAgent] = []
 
-    def start(*options: str, state: Path | None = None, env: dict[str, str] | None = None) -> RunningAgent:
+    def start(
+        *options: str, state: Path | None = None, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> RunningAgent:
         folder = tmp_path_factory.mktemp("agent")
         state = state or folder / "state"
         ready, log = folder / "ready.json", folder / "stderr"
         ports = ("--rest-port", "auto", "--comm-port", "auto")
-        command = [sys.executable, "-m", "agentd", "start", "--state", state, *ports, "--ready-file", ready, *options]
+        command = [*prefix, sys.executable, "-m", "agentd", "start", "--state", state, *ports, "--ready-file", ready]
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                command, cwd=folder, env=agent_environment(**env or {}), stdout=subprocess.DEVNULL, stderr=stderr
+                [*command, *options],
+                cwd=folder,
+                env=agent_environment(**env or {}),
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
             )
         try:
             said = _until_ready(process, ready, log)

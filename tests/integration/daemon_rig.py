@@ -17,10 +17,14 @@ PATIENCE_S = 60.0
 class Door:
     """The user port of one agent, with the owner's token."""
 
-    def __init__(self, url: str, state: Path) -> None:
+    def __init__(self, url: str, state: Path, transport: httpx.BaseTransport | None = None) -> None:
         token = (state / "token").read_text().strip()
         self.client = httpx.Client(
-            base_url=url, timeout=PATIENCE_S, headers={"authorization": f"Bearer {token}"}, trust_env=False
+            base_url=url,
+            timeout=PATIENCE_S,
+            headers={"authorization": f"Bearer {token}"},
+            trust_env=False,
+            transport=transport,
         )
         weakref.finalize(self, self.client.close)
 
