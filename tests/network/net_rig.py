@@ -4,6 +4,7 @@
         net.between("a", "b", delay_s=0.1, loss=0.05)
         net.cut("a", "b", only="a")         nothing from a gets through; nobody is told
         net.heal("a", "b")
+        net.cut("a", "b", for_s=3.0)        heals by itself
         net.unplug("b"); net.plug("b")      the cable of b: its kernel knows
         start_agent(..., prefix=net.inside("a"))
 
@@ -24,7 +25,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -148,35 +148,34 @@ class Net:
 
     # --- what happens to the network -----------------------------------------------------------------------------
 
-    def between(self, one: str, other: str, **conditions: float | bool) -> None:
-        """Set conditions both ways: `delay_s`, `jitter_s`, `loss`, `doubled`, `bytes_per_s`, `reorders`, `is_cut`."""
+    def between(self, one: str, other: str, **conditions: Any) -> None:
+        """Set conditions both ways: those of a `Way` in relay.py."""
         self.one_way(one, other, **conditions)
         self.one_way(other, one, **conditions)
 
-    def one_way(self, sender: str, receiver: str, **conditions: float | bool) -> None:
+    def one_way(self, sender: str, receiver: str, **conditions: Any) -> None:
         """Set conditions of what goes from one to the other."""
         order = {"from": self.names.index(sender), "to": self.names.index(receiver), **conditions}
         answer = json.loads(self._ask(order))
         if answer:
             raise ValueError(answer["error"])
 
-    def cut(self, one: str, other: str, *, only: str = "") -> None:
-        """Let nothing through between two, or nothing that one of them sends."""
+    def cut(self, one: str, other: str, *, only: str = "", for_s: float | None = None) -> None:
+        """Let nothing through between two, or nothing that one of them sends; with `for_s` it heals by itself."""
+        change = {"is_cut": True} if for_s is None else {"cuts": [(0.0, for_s)]}
         for sender, receiver in ((one, other), (other, one)):
             if only in {"", sender}:
-                self.one_way(sender, receiver, is_cut=True)
+                self.one_way(sender, receiver, **change)
 
     def heal(self, one: str, other: str) -> None:
         """Let everything through again that conditions allow."""
-        self.between(one, other, is_cut=False)
+        self.between(one, other, is_cut=False, cuts=())
 
-    def flap(self, one: str, other: str, times: int, cut_s: float, whole_s: float) -> None:
-        """Cut and heal again and again."""
-        for _ in range(times):
-            self.cut(one, other)
-            time.sleep(cut_s)
-            self.heal(one, other)
-            time.sleep(whole_s)
+    def flap(self, one: str, other: str, times: int, cut_s: float, whole_s: float) -> float:
+        """Cut and heal again and again from now on; gives how long that goes on."""
+        period_s = cut_s + whole_s
+        self.between(one, other, cuts=[(number * period_s, number * period_s + cut_s) for number in range(times)])
+        return times * period_s
 
     def unplug(self, name: str) -> None:
         """Pull a device's cable: unlike with a cut, its kernel knows."""

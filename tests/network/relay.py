@@ -3,8 +3,9 @@
     python relay.py COUNT
 
 makes the devices `t0` to `t<COUNT-1>` in its network namespace and says `ready`. Each line of JSON on stdin is then one
-order, answered by one line: `{"from": 0, "to": 1, "delay_s": 0.1}` sets conditions of that way, `{"counts": true}` asks
-what was carried and what was dropped. It ends, and the devices with it, when stdin does.
+order, answered by one line: `{"from": 0, "to": 1, "delay_s": 0.1}` sets conditions of that way, and with `"cuts":
+[[0, 1.5], [2, 2.5]]` it is cut at those times, in seconds from now; `{"counts": true}` asks what was carried and what
+was dropped. It ends, and the devices with it, when stdin does.
 
 What one way can do to frames: delay and jitter (in order, as one road does, or not), loss by chance, doubling, a rate
 with a queue of bounded length, and nothing at all getting through. Like a cut cable, and unlike a firewall that
@@ -21,9 +22,11 @@ import selectors
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 """From linux/if_tun.h: a device of Ethernet frames without a header before them."""
@@ -48,6 +51,8 @@ class Way:
     bytes_per_s: float = 0.0
     """0: as fast as it goes."""
     is_cut: bool = False
+    cuts: Sequence[tuple[float, float]] = ()
+    """Times at which it is cut."""
     reorders: bool = False
     """Jitter lets frames pass one another."""
     busy_until: float = 0.0
@@ -55,9 +60,13 @@ class Way:
     carried: int = 0
     dropped: int = 0
 
+    def is_cut_at(self, now: float) -> bool:
+        """Tell whether nothing gets through."""
+        return self.is_cut or any(begin <= now < end for begin, end in self.cuts)
+
     def arrivals(self, frame: bytes, now: float, chance: random.Random) -> list[float]:
         """Say when a frame arrives; never, if it is dropped."""
-        if self.is_cut or (self.loss and chance.random() < self.loss):
+        if self.is_cut_at(now) or (self.loss and chance.random() < self.loss):
             self.dropped += 1
             return []
         start = now
@@ -145,13 +154,16 @@ class Relay:
             sys.stdout.flush()
         return True
 
-    def _order(self, order: dict[str, object]) -> object:
+    def _order(self, order: dict[str, Any]) -> object:
         if order.pop("counts", False):
             return {f"{one} {other}": [way.carried, way.dropped] for (one, other), way in self._ways.items()}
-        way = self._ways[int(str(order.pop("from"))), int(str(order.pop("to")))]
+        way = self._ways[order.pop("from"), order.pop("to")]
         unknown = order.keys() - SETTABLE
         if unknown:
             return {"error": f"unknown conditions: {sorted(unknown)}"}
+        if "cuts" in order:
+            now = time.monotonic()
+            order["cuts"] = [(now + begin, now + end) for begin, end in order["cuts"]]
         for name, value in order.items():
             setattr(way, name, value)
         return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +36,7 @@ def test_work_goes_on_through_a_short_cut(make_site: Callable[..., Site], tmp_pa
     """A cut shorter than the lease costs nothing: everything is done, and nothing ran twice."""
     site = two(make_site)
     asked = submit(site, tmp_path, [0.2] * 20)
-    site.net.cut("a", "b")
-    time.sleep(1.0)
-    site.net.heal("a", "b")
+    site.net.cut("a", "b", for_s=1.0)
     ended = [site.doors["a"].wait(one) for one in asked]
     assert {one["state"] for one in ended} == {"done"}
     assert set(runs(tmp_path).values()) == {1}
