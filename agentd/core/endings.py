@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Returned
 from agentd.core.tasks import State, Task
@@ -94,15 +96,7 @@ class Endings:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
         neighbour = self._state.neighbourhood.ensure(sender, self._state.rules.hop_limit)
         neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
-        told = Outcome(
-            outcome.status,
-            outcome.value,
-            outcome.failure,
-            outcome.seconds,
-            outcome.agent,
-            outcome.hops + 1,
-            outcome.attempts,
-        )
+        told = replace(outcome, hops=outcome.hops + 1)
         end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
         self._state.outbox.end(sender, end)
 

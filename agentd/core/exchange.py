@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import astuple
+from msgspec.structs import replace
 
 from agentd.core.commands import DeclareTemplates
 from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Returned, Started
@@ -181,8 +181,7 @@ class Exchange:
             self._endings.host_lost(task, outcome.failure or unsaid, now, blame=blame)
             self._note_used_up(task)
         else:
-            status, value, failure, seconds, agent, hops, _ = astuple(outcome)
-            self._endings.end(task, Outcome(status, value, failure, seconds, agent, hops, task.attempt), now)
+            self._endings.end(task, replace(outcome, attempts=task.attempt), now)
 
     def _note_used_up(self, task: Task) -> None:
         """Write down that an attempt has ended at a neighbour, which forgets it: after a crash it is not asked for."""
