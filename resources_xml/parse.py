@@ -22,9 +22,12 @@ _SCHEMA_ATTRIBUTES: Final = ("xmlns", "xsi:", "xml:")  # where a file may name i
 
 
 class Element:
-    """One element: its tag, attributes, own text without surrounding space, children in order, and place."""
+    """One element: its tag, attributes, own text, children in order, and place.
 
-    __slots__ = ("at", "attributes", "children", "parent", "tag", "text")
+    `kind` is the type that the element gives itself (`xsi:type`) without its prefix; empty when it gives none.
+    """
+
+    __slots__ = ("at", "attributes", "children", "kind", "parent", "raw", "tag")
 
     def __init__(self, tag: str, attributes: dict[str, str], at: Position, parent: Element | None) -> None:
         self.tag = tag
@@ -32,7 +35,14 @@ class Element:
         self.at = at
         self.parent = parent
         self.children: list[Element] = []
-        self.text = ""
+        self.kind = ""
+        self.raw = ""
+        """The text as it stands in the file."""
+
+    @property
+    def text(self) -> str:
+        """The text without surrounding space."""
+        return self.raw.strip()
 
     @property
     def path(self) -> str:
@@ -48,12 +58,13 @@ class Element:
         )
 
 
-def parse(text: str | bytes, source: str) -> Element:
+def parse(text: str | bytes, source: str, *, text_chars: int = MAX_TEXT_CHARS) -> Element:
     """Parse a whole document and give its root.
 
     Args:
         text: a str, or bytes in one of the encodings that XML parsers must know.
         source: the name of the file for messages.
+        text_chars: how long the text of one element may be.
 
     Raises:
         ResourcesXmlError: not well-formed, a DTD or an entity, or larger than the limits.
@@ -67,15 +78,16 @@ def parse(text: str | bytes, source: str) -> Element:
             expected=f"at most {MAX_BYTES} bytes",
             remedy="Keep only the entries that are used, or split the description over several agents.",
         )
-    return _Builder(source, encoding=None if isinstance(text, bytes) else "utf-8").build(data)
+    return _Builder(source, None if isinstance(text, bytes) else "utf-8", text_chars).build(data)
 
 
 class _Builder:
     """Collects what the parser reports; one is made per document."""
 
-    def __init__(self, source: str, *, encoding: str | None) -> None:
+    def __init__(self, source: str, encoding: str | None, text_chars: int) -> None:
         self._source = source
         self._encoding = encoding
+        self._most_chars = text_chars
         self._count = 0
         self._open: list[Element] = []
         self._texts: list[list[str]] = []
@@ -137,6 +149,7 @@ class _Builder:
         kept = {name: value for name, value in attributes.items() if not name.startswith(_SCHEMA_ATTRIBUTES)}
         parent = self._open[-1] if self._open else None
         element = Element(tag, kept, self._here(), parent)
+        element.kind = attributes.get("xsi:type", "").rpartition(":")[2]
         if parent is None:
             self._root = element
         else:
@@ -147,11 +160,11 @@ class _Builder:
 
     def _end(self, _tag: str) -> None:
         self._text_chars.pop()
-        self._open.pop().text = "".join(self._texts.pop()).strip()
+        self._open.pop().raw = "".join(self._texts.pop())
 
     def _data(self, data: str) -> None:
         self._text_chars[-1] += len(data)
-        self._limit(self._text_chars[-1], MAX_TEXT_CHARS, "characters of text in an element")
+        self._limit(self._text_chars[-1], self._most_chars, "characters of text in an element")
         self._texts[-1].append(data)
 
     def _limit(self, amount: int, most: int, what: str) -> None:

@@ -54,11 +54,18 @@ class RunningAgent:
     comm: str
     """`host:port` for other agents; empty when that is closed."""
     boot: str
+    out: Path
+    """What it printed on stdout."""
 
     @property
     def pid(self) -> int:
         """Of the daemon."""
         return self.process.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it printed so far."""
+        return self.out.read_text("utf-8", "replace")
 
     @property
     def stderr(self) -> str:
@@ -116,15 +123,15 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent
     ) -> RunningAgent:
         folder = tmp_path_factory.mktemp("agent")
         state = state or folder / "state"
-        ready, log = folder / "ready.json", folder / "stderr"
+        ready, log, out = folder / "ready.json", folder / "stderr", folder / "stdout"
         ports = ("--rest-port", "auto", "--comm-port", "auto")
         command = [*prefix, sys.executable, "-m", "agentd", "start", "--state", state, *ports, "--ready-file", ready]
-        with log.open("wb") as stderr:
+        with log.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
                 [*command, *options],
                 cwd=folder,
                 env=agent_environment(**env or {}),
-                stdout=subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=stderr,
             )
         try:
@@ -134,7 +141,7 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent
             process.wait(READY_S)
             raise
         agent = RunningAgent(
-            process, state, log, str(said["name"]), said["rest"] or "", said["comm"] or "", str(said["boot"])
+            process, state, log, str(said["name"]), said["rest"] or "", said["comm"] or "", str(said["boot"]), out
         )
         started.append(agent)
         return agent

@@ -90,6 +90,10 @@ class Shapes:
     def __len__(self) -> int:
         return len(self._by_template)
 
+    def functions(self) -> list[str]:
+        """Name the functions of what is remembered, each once, in the order in which they came."""
+        return list(dict.fromkeys(template.function for template in self._by_template if template.function))
+
     def intern(self, template: Template) -> Shape:
         """Give the one shape of a template."""
         shape = self._by_template.get(template)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.adaptors.catalogue import known_adaptor
 from agentd.comm.same_user import owner_uid
 from agentd.core import events as e
 from agentd.daemon.feed import Feed
 from agentd.daemon.metrics import render
-from agentd.daemon.showing import Showing, json_of, pickle_of
+from agentd.daemon.reshaping import Reshaping
+from agentd.daemon.showing import json_of, pickle_of
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Status
 from agentd.model.values import Codec, Part, Payload
-from agentd.model.views import TERMINAL, AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
+from agentd.model.views import TERMINAL, AgentView, OperationView, Page, TaskView
 from agentd.rest.port import Change, Made, Request, ResultView
-from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,27 +27,25 @@ if TYPE_CHECKING:
     from agentd.core.ledger import Operation
     from agentd.daemon.clock import Clock
     from agentd.daemon.functions import Functions
+    from agentd.daemon.jobs import Jobs
     from agentd.daemon.lane import Lane
     from agentd.daemon.output import RemoteOutput
     from agentd.daemon.pairing import Pairing
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
+    from agentd.daemon.stdout import Stdout
     from agentd.daemon.tokens import TokenBook
     from agentd.model.task import Template
     from agentd.store.journal import Journal
     from agentd.store.objects import Objects
     from agentd.workers.supervisor import Supervisor
 
-FIRST_CALLER = 1 << 48
-"""Numbers of callers at this door begin here; those of links are far below."""
-COMMIT_S = 20.0
-"""How long a submission waits for the disk before its caller is told to look again (chosen: far above any commit)."""
 FOLLOW_S = 0.25
 """How often the output of a running task is looked at for somebody who follows it (chosen: feels live)."""
 CHUNK_BYTES = 64 << 10
 
 
-class Agent:
+class Agent(Reshaping):
     """One running agent, for its doors; everything that is decided goes through the lane."""
 
     def __init__(
@@ -67,10 +63,10 @@ class Agent:
         pairing: Pairing,
         uid: int,
         warnings: list[str],
+        jobs: Jobs,
+        stdout: Stdout,
     ) -> None:
-        self._engine = engine
-        self._state = engine.state
-        self._clock = clock
+        super().__init__(engine, clock)
         self._settings = settings
         self._functions = functions
         self._supervisor = supervisor
@@ -81,12 +77,13 @@ class Agent:
         self.pairing = pairing
         self._uid = uid
         self.warnings = warnings
+        self._jobs = jobs
+        self._stdout = stdout
+        self.over = asyncio.Event()
+        """Set when all has ended that ends before the doors close."""
         self.rest: str | None = None
         self.rest_bound: str | None = None
         self.comm: str | None = None
-        self._callers = itertools.count(FIRST_CALLER)
-        self._waiters: dict[int, asyncio.Future[Any]] = {}
-        self.showing = Showing(engine)
         self.feed = Feed(self._snapshot)
 
     def join(self, lane: Lane, output: RemoteOutput) -> None:
@@ -95,31 +92,7 @@ class Agent:
         self._output = output
         output.holder_of = self._holder
 
-    # --- asking the engine ------------------------------------------------------------------------------------
-
-    def reply(self, caller: int, value: object) -> None:
-        """Give a waiting caller its answer."""
-        waiter = self._waiters.pop(caller, None)
-        if waiter is not None and not waiter.done():
-            if isinstance(value, Exception):
-                waiter.set_exception(value)
-            else:
-                waiter.set_result(value)
-
-    def _ask(self) -> tuple[int, asyncio.Future[Any]]:
-        caller = next(self._callers)
-        waiter = self._waiters[caller] = asyncio.get_running_loop().create_future()
-        return caller, waiter
-
-    async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:
-        try:
-            async with asyncio.timeout(COMMIT_S):
-                return await waiter
-        except TimeoutError:
-            words = "the journal's disk does not answer: the request may still be taken; ask again with the same key"
-            raise RequestError(words, status=507) from None
-        finally:
-            self._waiters.pop(caller, None)
+    # --- asking the engine --------------------------------------------------------------------------------------
 
     def _operation(self, number: int) -> Operation:
         found = self._state.ledger.get(number)
@@ -319,55 +292,6 @@ class Agent:
         await self._answer(caller, waiter)
         return self.showing.operation(self._operation(operation))
 
-    # --- the pool -------------------------------------------------------------------------------------------------
-
-    def resources(self) -> list[ResourceView]:
-        """List the pool."""
-        return self.showing.resources()
-
-    async def add_resource(
-        self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
-    ) -> ResourceView:
-        """Add a host, or let a known one grow."""
-        if name != self._state.identity.name:
-            adaptor = known_adaptor(adaptor, name, properties)
-            properties = self.pairing.located(name, properties)
-        caller, waiter = self._ask()
-        self._lane.post(
-            e.ResourceAdded(
-                caller, name, capacity, adaptor, tuple(sorted(properties.items())), is_parent, bool(capacity.processors)
-            )
-        )
-        await self._answer(caller, waiter)
-        return self._resource(name)
-
-    async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
-        """Take capacity away; what is in use is owed."""
-        before = self._resource(name)
-        caller, waiter = self._ask()
-        self._lane.post(e.ResourceReduced(caller, name, capacity))
-        await self._answer(caller, waiter)
-        return self._resource(name, before)
-
-    async def remove_resource(self, name: str, lost: bool) -> ResourceView:
-        """Remove a host: drained, or lost at once."""
-        before = self._resource(name)
-        caller, waiter = self._ask()
-        self._lane.post(e.ResourceRemoved(caller, name, lost))
-        await self._answer(caller, waiter)
-        return self._resource(name, before)
-
-    def _resource(self, name: str, gone: ResourceView | None = None) -> ResourceView:
-        found = next((row for row in self.resources() if row.name == name), gone)
-        if found is None:
-            known = ", ".join(row.name for row in self.resources())
-            raise RequestError(f"no resource {name!r} in the pool; there are: {known}", status=404)
-        return found
-
-    def neighbours(self) -> list[NeighbourView]:
-        """List the links."""
-        return self.showing.neighbours(self._clock.now())
-
     # --- the agent itself -----------------------------------------------------------------------------------------
 
     def agent(self) -> AgentView:
@@ -412,6 +336,26 @@ class Agent:
         """Begin to drain and stop."""
         self._lane.post(e.DrainRequested(self._settings.grace_s if drain_s is None else drain_s))
 
+    async def until_stopped(self) -> None:
+        """Wait until all has ended that ends before the doors close."""
+        await self.over.wait()
+
+    def say(self, text: str) -> None:
+        """Print on the agent's own stdout."""
+        self._stdout.say(text)
+
+    def wall_s(self) -> float:
+        """Say what the wall clock shows."""
+        return self._state.wall(self._clock.now())
+
+    def begin_job(self, operation: int) -> None:
+        """Give an operation the next number of a job."""
+        self._jobs.begin(operation)
+
+    def functions(self) -> list[str]:
+        """Name the functions that were asked for lately."""
+        return self._state.shapes.functions()
+
     def readiness(self) -> str:
         """Say why no work can be taken; empty when it can."""
         state = self._state
@@ -426,10 +370,13 @@ class Agent:
 
     async def ending(self, operation: int) -> bytes | None:
         """Give an ended operation as JSON, for whoever is called back; None when it has expired."""
+        view = await self.ended(operation)
+        return None if view is None else msgspec.json.encode(view)
+
+    async def ended(self, operation: int) -> OperationView | None:
+        """Give an ended operation; None when it has expired."""
         found = self._state.ledger.get(operation)
-        if found is None:
-            return None
-        return msgspec.json.encode(self.showing.operation(found, await self._results.read(operation)))
+        return None if found is None else self.showing.operation(found, await self._results.read(operation))
 
     def admit(self, template: Template) -> str | None:
         """Say why a template of the Comm door may not be called; None when it may."""

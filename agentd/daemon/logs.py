@@ -18,6 +18,10 @@ LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
+ALWAYS = logging.CRITICAL + 2
+"""Level of what stands in the log also when it is off."""
+JOBS = "jobs"
+"""Folder, in that of the logs, of what was printed by operations of COMPSs' door."""
 FORM = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -30,7 +34,7 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         old = folder / "old"
-        for path in sorted(folder.glob("*.log")):
+        for path in [*sorted(folder.glob("*.log")), *folder.glob(JOBS)]:
             old.mkdir(mode=0o700, exist_ok=True)
             stamp = int(path.stat().st_mtime)
             path.rename(old / f"{path.stem}.{stamp}{path.suffix}")
@@ -41,6 +45,7 @@ def prepare(folder: Path) -> None:
 
 def begin(folder: Path, level: str) -> logging.Logger:
     """Log from now on."""
+    logging.addLevelName(ALWAYS, "NOTE")
     log = logging.getLogger("agentd")
     log.setLevel(LEVELS[level])
     log.propagate = False

@@ -36,12 +36,14 @@ from agentd.daemon.capacity import own_capacity, read_files
 from agentd.daemon.clock import Clock
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
+from agentd.daemon.jobs import Jobs
 from agentd.daemon.lane import Lane
 from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.results import Results
 from agentd.daemon.settings import OFF, Settings, process_environment
 from agentd.daemon.sharing import Sharing
+from agentd.daemon.stdout import Stdout
 from agentd.daemon.tokens import TokenBook
 from agentd.daemon.trust import own_key, pairing_of
 from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
@@ -148,13 +150,18 @@ class Daemon:
             raise self._failure
         if self._failure is not None:
             raise BrokenInvariant("the engine is in a state that cannot be") from self._failure
-        log.info("stopped")
+        log.log(logs.ALWAYS, "Agent was shutdown")
         return OK
 
     def _break(self, error: BaseException) -> None:
         """End the daemon: something that must not happen has happened."""
         if self._failure is None:
             self._failure = error
+        self._stopping.set()
+
+    def _end(self, agent: Agent) -> None:
+        """All is drained: who waits for that is told while the doors are open."""
+        agent.over.set()
         self._stopping.set()
 
     def _post(self, event: Event) -> None:
@@ -185,6 +192,9 @@ class Daemon:
         engine = Engine(identity, capacity, policy, ids, self._rules())
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
+        stdout = Stdout()
+        stack.callback(stdout.close)
+        jobs = Jobs(settings.log_folder / logs.JOBS, stdout.say, is_debug=settings.log_level in {"debug", "trace"})
         functions = Functions(settings.pythonpath, settings.allow)
         pairing = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
         await stack.enter_async_context(pairing)
@@ -201,13 +211,15 @@ class Daemon:
             pairing=pairing,
             uid=os.getuid(),
             warnings=warnings,
+            jobs=jobs,
+            stdout=stdout,
         )
         door = self._make_door(identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
-        callbacks = await stack.enter_async_context(Callbacks(agent.ending, self._post))
+        callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
         links = neighbours.Links(door)
         effects = Effects(
-            supervisor, store.journal, results, door, sharing, links, callbacks, agent, self._stopping.set
+            supervisor, store.journal, results, door, sharing, links, callbacks, agent, lambda: self._end(agent)
         )
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
         agent.join(lane, RemoteOutput(door, supervisor))
@@ -359,7 +371,7 @@ class Daemon:
 
     async def _open_rest(self, stack: AsyncExitStack, agent: Agent) -> str:
         """Load and open the user port while the Comm door serves already."""
-        rest_server, create_app = await asyncio.to_thread(_load_rest)
+        rest_server, create_app, compss_routes = await asyncio.to_thread(_load_rest)
         settings = self._settings
         limits = RestSettings(
             names=(settings.hostname, settings.rest_host),
@@ -368,7 +380,8 @@ class Daemon:
             callback_hosts=settings.callback_host,
         )
         tls = serving(self._folder / KEY_FILE) if settings.rest_tls else None
-        opened = rest_server(create_app(agent, limits), settings.rest_host, settings.rest_port, limits, tls=tls)
+        app = create_app(agent, limits, compss_routes)
+        opened = rest_server(app, settings.rest_host, settings.rest_port, limits, tls=tls)
         port = await opened.start()
         stack.push_async_callback(opened.stop, 2.0)
         stack.callback(agent.feed.close)
@@ -425,12 +438,13 @@ class Daemon:
         sys.stdout.flush()
 
 
-def _load_rest() -> tuple[type[RestServer], Callable[..., Any]]:
+def _load_rest() -> tuple[type[RestServer], Callable[..., Any], tuple[Any, ...]]:
     """Import what only the user port needs: FastAPI and uvicorn take longer than all the rest together."""
     from agentd.rest.app import create_app
+    from agentd.rest.compss.routes import ROUTES
     from agentd.rest.server import RestServer
 
-    return RestServer, create_app
+    return RestServer, create_app, ROUTES
 
 
 async def _undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:

@@ -27,6 +27,7 @@ TAGS = (
     ("peers", "The agents that are trusted, and how one comes to be."),
     ("events", "What happens, as it happens."),
     ("health", "For those who watch over it."),
+    ("compss", "The same as COMPSs' programs and scripts ask for it: XML in, their texts out."),
     ("pages", "Where to begin."),
 )
 
@@ -41,7 +42,7 @@ def described(route: Route) -> dict[str, Any]:
     if route.body is not None:
         schema = {"$ref": REF.format(model=route.body.__name__)}
         extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    elif route.is_streamed:
+    elif route.accepts and not route.takes_json:
         content = {kind.decode(): {"schema": {"type": "string", "format": "binary"}} for kind in route.accepts}
         extra["requestBody"] = {"required": True, "content": content}
     good = min(route.answers, default=200)

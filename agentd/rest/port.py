@@ -143,6 +143,15 @@ class PairingPort(Protocol):
         ...
 
 
+class Pooled(Struct, frozen=True):
+    """One host of the pool with all that was granted of it."""
+
+    name: str
+    adaptor: str
+    """By which it is reached; empty for the own device."""
+    capacity: Capacity
+
+
 class AgentPort(Protocol):
     """One running agent."""
 
@@ -226,6 +235,10 @@ class AgentPort(Protocol):
         """Remove a host: drained, or lost at once."""
         ...
 
+    def pool(self) -> list[Pooled]:
+        """List the pool with the whole capacity of each host, this device first."""
+        ...
+
     def neighbours(self) -> list[NeighbourView]:
         """List the links."""
         ...
@@ -244,6 +257,28 @@ class AgentPort(Protocol):
 
     async def shutdown(self, drain_s: float | None) -> None:
         """Begin to drain and stop; returns when it has begun."""
+        ...
+
+    async def until_stopped(self) -> None:
+        """Wait until all has ended that ends before the doors close."""
+        ...
+
+    # --- for COMPSs' door ---------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Print a line, or several, on the agent's own stdout; never waits for who reads it."""
+        ...
+
+    def wall_s(self) -> float:
+        """Say what the wall clock shows, in seconds since 1970."""
+        ...
+
+    def begin_job(self, operation: int) -> None:
+        """Give an operation the next number of a job, under which its output is kept at its end."""
+        ...
+
+    def functions(self) -> list[str]:
+        """Name the functions that were asked for lately."""
         ...
 
     def readiness(self) -> str:

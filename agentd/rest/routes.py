@@ -46,6 +46,10 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         return JSON in self.accepts
 
 
+SLASHED = "/COMPSs"
+"""Below this, a path is the same with and without a slash at its end, as the clients of that door write it."""
+
+
 class RouteTable:
     """All routes, found by path; the only place where a path is matched."""
 
@@ -68,6 +72,8 @@ class RouteTable:
     def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]] | None:
         """Give the routes of a path by method, and its parameters; None when there is no such path."""
         methods = self._exact.get(path)
+        if methods is None and path.endswith("/") and path.startswith(SLASHED):
+            methods = self._exact.get(path[:-1])
         if methods is not None:
             return methods, {}
         for regex, shaped in self._shaped.values():

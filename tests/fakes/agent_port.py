@@ -36,8 +36,8 @@ from agentd.model.views import (
     TaskCounts,
     TaskView,
 )
-from agentd.rest.port import Change, Made, Request, ResultView
-from schedulers.capacity import Capacity, Kind
+from agentd.rest.port import Change, Made, Pooled, Request, ResultView
+from schedulers.capacity import Capacity, Kind, Processor
 from tests.fakes.memory_pairing import MemoryPairing
 
 INLINE_BYTES = 4096
@@ -119,6 +119,10 @@ class MemoryAgent:
         self.warnings: list[str] = []
         self.stopped: list[float | None] = []
         self.asked: list[Request] = []
+        self.said: list[str] = []
+        """Lines on stdout."""
+        self.jobs: list[int] = []
+        """Operations that were given a number of a job."""
         self.watchers = 0
         """Change streams that are open."""
         self._records: dict[int, Record] = {}
@@ -375,9 +379,9 @@ class MemoryAgent:
     async def add_resource(
         self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
     ) -> ResourceView:
-        if adaptor not in {"comm", "own"}:
+        if adaptor not in {"", "comm", "own", "es.bsc.compss.agent.comm.CommAgentAdaptor"}:
             raise RequestError(f"there is no adaptor {adaptor}: there is comm")
-        host = self._hosts.setdefault(name, Host(name, adaptor, "connecting", {}))
+        host = self._hosts.setdefault(name, Host(name, "comm", "connecting", {}))
         for kind in Kind:
             if units := capacity.units(kind):
                 host.total[kind.value] = host.total.get(kind.value, 0) + units
@@ -397,6 +401,31 @@ class MemoryAgent:
         host = self._hosts.pop(self._host(name).name)
         host.state = "lost" if lost else "draining"
         return self._row(host)
+
+    def pool(self) -> list[Pooled]:
+        return [
+            Pooled(
+                host.name,
+                "" if host.adaptor == "own" else host.adaptor,
+                Capacity(processors=tuple(Processor(units=n, kind=Kind(kind)) for kind, n in host.total.items() if n)),
+            )
+            for host in self._hosts.values()
+        ]
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def wall_s(self) -> float:
+        return time.time()
+
+    def begin_job(self, operation: int) -> None:
+        self.jobs.append(operation)
+
+    def functions(self) -> list[str]:
+        return [record.request.template.function for record in self._records.values()]
+
+    async def until_stopped(self) -> None:
+        assert self.stopped
 
     def neighbours(self) -> list[NeighbourView]:
         return [

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from agentd.rest.app import create_app
+from agentd.rest.compss.routes import ROUTES as COMPSS
 from agentd.rest.server import RestServer
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
@@ -85,7 +86,7 @@ def open_door(settings: RestSettings | None = None, *, same_user: bool = True, *
         for name, value in changes.items():
             setattr(agent, name, value)
         used = settings or RestSettings()
-        server = RestServer(create_app(agent, used), "127.0.0.1", 0, used)
+        server = RestServer(create_app(agent, used, COMPSS), "127.0.0.1", 0, used)
         return Door(loop, agent, server, await server.start())
 
     async def end() -> None:

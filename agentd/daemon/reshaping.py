@@ -1,0 +1,123 @@
+"""How doors ask the engine and are answered, and what they ask about the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from agentd.adaptors.catalogue import known_adaptor
+from agentd.core import events as e
+from agentd.daemon.showing import Showing
+from agentd.model.errors import RequestError
+from agentd.rest.port import Pooled
+
+if TYPE_CHECKING:
+    from agentd.core.engine import Engine
+    from agentd.daemon.clock import Clock
+    from agentd.daemon.lane import Lane
+    from agentd.daemon.pairing import Pairing
+    from agentd.model.views import NeighbourView, ResourceView
+    from schedulers.capacity import Capacity
+
+FIRST_CALLER = 1 << 48
+"""Numbers of callers at this door begin here; those of links are far below."""
+COMMIT_S = 20.0
+"""How long a submission waits for the disk before its caller is told to look again (chosen: far above any commit)."""
+
+
+class Asking:
+    """Posts events that somebody waits to be answered, and gives the answers to who waits."""
+
+    _lane: Lane
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._state = engine.state
+        self._clock = clock
+        self._callers = itertools.count(FIRST_CALLER)
+        self._waiters: dict[int, asyncio.Future[Any]] = {}
+        self.showing = Showing(engine)
+
+    def reply(self, caller: int, value: object) -> None:
+        """Give a waiting caller its answer."""
+        waiter = self._waiters.pop(caller, None)
+        if waiter is not None and not waiter.done():
+            if isinstance(value, Exception):
+                waiter.set_exception(value)
+            else:
+                waiter.set_result(value)
+
+    def _ask(self) -> tuple[int, asyncio.Future[Any]]:
+        caller = next(self._callers)
+        waiter = self._waiters[caller] = asyncio.get_running_loop().create_future()
+        return caller, waiter
+
+    async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                return await waiter
+        except TimeoutError:
+            words = "the journal's disk does not answer: the request may still be taken; ask again with the same key"
+            raise RequestError(words, status=507) from None
+        finally:
+            self._waiters.pop(caller, None)
+
+
+class Reshaping(Asking):
+    """Shows the pool and changes it."""
+
+    pairing: Pairing
+
+    def resources(self) -> list[ResourceView]:
+        """List the pool."""
+        return self.showing.resources()
+
+    async def add_resource(
+        self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
+    ) -> ResourceView:
+        """Add a host, or let a known one grow."""
+        if name != self._state.identity.name:
+            adaptor = known_adaptor(adaptor, name, properties)
+            properties = self.pairing.located(name, properties)
+        caller, waiter = self._ask()
+        self._lane.post(
+            e.ResourceAdded(
+                caller, name, capacity, adaptor, tuple(sorted(properties.items())), is_parent, bool(capacity.processors)
+            )
+        )
+        await self._answer(caller, waiter)
+        return self._resource(name)
+
+    async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
+        """Take capacity away; what is in use is owed."""
+        before = self._resource(name)
+        caller, waiter = self._ask()
+        self._lane.post(e.ResourceReduced(caller, name, capacity))
+        await self._answer(caller, waiter)
+        return self._resource(name, before)
+
+    async def remove_resource(self, name: str, lost: bool) -> ResourceView:
+        """Remove a host: drained, or lost at once."""
+        before = self._resource(name)
+        caller, waiter = self._ask()
+        self._lane.post(e.ResourceRemoved(caller, name, lost))
+        await self._answer(caller, waiter)
+        return self._resource(name, before)
+
+    def _resource(self, name: str, gone: ResourceView | None = None) -> ResourceView:
+        found = next((row for row in self.resources() if row.name == name), gone)
+        if found is None:
+            known = ", ".join(row.name for row in self.resources())
+            raise RequestError(f"no resource {name!r} in the pool; there are: {known}", status=404)
+        return found
+
+    def pool(self) -> list[Pooled]:
+        """List the pool with the whole capacity of each host."""
+        rows = [row for row in self._state.neighbourhood.by_name.values() if row.is_pooled]
+        own = Pooled(self._state.identity.name, "", self._state.pool.capacity)
+        return [own, *(Pooled(row.name, row.adaptor or "comm", row.granted) for row in rows)]
+
+    def neighbours(self) -> list[NeighbourView]:
+        """List the links."""
+        return self.showing.neighbours(self._clock.now())
