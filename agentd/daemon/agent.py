@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from agentd.daemon.pairing import Pairing
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
-    from agentd.daemon.stdout import Stdout
     from agentd.daemon.tokens import TokenBook
     from agentd.model.task import Template
     from agentd.store.journal import Journal
@@ -64,7 +63,6 @@ class Agent(Reshaping):
         uid: int,
         warnings: list[str],
         jobs: Jobs,
-        stdout: Stdout,
     ) -> None:
         super().__init__(engine, clock)
         self._settings = settings
@@ -78,7 +76,6 @@ class Agent(Reshaping):
         self._uid = uid
         self.warnings = warnings
         self._jobs = jobs
-        self._stdout = stdout
         self.over = asyncio.Event()
         """Set when all has ended that ends before the doors close."""
         self.rest: str | None = None
@@ -342,7 +339,7 @@ class Agent(Reshaping):
 
     def say(self, text: str) -> None:
         """Print on the agent's own stdout."""
-        self._stdout.say(text)
+        self._jobs.say(text)
 
     def wall_s(self) -> float:
         """Say what the wall clock shows."""

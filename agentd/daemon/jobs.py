@@ -29,11 +29,14 @@ SUFFIXES = {"stdout": "out", "stderr": "err"}
 
 
 class Jobs:
-    """The jobs of one run. `folder` need not be there before the first ends."""
+    """The jobs of one run.
+
+    `folder` need not be there before the first ends. `say` prints a line on the agent's stdout.
+    """
 
     def __init__(self, folder: Path, say: Callable[[str], None], *, is_debug: bool = False) -> None:
         self._folder = folder
-        self._say = say
+        self.say = say
         self._is_debug = is_debug
         self._count = itertools.count(1)
         self._numbers: OrderedDict[int, int] = OrderedDict()
@@ -54,7 +57,7 @@ class Jobs:
         except OSError as error:
             log.warning("the output of job %d is not kept: %s", number, error)
         took_ms = round(((view.ended_at or view.submitted_at) - view.submitted_at) * 1000)
-        self._say(f"Job {WORDS.get(view.state, 'failed')} after {max(took_ms, 0)}")
+        self.say(f"Job {WORDS.get(view.state, 'failed')} after {max(took_ms, 0)}")
 
     async def _keep(self, number: int, view: OperationView, output: AsyncIterator[tuple[str, bytes]]) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -192,9 +192,7 @@ class Daemon:
         engine = Engine(identity, capacity, policy, ids, self._rules())
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
-        stdout = Stdout()
-        stack.callback(stdout.close)
-        jobs = Jobs(settings.log_folder / logs.JOBS, stdout.say, is_debug=settings.log_level in {"debug", "trace"})
+        jobs = self._jobs(stack)
         functions = Functions(settings.pythonpath, settings.allow)
         pairing = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
         await stack.enter_async_context(pairing)
@@ -212,7 +210,6 @@ class Daemon:
             uid=os.getuid(),
             warnings=warnings,
             jobs=jobs,
-            stdout=stdout,
         )
         door = self._make_door(identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
@@ -240,6 +237,11 @@ class Daemon:
         tokens.ensure_owner()
         warnings += [tokens.fault] if tokens.fault else []
         return tokens
+
+    def _jobs(self, stack: AsyncExitStack) -> Jobs:
+        stdout, settings = Stdout(), self._settings
+        stack.callback(stdout.close)
+        return Jobs(settings.log_folder / logs.JOBS, stdout.say, is_debug=settings.log_level in {"debug", "trace"})
 
     def _time(self) -> float:
         """Read agent time, once there is a clock."""
