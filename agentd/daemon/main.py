@@ -25,15 +25,15 @@ from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
 from agentd.core.engine import Engine
 from agentd.core.entries import Booted
-from agentd.core.ledger import Retention
 from agentd.core.recovery import Recovered, fold
-from agentd.core.state import Identity, Rules
+from agentd.core.state import Identity
 from agentd.daemon import logs, neighbours
 from agentd.daemon.addresses import joined, reachable_here
 from agentd.daemon.agent import Agent
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import own_capacity, read_files
 from agentd.daemon.clock import Clock
+from agentd.daemon.derived import rules, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
 from agentd.daemon.jobs import Jobs
@@ -41,7 +41,7 @@ from agentd.daemon.lane import Lane
 from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.results import Results
-from agentd.daemon.settings import OFF, Settings, process_environment
+from agentd.daemon.settings import OFF, Settings
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.stdout import Stdout
 from agentd.daemon.tokens import TokenBook
@@ -53,7 +53,6 @@ from agentd.store.identity import FILE_NAME as KEY_FILE
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
 from agentd.store.state import agent_id
-from agentd.workers.settings import WorkerSettings
 from agentd.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class Daemon:
         wanted = neighbours.named(settings)
         sharing = Sharing()
         supervisor = Supervisor(
-            loop, self._worker_settings(), self._post, segments=sharing.segments, open_stored=self._open_stored
+            loop, worker_settings(settings), self._post, segments=sharing.segments, open_stored=self._open_stored
         )
         stack.push_async_callback(supervisor.close, 0.0)
         async with asyncio.TaskGroup() as meanwhile:
@@ -189,7 +188,7 @@ class Daemon:
             settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), store.recovered.epoch + 1
         )
         ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
-        engine = Engine(identity, capacity, policy, ids, self._rules())
+        engine = Engine(identity, capacity, policy, ids, rules(settings))
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
         jobs = self._jobs(stack)
@@ -320,33 +319,6 @@ class Daemon:
         if settings.rest_port != OFF:
             agent.rest_bound = await self._open_rest(stack, agent)
             agent.rest = reachable_here(agent.rest_bound)
-
-    def _worker_settings(self) -> WorkerSettings:
-        settings = self._settings
-        return WorkerSettings(
-            log_folder=settings.log_folder,
-            interpreter=settings.python_interpreter,
-            roots=tuple(map(str, settings.pythonpath)),
-            allow=settings.allow,
-            hostname=settings.hostname,
-            environ=process_environment(),
-            pass_names=frozenset(settings.environment),
-            memory_bytes=settings.worker_memory_mib << 20 if settings.worker_memory_mib else None,
-            output_bytes=settings.output_mib << 20,
-            pin_cpus=settings.pin_cpus,
-        )
-
-    def _rules(self) -> Rules:
-        settings = self._settings
-        return Rules(
-            hop_limit=settings.hop_limit,
-            lease_s=settings.lease_s,
-            most_waiting=settings.queue_limit,
-            most_waiting_bytes=settings.queue_mib << 20,
-            unschedulable_after_s=settings.unschedulable_after,
-            speed=settings.speed,
-            retention=Retention(settings.keep_operations, settings.keep_s, settings.keep_mib << 20),
-        )
 
     def _journal(self, sharing: Sharing, objects: Objects) -> Journal:
         loop = asyncio.get_running_loop()
