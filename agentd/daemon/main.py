@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -214,17 +215,15 @@ class Daemon:
         await stack.enter_async_context(door)
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
         links = neighbours.Links(door)
-        effects = Effects(
-            supervisor, store.journal, results, door, sharing, links, callbacks, agent, lambda: self._end(agent)
-        )
+        end = partial(self._end, agent)
+        effects = Effects(supervisor, store.journal, results, door, sharing, links, callbacks, agent, end)
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
         agent.join(lane, RemoteOutput(door, supervisor))
         self._lane = lane
         sharing.serve(door, store.objects)
         await self._take_up(engine, store)
-        for event in neighbours.unknown(wanted, engine):
+        for event in (*neighbours.unknown(wanted, engine), e.ModulesListed(functions.modules())):
             lane.post(event)
-        lane.post(e.ModulesListed(functions.modules()))
         await self._open_doors(stack, door, agent)
         self._listen_for_signals(loop)
         self._keep_time(loop, store, functions)
