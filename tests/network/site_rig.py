@@ -23,13 +23,19 @@ class Site:
         self.agents: dict[str, Any] = {}
         self.doors: dict[str, Door] = {}
 
-    def start(self, name: str, cores: int, *options: str, dials: tuple[str, ...] = (), **more: Any) -> Door:
-        """Start an agent on its device; those that it `dials` become its neighbours."""
+    def start(
+        self, name: str, cores: int, *options: str, dials: tuple[str, ...] = (), secure: bool = False, **more: Any
+    ) -> Door:
+        """Start an agent on its device; those that it `dials` become its neighbours.
+
+        With `secure` all goes over TLS, and the devices have to be paired (`pair`).
+        """
         neighbours = [f"--neighbour={other}={self.net.address(other)}:{COMM_PORT}" for other in dials]
         before = self.agents.get(name)
         agent = self.agents[name] = self._start_agent(
             *WITH_APPS,
-            *("--hostname", name, "--cpu", str(cores), "--insecure"),
+            *("--hostname", name, "--cpu", str(cores)),
+            *(() if secure else ("--insecure",)),
             *("--comm-host", self.net.address(name), "--comm-port", str(COMM_PORT)),
             *neighbours,
             *options,
@@ -39,6 +45,15 @@ class Site:
         )
         door = self.doors[name] = Door(agent.rest, agent.state, Inside(self.net, name))
         return door
+
+    def pair(self, inviting: str, joining: str) -> None:
+        """Pair two devices as people do; from then on each is the other's neighbour."""
+        made = self.doors[inviting].client.post("/v1/invitations", json={"role": "peer"})
+        made.raise_for_status()
+        asked = {"invitation": made.json()["invitation"]}
+        self.doors[joining].client.post("/v1/peers", json=asked).raise_for_status()
+        self.doors[inviting].client.post("/v1/resources", json={"name": joining, "capacity": {}}).raise_for_status()
+        self.connect((inviting, joining))
 
     def link(self, name: str, other: str) -> dict[str, Any]:
         """Show one agent's link to another; empty when it knows of none."""
