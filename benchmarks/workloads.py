@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmarks import systems
+from benchmarks import engine_alone, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
 
 CALLS = 1000
@@ -81,6 +81,16 @@ TARGETS = (
     Target("W6 idle CPU % / 0.5", "W6 idle CPU %", "W6 CPU limit", "≤1", "≤0.6"),
     Target("W7 extra s / 0.1", "W7 extra s", "W7 limit", "≤1", "≤0.2"),
     Target("W9 / FastAPI constant", "W9 per s, agentd", "W9 per s, FastAPI constant", "≥0.6", "≥1"),
+    *(
+        Target(
+            f"decision of {name}, 100,000 / 100 waiting",
+            f"decision us, {name}, 100,000 waiting",
+            f"decision us, {name}, 100 waiting",
+            "≤2",
+            "≤1.2",
+        )
+        for name in engine_alone.SCHEDULERS
+    ),
     Target("W9 p99 / its p99", "W9 p99 ms, agentd", "W9 p99 ms, FastAPI constant", "≤4", "≤2"),
 )
 
@@ -106,6 +116,16 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 _start_and_idle(recorder)
             if wanted("W7"):
                 _killed_worker(recorder)
+            if wanted("decisions"):
+                _decisions(recorder)
+
+
+def _decisions(recorder: Recorder) -> None:
+    """CPU microseconds from the end of a task at one of ten neighbours to the next one's way there."""
+    for scheduler in engine_alone.SCHEDULERS:
+        for waiting in (100, 10_000, 100_000):
+            spent = engine_alone.per_decision(scheduler, waiting, neighbours=10, decisions=500)
+            recorder.note(f"decision us, {scheduler}, {waiting:,} waiting", spent)
 
 
 def _executors(stack: ExitStack) -> dict[str, Any]:

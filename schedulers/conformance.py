@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from schedulers.capacity import Capacity, cores
-from schedulers.view import Change, Decision, Keep, Run, Scheduler, TaskRow, Tier
+from schedulers.view import Change, Decision, Held, Keep, Run, Scheduler, TaskRow, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +23,7 @@ class Row:
     demand: Capacity = field(default_factory=lambda: cores(1))
     priority: int = 0
     transfer_bytes: int = 0
+    places: tuple[Held, ...] = ()
     sender: str | None = None
     hops: int = 0
     is_placed: bool = False
@@ -30,7 +31,7 @@ class Row:
     @property
     def kind(self) -> tuple[object, ...]:
         """Say what a placement may look at: tasks with equal kinds are alike."""
-        return (self.function, self.demand, self.priority, self.sender, self.hops)
+        return (self.function, self.demand, self.priority, self.sender, self.hops, self.places)
 
 
 @dataclass(slots=True)
@@ -82,6 +83,10 @@ class PlainView:
         self.own = own
         self.neighbours = list(neighbours)
         self._tasks = list(tasks)
+
+    def candidates(self, _task: TaskRow) -> Sequence[Host]:
+        """Give all neighbours."""
+        return self.neighbours
 
     def _walk(self, rows: list[Row]) -> Iterator[Row]:
         passed: set[tuple[object, ...]] = set()

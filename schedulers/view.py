@@ -40,6 +40,14 @@ class Tier(NamedTuple):
     seconds_per_byte: float = 0.0
 
 
+class Held(NamedTuple):
+    """Bytes of a task's large inputs that lie in one place."""
+
+    where: str | None
+    """The neighbour at which, or beyond which, the nearest copy lies; None: on this agent."""
+    size_bytes: int
+
+
 class TaskRow(Protocol):
     """A task that waits for a host."""
 
@@ -70,7 +78,12 @@ class TaskRow(Protocol):
 
     @property
     def transfer_bytes(self) -> int:
-        """How many bytes its arguments, and the result expected of it, weigh on a link."""
+        """How many bytes travel with it to any host: what it carries itself, and the result expected of it."""
+        ...
+
+    @property
+    def places(self) -> Sequence[Held]:
+        """Its large inputs by where they lie, which only move to a host that has no copy; mostly none."""
         ...
 
     @property
@@ -179,11 +192,18 @@ class View(Protocol):
         """Its neighbours, in the order in which they were added."""
         ...
 
+    def candidates(self, task: TaskRow) -> Sequence[NeighbourRow]:
+        """Those neighbours that are worth a look for `task`: all when they are few.
+
+        Of many: the parents, those that hold its inputs, the fastest with idle cores, and some others in turn.
+        """
+        ...
+
     def oldest(self) -> Iterator[TaskRow]:
         """Yield waiting tasks by priority, then oldest first.
 
         A task that is not placed when the next is asked for is passed over together with all that are alike (same
-        function, demand, and path), since the answer would be the same for them.
+        function, demand, path, and place of inputs), since the answer would be the same for them.
         """
         ...
 

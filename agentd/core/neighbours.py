@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from agentd.core.candidates import Candidates
 from agentd.core.loads import Told, Unseen, checked
 from agentd.core.pool import Pool
 from agentd.core.tasks import Task
@@ -57,6 +58,12 @@ def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     return min(counts, default=1)
 
 
+class Asked:
+    """When the policy was asked last: one for all neighbours, so that asking costs the same however many there are."""
+
+    now_s = 0.0
+
+
 class Neighbour:
     """One neighbour; it is also the row that a policy reads."""
 
@@ -69,8 +76,11 @@ class Neighbour:
     why_not = ""
     """Why there is no connection."""
 
-    def __init__(self, name: str, hop_limit: int) -> None:
+    def __init__(
+        self, name: str, hop_limit: int, candidates: Candidates | None = None, asked: Asked | None = None
+    ) -> None:
         self.name = name
+        self._candidates = candidates
         self.hop_limit = hop_limit
         self.agent_id = ""
         self.boot = ""
@@ -90,7 +100,7 @@ class Neighbour:
         """The capacity that it told last: while it stays the same, so does what it refused for good."""
         self.heard_at = 0.0
         self.latency_s, self.seconds_per_byte, self.link_wait_s = 0.0005, 0.0, 0.0
-        self.now_s = 0.0
+        self._asked = asked or Asked()
         self.held: dict[int, Task] = {}
         """Tasks of ours that it was offered or accepted, by number."""
         self.declared_shapes: set[int] = set()
@@ -121,7 +131,7 @@ class Neighbour:
     @property
     def age_s(self) -> float:
         """Time since its last load report."""
-        return self.now_s - self.reported_at
+        return self._asked.now_s - self.reported_at
 
     @property
     def tiers(self) -> Sequence[Tier]:
@@ -223,7 +233,7 @@ class Neighbour:
         pool = Pool(self.granted)
         pool.add(more)
         self.granted = pool.capacity
-        self._tiers = None
+        self._stir()
 
     def shrink(self, less: Capacity) -> None:
         """The operator grants less of it; what it holds already may end.
@@ -234,7 +244,7 @@ class Neighbour:
         pool = Pool(self.granted)
         pool.reduce(less)
         self.granted = pool.capacity
-        self._tiers = None
+        self._stir()
 
     def book(self, task: Task) -> None:
         """Note a task as sent."""
@@ -259,9 +269,15 @@ class Neighbour:
         if not self.held:
             self.unseen.clear()
 
+    def _stir(self) -> None:
+        """Its load is not what it was."""
+        self._tiers = None
+        if self._candidates is not None:
+            self._candidates.stir(self.name)
+
     def _weigh(self) -> None:
         """Work out anew what follows from what it holds."""
-        self._tiers = None
+        self._stir()
         self._share = sum([held / count for count, held in self._booked.items()])
 
     def declined(self, shape: Shape, reason: str, *, is_final: bool) -> None:
@@ -284,7 +300,7 @@ class Neighbour:
             self._lacking.clear()
         self.reported_at = now
         self.unseen.seen(report.acknowledged)
-        self._tiers = None
+        self._stir()
         if report.capacity != self.reported:
             self.reported = report.capacity
             self.refusals.clear()
@@ -300,7 +316,7 @@ class Neighbour:
         self.declared_shapes.clear()
         self.refusals.clear()
         self.unseen.clear()
-        self._tiers = None
+        self._stir()
         self.report = Report()
         self.told = Told()
         self.why_not = ""
@@ -315,6 +331,8 @@ class Neighbourhood:
         self.by_name: dict[str, Neighbour] = {}
         self.rows: list[Neighbour] = []
         """Those that work may be handed to, in the order in which they were added."""
+        self._candidates = Candidates()
+        self.asked = Asked()
 
     def get(self, name: str) -> Neighbour | None:
         """Find a neighbour."""
@@ -324,12 +342,17 @@ class Neighbourhood:
         """Find a neighbour, or note a new one."""
         found = self.by_name.get(name)
         if found is None:
-            found = self.by_name[name] = Neighbour(name, hop_limit)
+            found = self.by_name[name] = Neighbour(name, hop_limit, self._candidates, self.asked)
         return found
 
     def arrange(self) -> None:
         """Work out anew whom a policy sees."""
         self.rows = [row for row in self.by_name.values() if row.is_pooled and row.state is LinkState.CONNECTED]
+        self._candidates.arrange(self.rows)
+
+    def candidates(self, task: Task) -> Sequence[Neighbour]:
+        """Of many neighbours, give those that are worth a look for a task."""
+        return self._candidates.choose(task)
 
     def remove(self, name: str) -> None:
         """Let a neighbour go."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from agentd.core.candidates import SCAN_MOST
 from agentd.core.neighbours import UNKNOWN_S, Neighbour
 from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
@@ -84,6 +85,11 @@ class Window:
         """The neighbours that work may be handed to."""
         return self._neighbourhood.rows
 
+    def candidates(self, task: Any) -> Sequence[NeighbourRow]:
+        """Give the neighbours that are worth a look: all when they are few."""
+        rows = self._neighbourhood.rows
+        return rows if len(rows) <= SCAN_MOST else self._neighbourhood.candidates(task)
+
     def oldest(self) -> Iterator[TaskRow]:
         """Yield waiting tasks by priority, then age."""
         return self._queue.oldest()
@@ -123,8 +129,7 @@ class Placing:
         window.now_s = now
         window.changes = changes
         window.own.begin()
-        for row in self._neighbourhood.rows:
-            row.now_s = now
+        self._neighbourhood.asked.now_s = now
         self._apply_all(self._wishes(window), now)
         window.close()
 

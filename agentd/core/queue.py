@@ -11,23 +11,24 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from agentd.core.tasks import HERE, Path, Shape, State, Task
+from schedulers.view import Held
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-Key = tuple[int, Path]
+Key = tuple[int, Path, tuple[Held, ...]]
 
 DROPPED_MOST = 64
 """Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen)."""
 
 
 class Bucket:
-    """Tasks of one shape and one path, oldest first; a placement answers alike for all of them."""
+    """Tasks of one shape, one path and one place of inputs, oldest first; a placement answers alike for all of them."""
 
     __slots__ = ("heap_order", "key", "path", "serial", "shape", "tasks")
 
-    def __init__(self, shape: Shape, path: Path, serial: int) -> None:
-        self.key: Key = (shape.number, path)
+    def __init__(self, shape: Shape, path: Path, serial: int, places: tuple[Held, ...] = ()) -> None:
+        self.key: Key = (shape.number, path, places)
         self.serial = serial
         """Unique among all buckets that ever were: what left a stale entry in the heap is never compared itself."""
         self.shape = shape
@@ -78,7 +79,7 @@ class Queue:
     def __init__(self) -> None:
         self._buckets: dict[Key, Bucket] = {}
         self._local: dict[int, Bucket] = {}
-        """The buckets of our own users' tasks again, by shape number alone: the common, hot case."""
+        """The buckets of our own users' tasks without large inputs again, by shape number: the common, hot case."""
         self._heads: list[tuple[int, int, int, Bucket]] = []
         """Heap of (-priority, age of the oldest, serial of the bucket, bucket); stale entries are mended when met."""
         self._serials = count()
@@ -93,15 +94,16 @@ class Queue:
 
     def bucket(self, task: Task) -> Bucket:
         """Give the bucket that a task belongs to, made on first use."""
+        is_local = task.path is HERE and not task.places
         found = (
             self._local.get(task.shape.number)
-            if task.path is HERE
-            else self._buckets.get((task.shape.number, task.path))
+            if is_local
+            else self._buckets.get((task.shape.number, task.path, task.places))
         )
         if found is None:
-            found = Bucket(task.shape, task.path, next(self._serials))
+            found = Bucket(task.shape, task.path, next(self._serials), task.places)
             self._buckets[found.key] = found
-            if task.path is HERE:
+            if is_local:
                 self._local[task.shape.number] = found
         return found
 
@@ -191,8 +193,8 @@ class Queue:
     def _forget(self, bucket: Bucket) -> None:
         if self._buckets.get(bucket.key) is bucket:
             del self._buckets[bucket.key]
-            if bucket.path is HERE:
-                self._local.pop(bucket.shape.number, None)
+            if self._local.get(bucket.shape.number) is bucket:
+                del self._local[bucket.shape.number]
 
     def oldest(self) -> Iterator[Task]:
         """Yield by priority, then age; what is not taken is passed over with all that are alike.

@@ -9,6 +9,7 @@ from msgspec import Struct
 from agentd.model.task import Template
 from agentd.model.values import Payload
 from schedulers.capacity import Capacity
+from schedulers.view import Held
 
 
 class State(IntEnum):
@@ -110,6 +111,8 @@ class Task(Struct, eq=False, gc=False):
     """Agent time in seconds."""
     kept: str = ""
     """Why the scheduler said that it keeps the task, when it last said so."""
+    places: tuple[Held, ...] = ()
+    """Its large inputs by where they lie, as known when it began to wait; changed only while it is in no queue."""
     dropped: bool = False
     """Cancelled while in a queue: to be skipped by whoever meets it there."""
     family: int = 0
@@ -151,8 +154,9 @@ class Task(Struct, eq=False, gc=False):
 
     @property
     def transfer_bytes(self) -> int:
-        """How many bytes its arguments, and the result expected of it, weigh on a link."""
-        return self.size_bytes + int(self.shape.result_bytes)
+        """How many bytes travel with it to any host: what it carries itself, and the result expected of it."""
+        elsewhere = sum([held.size_bytes for held in self.places]) if self.places else 0
+        return self.size_bytes - elsewhere + int(self.shape.result_bytes)
 
     @property
     def size_bytes(self) -> int:

@@ -171,7 +171,7 @@ class Daemon:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Make the parts and join them; what is opened is closed in reverse when the stack ends."""
         settings, loop = self._settings, asyncio.get_running_loop()
-        policy = scheduler(settings.scheduler)
+        policy, remarks = scheduler(settings.scheduler, settings.scheduler_config_file)
         described = read_files(settings)
         capacity, warnings = own_capacity(settings, described)
         wanted = neighbours.named(settings)
@@ -184,7 +184,7 @@ class Daemon:
             meanwhile.create_task(supervisor.start())
             key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
             store = self._open_store(stack, sharing)
-        warnings += store.alarms
+        warnings += [*remarks, *store.alarms]
         identity = Identity(
             settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), store.recovered.epoch + 1
         )

@@ -80,7 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     scheduler: str = "load-balancing"
     """fifo, lifo, load-balancing, or package.module:Class."""
     scheduler_config_file: Path | None = None
-    """Settings of the scheduler, for those that take any."""
+    """Settings of the scheduler: a JSON object, or lines of key = value."""
     project: Path | None = None
     """project.xml that describes this device and its static neighbours."""
     resources: Path | None = None

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from schedulers.capacity import cores
 from schedulers.conformance import Host, PlainView, Row, check
-from schedulers.loading import load
-from schedulers.view import Forward, Keep, Run
+from schedulers.loading import SPELLED, load
+from schedulers.view import Forward, Held, Keep, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from schedulers.view import Decision, View
 
-NAMES = ("fifo", "lifo", "load-balancing")
+NAMES = SPELLED
 SECONDS = st.none() | st.floats(1e-6, 1e4)
 
 rows = st.builds(
@@ -29,6 +29,9 @@ rows = st.builds(
     demand=st.integers(1, 4).map(cores),
     priority=st.integers(-1, 1),
     transfer_bytes=st.integers(0, 10**9),
+    places=st.lists(
+        st.builds(Held, st.none() | st.sampled_from(("n0", "n1", "gone")), st.integers(1, 10**9)), max_size=3
+    ).map(tuple),
     sender=st.none() | st.sampled_from(("n0", "n1")),
     hops=st.integers(0, 8),
 )

@@ -556,7 +556,7 @@ def test_what_was_sent_and_not_seen_is_taken_off_the_report() -> None:
     assert fast.backlog_s == pytest.approx(1.3)
     one.take_report(Report(1, 2, 3, (Tier(1.0, 1.0, 2.0, 2.0, 0.0),), cores(2)), 4.0)
     assert one.tiers == (Tier(1.0, 1.0, 2.0, 2.0, 0.0),)
-    one.now_s = 9.0
+    one._asked.now_s = 9.0
     assert one.age_s == 5.0
 
 
