@@ -18,6 +18,7 @@ from typing import Self
 
 import msgspec
 
+WORKERS = 2
 _LENGTH = struct.Struct("!I")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -49,7 +50,7 @@ class _End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         if self.is_worker:
-            self.relay.workers.append(self)
+            self.relay.join(self)
         else:
             self.relay.client = self
 
@@ -65,16 +66,23 @@ class _End(asyncio.Protocol):
 
 
 class _Relay:
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
         self.workers: list[_End] = []
         self.client: _End
+        self._folder = folder
+
+    def join(self, worker: _End) -> None:
+        """Take a worker; with the last one the relay may be used."""
+        self.workers.append(worker)
+        if len(self.workers) == WORKERS:
+            Path(self._folder, "staffed").touch()
 
 
 def _serve(folder: str) -> None:
     import uvloop
 
     async def main() -> None:
-        relay, loop = _Relay(), asyncio.get_running_loop()
+        relay, loop = _Relay(folder), asyncio.get_running_loop()
         for name, is_worker in (("worker", True), ("client", False)):
             await loop.create_unix_server(
                 lambda is_worker=is_worker: _End(relay, is_worker=is_worker), f"{folder}/{name}.sock"
@@ -103,9 +111,9 @@ class Relay:
         self._folder = tempfile.TemporaryDirectory()
         folder = self._folder.name
         self.pids = [_forked(_serve, folder)]
-        while not Path(folder, "ready").exists():
-            signal.sigtimedwait([], 0.01)
-        self.pids += [_forked(_work, folder) for _ in range(2)]
+        _await(Path(folder, "ready"))
+        self.pids += [_forked(_work, folder) for _ in range(WORKERS)]
+        _await(Path(folder, "staffed"))
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.connect(f"{folder}/client.sock")
         self._buffer = bytearray()
@@ -148,6 +156,11 @@ class Relay:
             for frame in frames(self._buffer):
                 _decode(frame)
                 count -= 1
+
+
+def _await(file: Path) -> None:
+    while not file.exists():
+        signal.sigtimedwait([], 0.01)
 
 
 def _forked(target: object, folder: str) -> int:
