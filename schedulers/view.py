@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Change(Enum):
     """What may have happened since the last question."""
 
+    __hash__ = object.__hash__  # each is one object: as equality, and without a call of Python
     READY = "tasks became ready"
     ROOM = "a host has room again"
     PROFILE = "a neighbour's load or capacity changed"

@@ -39,6 +39,7 @@ class Line:
         "ahead_s",
         "asked",
         "binding",
+        "bound",
         "demand",
         "exclusive",
         "is_idle",
@@ -61,6 +62,9 @@ class Line:
         self.tasks: deque[Task] = deque()
         self.reservation: Reservation | None = None
         self.binding: Binding | None = None
+        """What its worker was last told of its units."""
+        self.bound: object = None
+        """The granted units of which the binding is made."""
         self.demand: Capacity | None = None
         self.ahead_s = 0.0
         """Estimated work in the line, in seconds."""
@@ -159,7 +163,7 @@ class Crew:
 
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        return self.pool.fits_now(task.shape.demand) and (bool(self._idle) or self._may_grow())
+        return (bool(self._idle) or self._may_grow()) and self.pool.fits_now(task.shape.demand)
 
     def _may_grow(self) -> bool:
         """Tell whether one more worker may be made: starting is allowed, and there are fewer than units."""
@@ -170,7 +174,7 @@ class Crew:
 
     def _wanted(self) -> int:
         """How many workers the pool can ever use at once."""
-        return max(self.pool.total(Kind.CPU) + self.pool.owed(Kind.CPU), 1)
+        return max(self.pool.cpus, 1)
 
     def room(self, task: Task) -> Line | None:
         """Find a line that takes the task ahead of time; one is filled before the next is begun."""
@@ -194,6 +198,11 @@ class Crew:
             for_one = unknown_s if line.exclusive else line.ahead_s
             total += for_one if line.tasks else 0.0
         return total
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether there are idle workers beyond what the pool can ever use at once."""
+        return bool(self._idle) and self._staying() > self._wanted()
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
@@ -221,9 +230,11 @@ class Crew:
         is_new = not self._idle
         line = self._new_line() if is_new else self._idle.pop()
         line.is_idle = False
-        binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
-        changed = binding if binding != line.binding else None
-        line.reservation, line.binding, line.demand = reservation, binding, task.shape.demand
+        changed = None
+        if line.bound != reservation.units:
+            line.bound = reservation.units
+            line.binding = changed = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
+        line.reservation, line.demand = reservation, task.shape.demand
         line.exclusive = needs_line_alone(task) or task.shape.estimate_s is None
         line.revocable = True
         line.append(task)
@@ -280,7 +291,7 @@ class Crew:
         least_s = 0.0 if self._idle else START_S if self._may_grow() else inf
         best: Line | None = None
         for line in self.lines.values():
-            if line.revoking or not line.revocable or len(line.tasks) < 2 or line.demand is None:
+            if len(line.tasks) < 2 or line.revoking or not line.revocable or line.demand is None:
                 continue
             if line.ahead_s < least_s:
                 continue

@@ -133,7 +133,7 @@ class Engine:
         state = self.state
         state.timers.fire(now)
         is_changed = bool(state.changes)
-        if is_changed and (len(state.queue) or state.crew.lines):
+        if is_changed and (state.queue.size or state.crew.lines):
             self._place(now)
         elif is_changed:
             state.changes.clear()
@@ -141,7 +141,8 @@ class Engine:
             self._drained(now)
         if state.ledger.is_over:
             self._expire(now)
-        self._resources.let_go()
+        if self._resources.leaving:
+            self._resources.let_go()
         self._reports.tell(now, is_changed=is_changed)
         return state.outbox.drain()
 
@@ -152,17 +153,18 @@ class Engine:
 
     def _place(self, now: float) -> None:
         state = self.state
-        changes = frozenset(state.changes)
-        state.changes.clear()
-        if len(state.queue) and not state.draining:
-            self.placing.plan(now, changes)
+        changes, state.changes = state.changes, set()
+        if state.queue.size and not state.draining:
+            self.placing.plan(now, frozenset(changes))
             if self.placing.violations > self._violations_told:
                 self._violations_told = self.placing.violations
                 state.outbox.add(Alarm("the scheduler's wish was refused", {"wish": self.placing.last_violation}))
-        if not len(state.queue) and not state.draining:
+        if not state.queue.size and not state.draining:
             self._execution.balance()
-        self._execution.note_started()
-        self._execution.trim()
+        if state.started:
+            self._execution.note_started()
+        if state.crew.is_crowded:
+            self._execution.trim()
 
     # --- start ------------------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ class Execution:
         """Take a task out of its line that was seated and not sent: its worker has not heard of it."""
         state = self._state
         line = state.crew.lines[task.worker]
-        line.binding = None  # nor of the units that were to be its own
+        line.bound = None  # nor of the units that were to be its own
         self._gated.discard(task.id)
         state.crew.pop(line, task.id)
         self._settle(line)
@@ -278,9 +278,8 @@ class Execution:
     def note_started(self) -> None:
         """Write down in one entry which operations were handed to workers in this drain."""
         state = self._state
-        if state.started:
-            state.outbox.record(Started(tuple(state.started)))
-            state.started = []
+        state.outbox.record(Started(tuple(state.started)))
+        state.started = []
 
     def trim(self) -> None:
         """Let workers go that the pool can no longer use."""

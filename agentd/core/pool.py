@@ -41,6 +41,10 @@ class Reservation(Struct, eq=False, frozen=True):
         return tuple(unit for slot, units in self.units if slot.processor.kind is kind for unit in units)
 
 
+Choice = list[tuple[Slot, int]]
+"""What a demand would be granted: entries, and how many units of each."""
+
+
 def _alike(one: Processor, other: Processor) -> bool:
     """Tell whether units may join an entry: the same in everything, or unknown on one side."""
     return suits(one, replace(other, units=0)) and suits(other, replace(one, units=0))
@@ -57,10 +61,13 @@ class Pool:
         self._next_unit: dict[Kind, int] = {}
         self._gone: dict[Kind, list[int]] = {}
         """Ids of units that left, to be used again first: they stay within what the device has."""
+        self.cpus = 0
+        """CPU units that are here, those included that leave when their holders let go."""
         self._version = 0
-        self._answers: dict[int, tuple[Capacity, int, bool]] = {}
+        self._answers: dict[int, tuple[Capacity, int, Choice | None]] = {}
         """By identity of the demand, since demands are interned and hashing one costs more than the answer."""
-        self._possible: dict[int, tuple[Capacity, bool]] = {}
+        self._possible: dict[int, tuple[Capacity, list[tuple[int, list[Slot]]] | None]] = {}
+        """Of each demand: for each processor asked for its units and the entries that suit; None: it can never fit."""
         for processor in capacity.processors:
             ids = self._new_units(processor.kind, processor.units)
             self.slots.append(Slot(processor, ids, processor.units))
@@ -70,22 +77,25 @@ class Pool:
 
     def fits_now(self, demand: Capacity) -> bool:
         """Tell whether a demand could be reserved this moment; remembered until the pool changes."""
-        known = self._answers.get(id(demand))
-        if known is not None and known[1] == self._version and known[0] is demand:
-            return known[2]
-        answer = self.could_fit(demand) and self._choose(demand) is not None
-        if len(self._answers) >= ANSWERS_MOST:
-            self._answers.clear()
-        self._answers[id(demand)] = (demand, self._version, answer)
-        return answer
+        return self._choice(demand) is not None
 
     def could_fit(self, demand: Capacity) -> bool:
         """Tell whether a demand would fit if everything were free; remembered until the pool is reshaped."""
+        return self._suiting(demand) is not None
+
+    def _suiting(self, demand: Capacity) -> list[tuple[int, list[Slot]]] | None:
+        """Give for each processor asked for its units and the entries that suit; None when it can never fit."""
         known = self._possible.get(id(demand))
         if known is None or known[0] is not demand:
             if len(self._possible) >= ANSWERS_MOST:
                 self._possible.clear()
-            known = self._possible[id(demand)] = (demand, self.capacity.covers(demand))
+            suiting = None
+            if self.capacity.covers(demand):
+                suiting = [
+                    (asked.units, [slot for slot in self.slots if suits(slot.processor, asked)])
+                    for asked in demand.processors
+                ]
+            known = self._possible[id(demand)] = (demand, suiting)
         return known[1]
 
     def free(self, kind: Kind = Kind.CPU) -> int:
@@ -102,28 +112,38 @@ class Pool:
 
     # --- reserving --------------------------------------------------------------------------------------------
 
-    def _choose(self, demand: Capacity) -> tuple[tuple[Slot, int], ...] | None:
+    def _choice(self, demand: Capacity) -> Choice | None:
+        """Find what a demand would be granted this moment; remembered until the pool changes."""
+        known = self._answers.get(id(demand))
+        if known is not None and known[1] == self._version and known[0] is demand:
+            return known[2]
+        suiting = self._suiting(demand)
+        choice = None if suiting is None else self._choose(demand, suiting)
+        if len(self._answers) >= ANSWERS_MOST:
+            self._answers.clear()
+        self._answers[id(demand)] = (demand, self._version, choice)
+        return choice
+
+    def _choose(self, demand: Capacity, suiting: list[tuple[int, list[Slot]]]) -> Choice | None:
         """Find for each processor asked for one entry with enough free units; None when there is none."""
         if demand.memory_mib is not None and self.memory_free is not None and self.memory_free < demand.memory_mib:
             return None
-        chosen: list[tuple[Slot, int]] = []
-        for asked in demand.processors:
-            for slot in self.slots:
-                taken = sum(units for other, units in chosen if other is slot)
-                if len(slot.free) - taken >= asked.units and suits(slot.processor, asked):
-                    chosen.append((slot, asked.units))
+        chosen: Choice = []
+        for units, slots in suiting:
+            for slot in slots:
+                taken = sum([taken for other, taken in chosen if other is slot]) if chosen else 0
+                if len(slot.free) - taken >= units:
+                    chosen.append((slot, units))
                     break
             else:
                 return None
-        return tuple(chosen)
+        return chosen
 
     def reserve(self, demand: Capacity) -> Reservation | None:
         """Grant a demand, or None when it does not fit now."""
-        if not self.fits_now(demand):
-            return None
-        chosen = self._choose(demand)
+        chosen = self._choice(demand)
         if chosen is None:
-            raise BrokenInvariant("a demand that fits cannot be granted")
+            return None
         granted = []
         for slot, units in chosen:
             granted.append((slot, tuple(slot.free[:units])))
@@ -137,21 +157,27 @@ class Pool:
     def release(self, reservation: Reservation) -> None:
         """Take back what was granted; debts are repaid first."""
         for slot, units in reservation.units:
-            repaid = min(slot.owed, len(units))
-            slot.owed -= repaid
-            slot.total -= repaid
-            kept = len(units) - repaid
-            slot.free.extend(units[:kept])
+            kept = units if not slot.owed else self._repay(slot, units)
+            slot.free.extend(kept)
             slot.free.sort()
-            self._leave(slot, units[kept:])
             if len(slot.free) > slot.total:
                 raise BrokenInvariant(f"more units of {slot.processor} are free than there are")
         if self.memory_free is not None:
             repaid = min(self.memory_owed, reservation.memory_mib)
             self.memory_owed -= repaid
             self.memory_free += reservation.memory_mib - repaid
-        self.slots = [slot for slot in self.slots if slot.total > 0]
         self._version += 1
+
+    def _repay(self, slot: Slot, units: tuple[int, ...]) -> tuple[int, ...]:
+        """Let go of as many units as an entry owes; gives the others."""
+        repaid = min(slot.owed, len(units))
+        slot.owed -= repaid
+        slot.total -= repaid
+        kept = len(units) - repaid
+        self._leave(slot, units[kept:])
+        self.slots = [slot for slot in self.slots if slot.total > 0]
+        self._describe()
+        return units[:kept]
 
     # --- reshaping --------------------------------------------------------------------------------------------
 
@@ -246,6 +272,7 @@ class Pool:
                 replace(slot.processor, units=slot.total - slot.owed) for slot in self.slots if slot.total > slot.owed
             ),
         )
+        self.cpus = sum(slot.total for slot in self.slots if slot.processor.kind is Kind.CPU)
         self._version += 1
         self._answers.clear()
         self._possible.clear()

@@ -20,6 +20,8 @@ Key = tuple[int, Path, tuple[Held, ...]]
 
 DROPPED_MOST = 64
 """Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen)."""
+EMPTY_MOST = 16
+"""Buckets up to which one that has become empty is kept for the next task of its kind (chosen)."""
 
 
 class Bucket:
@@ -191,7 +193,8 @@ class Queue:
         return None
 
     def _forget(self, bucket: Bucket) -> None:
-        if self._buckets.get(bucket.key) is bucket:
+        """Let an empty bucket go, unless there are so few that it may stay for the next task."""
+        if len(self._buckets) > EMPTY_MOST and self._buckets.get(bucket.key) is bucket:
             del self._buckets[bucket.key]
             if self._local.get(bucket.shape.number) is bucket:
                 del self._local[bucket.shape.number]

@@ -85,7 +85,7 @@ class Reports:
     def tell(self, now: float, *, is_changed: bool) -> None:
         """After each batch: look whether there is something to tell, unless that was done a moment ago."""
         self._is_stale |= is_changed
-        if not self._is_stale:
+        if not self._is_stale or not self._state.neighbourhood.by_name:
             return
         if now - self._looked_at < LOOK_S:
             self._wake(self._looked_at + LOOK_S)

@@ -25,7 +25,7 @@ class Resources:
     def __init__(self, state: AgentState, links: Links) -> None:
         self._state = state
         self._links = links
-        self._leaving: set[str] = set()
+        self.leaving: set[str] = set()
         """Names of those that are let go as soon as they hold nothing of ours."""
 
     # --- reshaping --------------------------------------------------------------------------------------------
@@ -106,17 +106,17 @@ class Resources:
         state.outbox.record(HostRemoved(neighbour.name))
         state.neighbourhood.arrange()
         state.outbox.add(Publish("resource", neighbour.name, {"state": "leaving"}))
-        self._leaving.add(neighbour.name)
+        self.leaving.add(neighbour.name)
         self.let_go()
 
     def let_go(self) -> None:
         """Close the links of those that are leaving and hold nothing any more."""
         state = self._state
-        for name in list(self._leaving):
+        for name in list(self.leaving):
             neighbour = state.neighbourhood.get(name)
             if neighbour is not None and neighbour.is_leaving and neighbour.held:
                 continue
-            self._leaving.discard(name)
+            self.leaving.discard(name)
             if neighbour is not None and neighbour.is_leaving:
                 neighbour.is_leaving = False
                 state.outbox.add(CloseLink(name))

@@ -66,6 +66,8 @@ class Timers:
 
     def fire(self, now: float) -> bool:
         """Do all that is due; tells whether there was anything."""
+        if not self._heap or self._heap[0].when > now:
+            return False
         fired = False
         while (when := self.next) is not None and when <= now:
             timer = heappop(self._heap)

@@ -146,13 +146,16 @@ def test_a_grant_given_back_twice_is_a_broken_invariant() -> None:
         pool.release(reservation)
 
 
-def test_a_fit_that_cannot_be_granted_is_a_broken_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer and the grant come of one rule."""
-    pool, demand = Pool(cores(1)), cores(1)
-    assert pool.fits_now(demand)
-    monkeypatch.setattr(Pool, "_choose", lambda self, demand: None)
-    with pytest.raises(BrokenInvariant, match="cannot be granted"):
-        pool.reserve(demand)
+def test_what_fits_is_what_is_granted() -> None:
+    """The answer and the grant come of one rule, also when a demand names one kind of unit twice."""
+    pool = Pool(Capacity(processors=(Processor(units=3), Processor(units=2, name="fast"))))
+    twice = Capacity(processors=(Processor(units=2), Processor(units=2)))
+    granted = []
+    while pool.fits_now(twice):
+        granted.append(pool.reserve(twice))
+    assert [sum(len(ids) for _, ids in one.units) for one in granted if one is not None] == [4]
+    assert pool.reserve(twice) is None
+    assert pool.free() == 1
 
 
 def test_answers_are_remembered_and_bounded() -> None:
