@@ -143,8 +143,9 @@ class Link:
             if carrier.is_full:
                 self.bandwidth.begin(self._loop.time(), self._drained_bytes)
                 break
+            pending = outbox.pending_bytes
             pieces, fds = outbox.take(CARRIER_BYTES)
-            self._written_bytes += sum(map(len, pieces))
+            self._written_bytes += pending - outbox.pending_bytes
             carrier.write(pieces, fds)
         carrier.flush()
 

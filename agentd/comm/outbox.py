@@ -40,6 +40,9 @@ class Outbox:
 
         Pieces that carry no descriptors never follow, in one answer, pieces that do.
         """
+        if len(self._bulk) == 1 and not self._begun and not self._urgent and self.pending_bytes <= most_bytes:
+            self.pending_bytes = 0
+            return self._bulk.popleft()
         taken: list[Buffer] = []
         room = most_bytes
         fds: tuple[int, ...] = ()

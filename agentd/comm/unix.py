@@ -128,7 +128,24 @@ class UnixConnection:
 
     def flush(self) -> None:
         """Send now what the kernel takes; the rest follows when it takes more."""
-        if self._out and not self._writing:
+        out = self._out
+        if not out or self._writing:
+            return
+        if len(out) == 1 and self._sock is not None:
+            data, fds = out[0]
+            if not fds:
+                self._send_one(self._sock, data)
+                return
+        self._send()
+
+    def _send_one(self, sock: socket.socket, data: bytes | memoryview) -> None:
+        """Send the only piece that waits: the common case, and all that it needs."""
+        try:
+            count = sock.send(data)
+        except OSError:
+            count = 0  # the long way meets it again, and sees to it
+        self._sent(count)
+        if self._out:
             self._send()
 
     def _send(self) -> None:
@@ -177,6 +194,9 @@ class UnixConnection:
         """Forget the first `count` bytes of what waits."""
         out = self._out
         self._pending -= count
+        if len(out) == 1 and count == len(out[0][0]):
+            out.clear()
+            return
         while count:
             data, fds = out.popleft()
             if len(data) > count:

@@ -15,6 +15,7 @@ from agentd.core.events import CallsCancelled, CallsSubmitted, TemplatesDeclared
 from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Reason
+from agentd.wire.faults import Unsendable
 from agentd.wire.messages import CancelCalls, Declare, Message, SettledCalls, Submit
 
 _parent = attrgetter("parent")
@@ -50,9 +51,15 @@ class UserEnd:
 
     def settle(self, settled: list[Settled]) -> None:
         """Tell the user how calls ended; a result that cannot travel becomes a failure that says so."""
-        send_fitting(
-            lambda items: self._wiring.send(self.link, SettledCalls(items)), settled, self._with_bytes, self._unsendable
-        )
+        try:
+            self._wiring.send(self.link, SettledCalls(settled))
+        except Unsendable:
+            send_fitting(
+                lambda items: self._wiring.send(self.link, SettledCalls(items)),
+                settled,
+                self._with_bytes,
+                self._unsendable,
+            )
 
     def _declared(self, message: Declare) -> None:
         admitted = self._declarations.declare(message.templates)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +34,9 @@ MOST_INLINE_BYTES = 15 << 20
 """Of one value that leaves the device in a message (specified: a frame holds 16 MiB)."""
 MOST_SEGMENTS = 65_536
 """That one program may have (chosen: far above what fits into memory at the threshold)."""
+
+_PARTS = attrgetter("payload.parts")
+_RESULT_PARTS = attrgetter("outcome.value.parts")
 
 
 class TooLarge(AgentdError):
@@ -112,7 +116,7 @@ class Sharing:
 
         def take(event: Event) -> None:
             if type(event) is CallsSubmitted:
-                if any(call.payload.parts for call in event.calls):
+                if any(map(_PARTS, event.calls)):
                     event = CallsSubmitted(event.caller, [self._adopted(event.caller, call) for call in event.calls])
             elif type(event) is CallerLeft:
                 self._left(event.caller)
@@ -147,12 +151,15 @@ class Sharing:
     def settle(self, command: SettleCalls) -> None:
         """Tell a session how its calls ended; what lies in segments is shown to it first."""
         assert self._door is not None
+        if not any(map(_RESULT_PARTS, command.settled)):
+            self._door.settle_calls(command)
+            return
         shared = [settled for settled in command.settled if settled.outcome.value.parts]
-        link = self._door.link(command.caller) if shared else None
+        link = self._door.link(command.caller)
         for settled in shared:
             self._lend(link, settled)
         self._door.settle_calls(command)
-        if shared and (link is None or not link.session.terms.local):
+        if link is None or not link.session.terms.local:
             self._release(shared)
 
     def _lend(self, link: Link | None, settled: Settled) -> None:

@@ -18,6 +18,8 @@ from agentd.wire.parts import RawBytes, attach, detach
 
 BULK_BYTES = 1024 * 1024
 """A batch is cut into frames of about this size, so that a heartbeat can pass (chosen: 8 ms at 1 Gbit/s)."""
+SMALL_BYTES = BULK_BYTES // 4
+"""A batch with a body up to here goes as it is, and is not looked at for being cut (chosen)."""
 
 _encode_body = msgspec.msgpack.Encoder().encode
 _decoders: dict[int, Callable[[Buffer], Message]] = {
@@ -77,9 +79,14 @@ def encode(message: Message, *, version: int, max_bytes: int, local: bool) -> li
     if batch is None:
         body, buffers = _plain(message)
         return [encode_frame(message.kind, body, buffers, version=version, max_bytes=max_bytes)]
+    items = getattr(message, batch.field)
+    if len(items) <= batch.most and (batch.values is None or not any(map(batch.values.parts, items))):
+        body = _encode_body(message)
+        if len(body) <= min(SMALL_BYTES, max_bytes):
+            return [encode_frame(message.kind, body, version=version, max_bytes=max_bytes)]
     frames: list[list[Buffer]] = []
     faults: list[tuple[int, Unsendable]] = []
-    _cut(_Job(message, batch, version, max_bytes, local), getattr(message, batch.field), 0, frames, faults)
+    _cut(_Job(message, batch, version, max_bytes, local), items, 0, frames, faults)
     if faults:
         raise type(faults[0][1])(str(faults[0][1]), tuple(position for position, _ in faults))
     return frames
