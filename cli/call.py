@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentd.api import requests, submissions
-from agentd.model.errors import ConfigError
-from cli.output import print_json
+from agentd.api.compss import start_application
+from agentd.model.errors import ConfigError, Unreachable
+from cli.output import print_fields, print_json
 from cli.parsing import UsageError
 from cli.progress import Follower
 from cli.results import print_result, wait_for
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 SCRIPT_CAP_BYTES = 768 * 1024
 """A program must fit into a JSON body of 1 MiB with what surrounds it."""
+LANGUAGE = "PYTHON"
+HOOKS = ("stop", "forward_to", "action", "orchestrator")
+"""Options that say what is to be done at the end of the operation."""
+NOT_IN_XML = ("kwargs", "constraint", "name", "key", "priority", "run_timeout")
+"""Options that the form of a call with such an end does not have."""
 
 
 def run(line: Line) -> int:
@@ -30,6 +36,10 @@ def run(line: Line) -> int:
         raise UsageError("--wait and --no-wait exclude each other", "call")
     waits = line.flag("wait") or line.flag("follow") or not (line.flag("no_wait") or line.is_compss)
     timeout_s = seconds(line, "timeout")
+    if line.flag("debug"):
+        print_fields(_details(line), on_stderr=True)
+    if any(line.values.get(name) for name in HOOKS):
+        return _run_hooked(line, timeout_s, waits=waits)
     body = _body(line)
     with agent_of(line) as agent:
         operation = agent.send(requests.submit(body))
@@ -40,6 +50,75 @@ def run(line: Line) -> int:
                 print(operation.id)
             return 0
         return _finish(line, agent, operation, timeout_s)
+
+
+def _run_hooked(line: Line, timeout_s: float | None, *, waits: bool) -> int:
+    """Submit a call at whose end something is to be done; an agent that has stopped by then answers no more."""
+    request = _hooked(line)
+    with agent_of(line) as agent:
+        number = agent.send(request)
+        if not waits:
+            print_json({"id": number}) if line.flag("json") else print(number)
+            return 0
+        try:
+            return print_result(agent, wait_for(agent, number, timeout_s), as_json=line.flag("json"))
+        except Unreachable as error:
+            words = f"operation {number} was accepted and the agent has stopped, as was asked for; its log has the end"
+            raise Unreachable(words) from error
+
+
+def _details(line: Line) -> dict[str, str]:
+    """Say what is about to be asked."""
+    module, _, function = function_of(line, line.arguments[0], line.text("method_name")).partition(":")
+    return {"class": module, "method": function, "parameters": " ".join(line.arguments[1:])}
+
+
+def _hooked(line: Line) -> requests.Request[str]:
+    """Build a call at whose end something is to be done: COMPSs' door knows that, and takes text alone.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+    check_language(line)
+    stops, forward_to, told = line.flag("stop"), line.text("forward_to"), line.text("orchestrator") or ""
+    action = line.text("action")
+    if action is not None and action.lower() != "stop":
+        raise UsageError(f"--action {action!r}: the one action is stop", "call")
+    stops = stops or action is not None
+    if forward_to is not None and not stops:
+        raise UsageError("--forward-to goes with --stop: it names the other agents that are to stop", "call")
+    if told and stops:
+        raise UsageError("--orchestrator and --stop exclude each other", "call")
+    beside = next((name for name in NOT_IN_XML if line.values.get(name)), None)
+    if beside is not None:
+        raise UsageError(f"--{beside.replace('_', '-')} cannot be combined with --stop or --orchestrator", "call")
+    target, *words = line.arguments
+    module, _, method = function_of(line, target, line.text("method_name")).partition(":")
+    return start_application(
+        module,
+        method,
+        words,
+        as_array=line.flag("array"),
+        stops=stops,
+        forward_to=[_url(word) for word in (forward_to or "").split(";") if word.strip()],
+        orchestrator=_url(told) if told else "",
+    )
+
+
+def _url(word: str) -> str:
+    return word.strip() if "://" in word else f"http://{word.strip()}"
+
+
+def check_language(line: Line) -> None:
+    """Insist on the one language that there is.
+
+    Raises:
+        UsageError: another; the message names what is supported.
+    """
+    language = (line.text("lang") or LANGUAGE).upper()
+    if language != LANGUAGE:
+        words = f"--lang {language} is not supported: operations are functions in {LANGUAGE}; leave --lang out"
+        raise UsageError(words, line.command.name)
 
 
 def _finish(line: Line, agent: Agent, operation: OperationView, timeout_s: float | None) -> int:
@@ -54,23 +133,26 @@ def _finish(line: Line, agent: Agent, operation: OperationView, timeout_s: float
 def _body(line: Line) -> dict[str, Any]:
     """Build the submission: what is called, with what, under which options."""
     target, *words = line.arguments
-    language = (line.text("lang") or "PYTHON").upper()
-    if language != "PYTHON":
-        raise UsageError(f"--lang {language} is not supported: operations are PYTHON", "call")
+    check_language(line)
     options = _options(line)
     path = Path(target)
     method = line.text("method_name")
     if not line.is_compss and method is None and path.suffix == ".py" and path.is_file():
         return submissions.script(_source(path), path.name, words, **options)
-    function = _function(line, target, method)
+    function = function_of(line, target, method)
     args, kwargs = _arguments(line, words)
     return submissions.submission(function, args, kwargs, **options)
 
 
-def _function(line: Line, target: str, method: str | None) -> str:
+def function_of(line: Line, target: str, method: str | None) -> str:
+    """Give `module:function` for what was named.
+
+    Raises:
+        UsageError: it is named twice, or is a file that is not here.
+    """
     if ":" in target:
         if method is not None:
-            raise UsageError(f"the function is named twice: {target!r} and --method-name {method}", "call")
+            raise UsageError(f"the function is named twice: {target!r} and --method-name {method}", line.command.name)
         return target
     if not line.is_compss and target.endswith(".py"):
         raise UsageError(f"there is no file {target}: give a program that is here, or MODULE:FUNCTION", "call")

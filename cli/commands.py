@@ -143,6 +143,15 @@ COMMANDS: tuple[Command, ...] = (
         "agentd demo",
     ),
     Command(
+        "start-service",
+        "cli.service:run",
+        "Start several linked agents on this machine, and run one operation on them or wait.",
+        "[TARGET] [ARG]...",
+        "agentd start-service --num-agents 4 --topology tree --exec-time 2s",
+        most=None,
+        stops_at_argument=True,
+    ),
+    Command(
         "doctor",
         "cli.doctor:run",
         "Check this device, and show which settings hold and where they come from.",
@@ -272,6 +281,7 @@ GROUPS = {command.name.partition(" ")[0] for command in COMMANDS if " " in comma
 
 PROGRAMS = {
     "compss-agent-start": "start",
+    "compss-agent-start-service": "start-service",
     "agent-call-operation": "call",
     "compss-agent-call-operation": "call",
     "agent-add-resources": "resources add",

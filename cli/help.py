@@ -65,11 +65,13 @@ def _function(command: Command) -> Any:
 
 
 def _argument(word: str) -> inspect.Parameter:
-    """Make the parameter for one word of the usage, such as `NAME` or `[ARG]...`."""
+    """Make the parameter for one word of the usage, such as `NAME`, `[TARGET]` or `[ARG]...`."""
     name = word.strip("[].").lower()
     described = typer.Argument(metavar=word.strip("[]."), show_default=False)
     if not word.startswith("["):
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, described])
+    if word.endswith("]"):
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, described])
     return inspect.Parameter(
         name.partition("=")[0], inspect.Parameter.KEYWORD_ONLY, default=[], annotation=Annotated[list[str], described]
     )

@@ -18,6 +18,8 @@ class Effect(Enum):
     """The command itself uses it, under the name `to`."""
     NONE = "no effect"
     """It is known for compatibility, accepted, and does nothing; `help` says why."""
+    HELP = "shows the help"
+    """The help is shown, and nothing else is done."""
     REFUSED = "refused"
     """It is known, and asking for it is an error that says what to do; `help` says why."""
 
@@ -48,7 +50,11 @@ class Option(NamedTuple):
 
 
 START = ("start",)
+SERVED = ("start", "start-service")
+"""A service gives the settings of its agents on to each of them."""
+SERVICE = ("start-service",)
 CALL = ("call",)
+CALLED = ("call", "start-service")
 GROW = ("resources add", "resources reduce")
 RESHAPE = (*GROW, "resources remove", "resources lost")
 ASK = (
@@ -76,8 +82,15 @@ STATE = (*START, *ASK, "doctor", "token", "token add", "token list", "token revo
 PRINT = (*ASK, "demo", "doctor", "token", "token add", "token list", "token revoke", "token show", "login", "logout")
 
 
+OF_ONE = frozenset(
+    {"hostname", "rest-host", "comm-host", "rest-port", "comm-port", "ready-file", "log-dir", "parent", "neighbour"}
+)
+"""Settings that agents of one machine cannot share, or that a service chooses."""
+
+
 def _setting(name: str, help_: str, metavar: str = "", default: str = "", **more: object) -> Option:
-    return Option(name, START, help_, metavar, default, effect=Effect.SETTING, **more)  # type: ignore[arg-type]
+    commands = START if name in OF_ONE else SERVED
+    return Option(name, commands, help_, metavar, default, effect=Effect.SETTING, **more)  # type: ignore[arg-type]
 
 
 def _idle(name: str, commands: tuple[str, ...], why: str, metavar: str = "", **more: object) -> Option:
@@ -153,29 +166,40 @@ _COMPSS_SETTINGS = (
     ),
     _setting("scheduler-config-file", "Settings of the scheduler.", "PATH", "none", is_compss=True),
     _setting("summary", "Print at the end what ran.", is_compss=True),
-    Option("debug", START, "The same as --log-level debug.", effect=Effect.SETTING, to="log_level=debug", short="d",
+    Option("debug", SERVED, "The same as --log-level debug.", effect=Effect.SETTING, to="log_level=debug", short="d",
            is_compss=True),
 )  # fmt: skip
 
+_SERVICE = (
+    Option("num-agents", SERVICE, "How many agents.", "N", "1", is_compss=True),
+    Option("topology", SERVICE, "Who may use whom: plain, chain or tree.", "WORD", "plain", is_compss=True),
+    Option("agent-name-prefix", SERVICE, "What the agents' names begin with.", "TEXT", "127.0.0.", is_compss=True),
+    Option("log-dir", SERVICE, "Folder of all logs and states.", "PATH", "~/.COMPSs and the time", is_compss=True),
+    Option("base-port", SERVICE, "Ports count from here; `auto` takes free ones.", "PORT", "46000"),
+    Option("exec-time", SERVICE, "Stop after so long: N, Ns, Nm or Nh.", "TIME", "never", is_compss=True),
+    Option("silent", SERVICE, "Say nothing.", short="s", is_compss=True),
+    _idle("verbose", SERVICE, "What agents say is in their logs."),
+)  # fmt: skip
+
 _COMPSS_IDLE = (
-    _idle("comm", START, "Neighbours are reached over this product's own protocol.", "CLASS"),
-    _idle("jvm-opts", START, _JVM, "OPTS"),
-    _idle("library-path", START, "Set LD_LIBRARY_PATH and name it with --environment.", "PATH"),
-    _idle("master-port", START, "There is one port for agents, --comm-port.", "PORT"),
-    _idle("python-propagate-virtual-environment", START, "Users' code runs in --python-interpreter.", "BOOL"),
-    _idle("python-mpi-worker", START, "Workers are plain processes.", "BOOL"),
-    _idle("python-memory-profile", START, "Not recorded; --worker-memory-mib bounds a worker.", "BOOL"),
-    _idle("python-worker-cache", START, "Large values stay in shared memory by themselves.", "BOOL"),
-    _idle("python-cache-profiler", START, "There is no separate cache.", "BOOL"),
-    _idle("reuse-resources-on-block", START, "A task that waits for its children always lends its cores.", "BOOL"),
-    _idle("input-profile", START, "What functions take is learned and kept by itself.", "PATH"),
-    _idle("output-profile", START, "What functions take is learned and kept by itself.", "PATH"),
-    _idle("tracing", START, _TRACING, "BOOL", short="t"),
-    _idle("trace-label", START, _TRACING, "TEXT"),
-    _idle("generate-trace", START, _TRACING, "BOOL"),
-    _idle("custom-threads", START, _TRACING, "BOOL"),
-    _idle("wdir", START, "Each task has a working folder of its own.", "PATH"),
-    _idle("coverage", START, "Measure in the users' code itself.", "BOOL"),
+    _idle("comm", SERVED, "Neighbours are reached over this product's own protocol.", "CLASS"),
+    _idle("jvm-opts", SERVED, _JVM, "OPTS"),
+    _idle("library-path", SERVED, "Set LD_LIBRARY_PATH and name it with --environment.", "PATH"),
+    _idle("master-port", SERVED, "There is one port for agents, --comm-port.", "PORT"),
+    _idle("python-propagate-virtual-environment", SERVED, "Users' code runs in --python-interpreter.", "BOOL"),
+    _idle("python-mpi-worker", SERVED, "Workers are plain processes.", "BOOL"),
+    _idle("python-memory-profile", SERVED, "Not recorded; --worker-memory-mib bounds a worker.", "BOOL"),
+    _idle("python-worker-cache", SERVED, "Large values stay in shared memory by themselves.", "BOOL"),
+    _idle("python-cache-profiler", SERVED, "There is no separate cache.", "BOOL"),
+    _idle("reuse-resources-on-block", SERVED, "A task that waits for its children always lends its cores.", "BOOL"),
+    _idle("input-profile", SERVED, "What functions take is learned and kept by itself.", "PATH"),
+    _idle("output-profile", SERVED, "What functions take is learned and kept by itself.", "PATH"),
+    _idle("tracing", SERVED, _TRACING, "BOOL", short="t"),
+    _idle("trace-label", SERVED, _TRACING, "TEXT"),
+    _idle("generate-trace", SERVED, _TRACING, "BOOL"),
+    _idle("custom-threads", SERVED, _TRACING, "BOOL"),
+    _idle("wdir", SERVED, "Each task has a working folder of its own.", "PATH"),
+    _idle("coverage", SERVED, "Measure in the users' code itself.", "BOOL"),
 )
 
 _TARGET = (
@@ -203,22 +227,26 @@ _CALL = (
     Option("run-timeout", CALL, "Stop the operation when it has run for so long.", "SECONDS", "never"),
     Option("master-node", CALL, "The same as --agent-node.", "HOST", to="agent_node", is_compss=True),
     Option("master-port", CALL, "The same as --agent-port.", "PORT", to="agent_port", is_compss=True),
-    Option("lang", CALL, "Language of the operation; PYTHON is supported.", "LANG", "PYTHON", is_compss=True),
-    Option("method-name", CALL, "Function of the module; arguments are text.", "NAME", "main", is_compss=True),
-    Option("array", CALL, "Give all arguments as one list of text.", is_compss=True),
-    Option("parameters-array", CALL, "The same as --array.", to="array", is_compss=True),
-    _idle("cei", CALL, "Nested tasks need no interface in Python.", "CLASS"),
-    Option("stop", CALL, "Stopping the agent at the end needs its COMPSs interface, which is not there yet.",
-           effect=Effect.REFUSED, is_compss=True),
-    Option("forward-to", CALL, "Stopping further agents needs the COMPSs interface, which is not there yet.",
-           "HOST:PORT;…", effect=Effect.REFUSED, is_compss=True),
+    Option("lang", CALLED, "Language of the operation; PYTHON is supported.", "LANG", "PYTHON", is_compss=True),
+    Option("method-name", CALLED, "Function of the module; arguments are text.", "NAME", "main", is_compss=True),
+    Option("array", CALLED, "Give all arguments as one list of text.", is_compss=True),
+    Option("parameters-array", CALLED, "The same as --array.", to="array", is_compss=True),
+    _idle("cei", CALLED, "Nested tasks need no interface in Python.", "CLASS"),
+    Option("stop", CALL, "Stop the agent when the operation has ended.", is_compss=True),
+    Option("forward-to", CALL, "With --stop: stop these agents first, by their REST ports.", "HOST:PORT;…",
+           is_compss=True),
+    Option("action", CALL, "What is to be done at the end; the one action is `stop`.", "ACTION", is_compss=True),
+    Option("orchestrator", CALL, "Address that is told of the end by a PUT, in COMPSs' XML.", "URL", is_compss=True),
+    Option("debug", CALL, "Print what is asked for, on stderr.", short="d", is_compss=True),
+    Option("execution-opts", CALL, "Show this help.", effect=Effect.HELP, is_compss=True),
 )  # fmt: skip
 
 _RESOURCES = (
     Option("from-xml", ("resources",), "Show what an agent would understand of project.xml and resources.xml.",
            "PROJECT RESOURCES"),
-    Option("cpu", GROW, "CPU units.", "N", "1", is_compss=True),
-    Option("cpu-name", GROW, "Name of the processor that they belong to.", "NAME", "any", is_compss=True),
+    Option("cpu", GROW, "CPU units.", "N", "1; 0 where GPU or FPGA units are given", is_compss=True),
+    Option("cpu-name", GROW, "Name of the processor that they belong to.", "NAME",
+           "any; under a compss name an added one is MainProcessor", is_compss=True),
     Option("gpu", GROW, "GPU units.", "N", "0", is_compss=True),
     Option("fpga", GROW, "FPGA units.", "N", "0", is_compss=True),
     Option("mem-size", GROW, "Memory in GB.", "GB", "unknown", is_compss=True),
@@ -262,12 +290,12 @@ _PAIRING = (
     Option("reason", ("peers revoke",), "What the peer is told.", "TEXT"),
 )  # fmt: skip
 
-_COMPSS_EVERYWHERE = (*START, *CALL, *RESHAPE)
+_COMPSS_EVERYWHERE = (*SERVED, *CALL, *RESHAPE)
 
 _COMMON = (
     Option("help", (), "Show this help.", short="h"),
     Option("version", _COMPSS_EVERYWHERE, "Show the version.", short="v", is_compss=True),
-    _idle("opts", _COMPSS_EVERYWHERE, "--help lists the options."),
+    Option("opts", _COMPSS_EVERYWHERE, "Show this help.", effect=Effect.HELP, is_compss=True),
     _idle("flower", _COMPSS_EVERYWHERE, "An ornament."),
     _idle("recipe", _COMPSS_EVERYWHERE, "An ornament."),
 )
@@ -278,6 +306,7 @@ OPTIONS: tuple[Option, ...] = tuple(
         _OWN_SETTINGS,
         _COMPSS_SETTINGS,
         _COMPSS_IDLE,
+        _SERVICE,
         _TARGET,
         _CALL,
         _RESOURCES,

@@ -52,7 +52,7 @@ def _members(group: str) -> set[str]:
 
 def effect_of(option: Option) -> str:
     """Say what becomes of an option."""
-    if option.effect in {Effect.NONE, Effect.REFUSED}:
+    if option.effect in {Effect.NONE, Effect.REFUSED, Effect.HELP}:
         return str(option.effect.value)
     if option.effect is Effect.SETTING:
         name, equals, value = option.target.partition("=")

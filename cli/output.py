@@ -74,14 +74,15 @@ def console(*, on_stderr: bool = False) -> Any:
     return Console(stderr=on_stderr, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
 
 
-def print_fields(fields: Mapping[str, str]) -> None:
+def print_fields(fields: Mapping[str, str], *, on_stderr: bool = False) -> None:
     """Print names and values, one to a line; multi-line values are indented."""
+    stream = sys.stderr if on_stderr else sys.stdout
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         lines = [printable(line) for line in value.splitlines()] or [""]
-        print(f"{name.ljust(width)}  {lines[0]}".rstrip())
+        print(f"{name.ljust(width)}  {lines[0]}".rstrip(), file=stream)
         for line in lines[1:]:
-            print(f"{'':{width}}  {line}")
+            print(f"{'':{width}}  {line}", file=stream)
 
 
 def print_text(text: str, *, on_stderr: bool = False) -> None:

@@ -178,6 +178,9 @@ class _Reader:
         if option.effect is Effect.REFUSED:
             raise UsageError(f"{shown}: {option.help}", line.command.name)
         taken = self._value(option, value, shown)
+        if option.effect is Effect.HELP:
+            line.wants_help = line.wants_help or taken is True
+            return
         if option.effect is Effect.NONE:
             line.warnings.append(f"{shown} has no effect: {option.help}")
             return

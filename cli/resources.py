@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 XML_CAP_BYTES = 4 * 1024 * 1024
 _UNKNOWN = "[unassigned]"
+FIELD_NAMES: dict[str, str | None] = {"CPU": "MainProcessor", "GPU": "gpu", "FPGA": "FPGA"}
+"""Names that COMPSs' scripts give to processors that are added."""
 
 
 def run(line: Line) -> int:
@@ -106,13 +108,13 @@ def capacity_of(line: Line) -> dict[str, Any]:
         UsageError: a figure is none.
     """
     processors: list[dict[str, Any]] = []
-    cpu_name = _known(line, "cpu_name")
-    for option, kind, default in (("cpu", "CPU", "1"), ("gpu", "GPU", "0"), ("fpga", "FPGA", "0")):
+    names = {**(FIELD_NAMES if line.is_compss and line.command.name == "resources add" else {})}
+    names["CPU"] = _known(line, "cpu_name") or names.get("CPU")
+    is_other = not line.is_compss and any(_whole(line, option, "0") for option in ("gpu", "fpga"))
+    for option, kind, default in (("cpu", "CPU", "0" if is_other else "1"), ("gpu", "GPU", "0"), ("fpga", "FPGA", "0")):
         count = _whole(line, option, default)
         if count:
-            processors.append({"units": count, "kind": kind})
-    if cpu_name and processors and processors[0]["kind"] == "CPU":
-        processors[0]["name"] = cpu_name
+            processors.append({"units": count, "kind": kind} | ({"name": names[kind]} if names.get(kind) else {}))
     capacity: dict[str, Any] = {"processors": processors}
     memory_gb = _memory(line)
     if memory_gb is not None:

@@ -9,40 +9,25 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-import agentd
 from agentd.api import connect
-from agentd.daemon.settings import PREFIX, process_environment
 from agentd.model.errors import AgentdError
+from cli.processes import end, spawn
 
 if TYPE_CHECKING:
     from agentd.api import Agent
 
 READY_S = 60.0
 """How long an agent may take to start: a second is usual; chosen for a small device that is busy."""
-STOP_S = 5.0
-"""How long an agent may take to stop before it is killed."""
 LAST_LINES = 12
 """Of what an agent said, when it has to be shown."""
 ASKED_TO_END = {0, -signal.SIGTERM, -signal.SIGKILL}
 """Exit codes of an agent that was stopped from here."""
 GRACE_S = 0
 """How long an agent lets work go on when the demo is broken off: nobody wants it then."""
-
-_START = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: should the demo be killed, its agents stop too
-os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
-sys.path.insert(0, sys.argv[1])
-sys.argv[:3] = ["agentd"]
-from agentd.__main__ import main
-sys.exit(main())
-"""
-"""Does what the installed command `agentd` does, with the packages beside this one, on some of the machine's cores."""
 
 
 class Member(NamedTuple):
@@ -102,17 +87,9 @@ class Chain:
             "grace-s": GRACE_S,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        root = str(Path(agentd.__file__).resolve().parents[1])
-        processors = ",".join(map(str, self._processors[member.name]))
-        own = {name: value for name, value in process_environment().items() if not name.startswith(PREFIX)}
         with self._said_by(member.name).open("wb") as said:
-            self._processes[member.name] = subprocess.Popen(
-                [sys.executable, "-c", _START, root, processors, "start", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                env=own,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops them in order
+            self._processes[member.name] = spawn(
+                ["start", *words], subprocess.PIPE, said, self._processors[member.name]
             )
 
     def _said_by(self, name: str) -> Path:
@@ -152,14 +129,5 @@ class Chain:
         for agent in self.agents.values():
             agent.close()
         self.agents.clear()
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        end(self._processes)
         return [name for name, process in self._processes.items() if process.returncode not in ASKED_TO_END]

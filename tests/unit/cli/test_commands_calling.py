@@ -120,7 +120,7 @@ def test_a_program_has_a_cap_and_is_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--lang", "JAVA", "m:f"], "--lang JAVA is not supported: operations are PYTHON"),
+        (["--lang", "JAVA", "m:f"], "--lang JAVA is not supported: operations are functions in PYTHON"),
         (["--lang=C", "m:f"], "--lang C is not supported"),
         (["--method-name", "g", "m:f"], "named twice"),
         (["--constraint", "computing_units", "m:f"], "write NAME=VALUE"),

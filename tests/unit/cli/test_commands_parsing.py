@@ -51,6 +51,8 @@ def _check_taken(option: Option, line: Line) -> None:
         case Effect.NONE:
             assert (line.settings, line.values) == ({}, {})
             assert line.warnings == [f"--{option.name} has no effect: {option.help}"]
+        case Effect.HELP:
+            assert (line.settings, line.values, line.warnings, line.wants_help) == ({}, {}, [], True)
         case Effect.REFUSED:
             pytest.fail("taken, though the table says that it is refused")
 
