@@ -338,7 +338,11 @@ def test_version_and_help(capfd):
 
 @pytest.mark.parametrize(
     ("typed", "at", "offered"),
-    [("agentd sta", 1, "start\nstatus\nstart-service\n"), ("agentd call --no", 2, "--no-wait\n"), ("agentd token r", 2, "revoke\n")],
+    [
+        ("agentd sta", 1, "start\nstatus\nstart-service\n"),
+        ("agentd call --no", 2, "--no-wait\n"),
+        ("agentd token r", 2, "revoke\n"),
+    ],
 )
 def test_the_shell_completes_commands_and_options(monkeypatch, capfd, typed, at, offered):
     """What the shell asks for through the environment is answered from the tables."""
