@@ -20,6 +20,7 @@ for needed in ("numpy", "sklearn", "matplotlib", "PIL"):
 
 import cli.demo  # noqa: E402 - only where it can run
 from agentd.model.errors import AgentdError, ConfigError  # noqa: E402
+from cli import processes  # noqa: E402
 from cli.demo import agents  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +136,7 @@ def test_a_demo_that_is_killed_takes_its_agents_along(room: Path) -> None:
 
 def test_an_agent_that_does_not_start_is_shown_with_its_last_words(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure names the agent and what it said, and the others are stopped."""
-    monkeypatch.setattr(agents, "_START", "import sys; sys.exit('no such luck')")
+    monkeypatch.setattr(processes, "_START", "import sys; sys.exit('no such luck')")
     with pytest.raises(AgentdError, match=r"phone .*\n.*no such luck"), agents.Chain(room, room) as chain:
         chain.link()
     assert list(_processes(room)) == []
