@@ -68,6 +68,8 @@ class Resume(Command, frozen=True, gc=False):
     token: int
     known: list[Known]
     task: int
+    binding: Binding | None = None
+    """The units that it has from now on, where it had given its own back."""
 
 
 class ReleaseSegments(Command, frozen=True, gc=False):

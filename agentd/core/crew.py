@@ -25,6 +25,8 @@ AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
 START_S = 0.05
 """What a new worker takes until it runs tasks, at least (measured): shorter work is not worth it."""
+SPARES_LEAST = 4
+"""Workers that may be made beyond the pool's units while tasks wait, on a small device (chosen: each is a few MB)."""
 PAIRS_BELOW_S = 0.05
 """Tasks shorter than this are followed without a gap by one more in the line (chosen: the gap is ~0.2 ms)."""
 
@@ -41,6 +43,7 @@ class Line:
         "binding",
         "bound",
         "demand",
+        "depth",
         "exclusive",
         "is_idle",
         "is_started",
@@ -60,6 +63,8 @@ class Line:
         self.is_started = False
         self.is_stopping = False
         self.tasks: deque[Task] = deque()
+        self.depth = 0
+        """How many of its first tasks wait for others: the next one runs on top of them."""
         self.reservation: Reservation | None = None
         self.binding: Binding | None = None
         """What its worker was last told of its units."""
@@ -96,7 +101,7 @@ class Line:
 
     def _room_for(self, task: Task) -> int:
         """Count how many tasks like this one may stand behind those of the line."""
-        if self.exclusive or self.revoking or self.is_stopping or self.demand is not task.shape.demand:
+        if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not task.shape.demand:
             return 0
         estimate = task.shape.estimate_s
         if estimate is None or needs_line_alone(task):
@@ -147,8 +152,15 @@ def needs_line_alone(task: Task) -> bool:
 class Crew:
     """All lines, and the pool that they draw from."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, spares: int | None = None) -> None:
         self.pool = pool
+        self._spares = spares
+        self._blocked = 0
+        """Lines of which the tasks wait, so that their workers need no cores."""
+        self.kept = 0
+        """Idle workers that are kept beyond those that the pool can use at once, as tasks have waited lately."""
+        self.is_promised = False
+        """The next cores that become free are for a task that waited: nothing new is given any."""
         self.lines: dict[int, Line] = {}
         self._idle: list[Line] = []
         """Lines without tasks, the one used last at the end (its caches are warm)."""
@@ -163,11 +175,20 @@ class Crew:
 
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        return (bool(self._idle) or self._may_grow()) and self.pool.fits_now(task.shape.demand)
+        return (
+            (bool(self._idle) or self._may_grow())
+            and not self.is_promised
+            and self.pool.fits_now(task.shape.demand)
+        )
 
     def _may_grow(self) -> bool:
-        """Tell whether one more worker may be made: starting is allowed, and there are fewer than units."""
-        return self.may_start and self._staying() < self._wanted()
+        """Tell whether one more worker may be made: starting is allowed, and there are fewer than can be used."""
+        staying, wanted = self._staying(), self._wanted()
+        return self.may_start and staying - self._blocked < wanted and staying < wanted + self._most_spares(wanted)
+
+    def _most_spares(self, wanted: int) -> int:
+        """Say how many workers there may be beyond those that the pool can use at once."""
+        return max(2 * wanted, SPARES_LEAST) if self._spares is None else self._spares
 
     def _staying(self) -> int:
         return len(self.lines) - self._leaving
@@ -178,6 +199,8 @@ class Crew:
 
     def room(self, task: Task) -> Line | None:
         """Find a line that takes the task ahead of time; one is filled before the next is begun."""
+        if self.is_promised:
+            return None
         line = self._filling
         if line is not None and line.tasks and line.has_room(task):
             return line
@@ -190,6 +213,10 @@ class Crew:
     def running(self) -> int:
         """Count the lines at work."""
         return sum(1 for line in self.lines.values() if line.tasks)
+
+    def has_blocked(self) -> bool:
+        """Tell whether a task waits for others."""
+        return self._blocked > 0
 
     def backlog_s(self, unknown_s: float) -> float:
         """Sum what was handed out and has not ended, in seconds of one core."""
@@ -208,7 +235,7 @@ class Crew:
         """Give the idle workers beyond what the pool can ever use at once."""
         if not self._idle:
             return []
-        spare = self._staying() - self._wanted()
+        spare = self._staying() - self._wanted() - self.kept
         return list(self._idle[: max(spare, 0)])
 
     # --- changes ----------------------------------------------------------------------------------------------
@@ -250,14 +277,36 @@ class Crew:
 
     def pop(self, line: Line, task_id: int) -> Task | None:
         """Take the first task out of a line as ended; None when the worker names another one."""
+        if line.depth:
+            return line.pop() if line.tasks[-1].id == task_id and len(line.tasks) > line.depth else None
         if not line.tasks or line.tasks[0].id != task_id:
             return None
         return line.popleft()
+
+    def block(self, line: Line, *, keeps: bool) -> None:
+        """The task of a line that runs waits for others: its units are free, unless it is to keep them."""
+        line.depth += 1
+        if line.depth == 1:
+            self._blocked += 1
+        self.kept = min(max(self.kept, self._blocked), self._most_spares(self._wanted()))
+        if not keeps:
+            self._release(line)
+
+    def unblock(self, line: Line) -> None:
+        """The last one of a line that waited goes on."""
+        line.depth -= 1
+        if not line.depth:
+            self._blocked -= 1
+        line.exclusive = needs_line_alone(line.tasks[-1])
+        line.changed()
 
     def settle(self, line: Line) -> Task | None:
         """After tasks left a line: its new first task runs, or its units go back to the pool."""
         line.changed()
         line.revocable = True
+        if line.depth:
+            self._release(line)
+            return None
         if line.tasks:
             first = line.tasks[0]
             if first.state is State.ASSIGNED:
@@ -291,7 +340,7 @@ class Crew:
         least_s = 0.0 if self._idle else START_S if self._may_grow() else inf
         best: Line | None = None
         for line in self.lines.values():
-            if len(line.tasks) < 2 or line.revoking or not line.revocable or line.demand is None:
+            if len(line.tasks) < 2 or line.revoking or line.depth or not line.revocable or line.demand is None:
                 continue
             if line.ahead_s < least_s:
                 continue
@@ -330,6 +379,8 @@ class Crew:
     def lose(self, line: Line) -> list[Task]:
         """Strike a worker off; gives the tasks that it had, in order."""
         tasks = line.clear()
+        self._blocked -= line.depth > 0
+        line.depth = 0
         self._release(line)
         self.lines.pop(line.worker, None)
         self._leaving -= line.is_stopping

@@ -16,6 +16,7 @@ from agentd.model.exchange import End, Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
 
 if TYPE_CHECKING:
+    from agentd.core.families import Families
     from agentd.core.ledger import Operation
     from agentd.core.state import AgentState
     from agentd.model.values import Payload
@@ -29,6 +30,9 @@ BLAMES = 3
 class Endings:
     """Ends tasks, or lets them try again."""
 
+    families: Families
+    """Joined by the engine: each of the two needs the other."""
+
     def __init__(self, state: AgentState) -> None:
         self._state = state
 
@@ -37,6 +41,11 @@ class Endings:
     def end(self, task: Task, outcome: Outcome, now: float) -> None:
         """Give a task its one outcome; it must have left queue, line and neighbour."""
         state = self._state
+        if state.families:
+            joined = self.families.join(task, outcome)
+            if joined is None:
+                return
+            outcome = joined
         task.state = State.ENDED
         del state.tasks[task.id]
         state.counters["ended"] += 1
@@ -47,6 +56,9 @@ class Endings:
         if task.caller:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
+        if task.family:
+            self.families.ended(task, outcome, now)
+            return
         operation = state.ledger.get(task.id)
         if operation is not None and not operation.has_ended:
             operation.host = task.host
@@ -54,9 +66,17 @@ class Endings:
 
     def release(self, payload: Payload) -> None:
         """Let go of the shared memory that a value lies in."""
+        if not payload.parts:
+            return
         segments = tuple({part.segment for part in payload.parts if part.segment})
         if segments:
             self._state.outbox.release(segments)
+
+    def release_outcome(self, outcome: Outcome) -> None:
+        """Let go of all values of an outcome."""
+        self.release(outcome.value)
+        for value in outcome.made:
+            self.release(value)
 
     def _end_operation(self, operation: Operation, outcome: Outcome, now: float) -> None:
         state = self._state
@@ -86,8 +106,8 @@ class Endings:
         sender = operation.path.sender
         if sender is None:
             operation.outcome = None
-            if outcome.value.parts and not operation.caller:
-                self.release(outcome.value)
+            if not operation.caller:
+                self.release_outcome(outcome)
         else:
             self.deliver(operation, outcome, sender)
         state.outbox.add(Publish("operation", str(operation.id), {"state": Status(outcome.status).name.lower()}))
@@ -128,9 +148,10 @@ class Endings:
         operation = state.operation_of(task)
         if operation is not None and operation.durable:
             state.outbox.record(Returned((task.id,)))
-        self._back(task)
+        self.back(task)
 
-    def _back(self, task: Task) -> None:
+    def back(self, task: Task) -> None:
+        """Let a task wait for a host again."""
         task.host = ""
         task.worker = 0
         task.epoch = 0
@@ -138,13 +159,15 @@ class Endings:
 
     def user_code_raised(self, task: Task, outcome: Outcome, now: float) -> None:
         """End the task, or run it once more here where its owner wants that, and lets it run more than once."""
+        state = self._state
         template = task.shape.template
         failure = outcome.failure
         repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT}
         wanted = template.on_failure == "RETRY" and template.idempotent
         if wanted and repeatable and task.retries < RETRIES:
             task.retries += 1
-            self.repeat(task)
+            if not (state.families and self.families.again(task, self.repeat)):
+                self.repeat(task)
         else:
             self.end(task, outcome, now)
 
@@ -171,4 +194,5 @@ class Endings:
             self.fail(task, failure, now, Status.LOST_UNKNOWN)
         else:
             task.attempt += 1
-            self._back(task)
+            if not (state.families and self.families.again(task, self.back)):
+                self.back(task)

@@ -13,6 +13,7 @@ from agentd.core.endings import Endings
 from agentd.core.entries import Forgotten
 from agentd.core.exchange import Exchange
 from agentd.core.execution import Execution
+from agentd.core.families import Families
 from agentd.core.intake import Intake
 from agentd.core.links import Links
 from agentd.core.placing import OwnSide, Placing, Window
@@ -21,6 +22,7 @@ from agentd.core.resources import Resources
 from agentd.core.restoring import Restoring
 from agentd.core.state import AgentState, Identity, Rules
 from agentd.core.tasks import State
+from agentd.core.waiting import Waiting
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import Refusal
 from schedulers.view import Change
@@ -59,6 +61,9 @@ class Engine:
         self._endings = Endings(state)
         self._execution = Execution(state, self._endings)
         self._intake = Intake(state, self._execution, self._endings)
+        self._waiting = Waiting(state, self._execution)
+        self._families = Families(state, self._endings, self._intake.stop, self._waiting.satisfied)
+        self._waiting.families = self._endings.families = self._families
         self._exchange = Exchange(state, self._endings, self._intake)
         self._links = Links(state, self._endings, self._exchange)
         self._resources = Resources(state, self._links)
@@ -94,13 +99,13 @@ class Engine:
             e.TasksRevoked: self._execution.tasks_revoked,
             e.RevokeSettled: self._execution.revoke_settled,
             e.WorkerLost: self._execution.worker_lost,
-            e.TasksSpawned: lambda _event, _now: None,
-            e.VersionsPut: lambda _event, _now: None,
-            e.VersionsAwaited: lambda _event, _now: None,
-            e.TasksAwaited: lambda _event, _now: None,
-            e.VersionsReleased: lambda _event, _now: None,
-            e.GroupCancelled: lambda _event, _now: None,
-            e.LimitSet: lambda _event, _now: None,
+            e.TasksSpawned: self._families.tasks_spawned,
+            e.VersionsPut: self._families.versions_put,
+            e.VersionsAwaited: self._waiting.versions_awaited,
+            e.TasksAwaited: self._waiting.tasks_awaited,
+            e.VersionsReleased: self._families.versions_released,
+            e.GroupCancelled: self._families.group_cancelled,
+            e.LimitSet: self._families.limit_set,
             e.Committed: self._committed,
             e.DiskFilled: self._disk_filled,
             e.DiskFreed: self._disk_freed,
@@ -132,6 +137,9 @@ class Engine:
         """After the events of a batch: do what is due, place what is ready, and say what is wanted."""
         state = self.state
         state.timers.fire(now)
+        self._families.settle(now)
+        if self._waiting.winners:
+            self._waiting.win()
         is_changed = bool(state.changes)
         if is_changed and (state.queue.size or state.crew.lines):
             self._place(now)
@@ -186,7 +194,7 @@ class Engine:
             if sender is not None:
                 sender.ends_unacknowledged.pop(operation.id, None)
             if operation.outcome is not None:
-                self._endings.release(operation.outcome.value)
+                self._endings.release_outcome(operation.outcome)
         if gone:
             state.outbox.record(Forgotten(tuple(operation.id for operation in gone)))
         return len(gone)

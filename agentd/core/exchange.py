@@ -100,6 +100,8 @@ class Exchange:
             hops=path.hops + 1,
             visited=(*path.visited, own),
             sequence=neighbour.unseen.sequence,
+            inputs=task.inputs,
+            makes=task.makes,
         )
         state.outbox.offer(neighbour.name, offer)
 
@@ -236,7 +238,7 @@ class Exchange:
         if _hops(offer) > rules.hop_limit:
             words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
             return Refusal(offer.task, offer.attempt, words)
-        probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0)
+        probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
         if not state.pool.could_fit(shape.demand) and not any(row.admits(probe) for row in state.neighbourhood.rows):
             return Refusal(offer.task, offer.attempt, "no host here or beyond fits what it needs", final=True)
         return None
@@ -268,7 +270,8 @@ class Exchange:
         )
         state.ledger.open(operation)
         state.counters["accepted"] += 1
-        self._intake.begin(operation, entry)
+        task = self._intake.begin(operation, entry)
+        task.inputs, task.makes = offer.inputs, offer.makes
         self._accept(neighbour, link, operation, offer)
 
     def _accept(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
@@ -318,7 +321,7 @@ class Exchange:
         if sender is not None:
             sender.ends_unacknowledged.pop(operation.id, None)
         if operation.outcome is not None:
-            self._endings.release(operation.outcome.value)
+            self._endings.release_outcome(operation.outcome)
         state.ledger.forget(operation)
         if operation.durable:
             state.outbox.record(Forgotten((operation.id,)))
@@ -336,7 +339,7 @@ class Exchange:
                 continue
             operation.is_delivered = True
             if operation.outcome is not None:
-                self._endings.release(operation.outcome.value)
+                self._endings.release_outcome(operation.outcome)
                 operation.outcome = None
             if neighbour is not None:
                 neighbour.ends_unacknowledged.pop(task_id, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import InterruptTask, RevokeTasks, StartWorker, StopWorker
+from agentd.core.commands import Binding, InterruptTask, RevokeTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure, Outcome, Reason, Status
+from schedulers.capacity import Kind
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
 STORM_S = 10.0
+SPARE_S = 30.0
+"""How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
 
 
 class Execution:
@@ -31,6 +34,8 @@ class Execution:
         self._endings = endings
         self._speed, self._name = state.rules.speed, state.identity.name
         self._losses: list[float] = []
+        self._is_minding = False
+        """A timer looks after spare workers."""
         self._gated: set[int] = set()
         """Tasks that may run only once, seated, of which the start is not on the disk yet."""
 
@@ -78,7 +83,7 @@ class Execution:
             return
 
         def late(now: float) -> None:
-            if task.state is State.RUNNING:
+            if task.state in {State.RUNNING, State.BLOCKED}:
                 words = f"ran longer than its time-out of {limit:g} s"
                 self.stop(task, now, Failure(Reason.TIMED_OUT, "TimeoutError", words, agent=self._state.identity.name))
 
@@ -92,8 +97,12 @@ class Execution:
         if task.id in self._gated:
             self._never_start(task, failure, now)
             return
+        if task.state is State.BLOCKED:
+            state.crew.unblock(state.crew.lines[task.worker])
         state.move(task, State.STOPPING)
         state.stopping[task.id] = failure
+        if state.families:
+            self._endings.families.give_up(task)
         late = failure is not None
         if late:
             self._interrupt(task, 1, late)
@@ -137,6 +146,52 @@ class Execution:
         if found is not None:
             self.take_back(*found)
 
+    # --- waiting ----------------------------------------------------------------------------------------------
+
+    def block(self, task: Task, now: float) -> None:
+        """A task waits for others: its cores are free meanwhile, and what stood behind it goes to other workers."""
+        state = self._state
+        line = state.crew.lines[task.worker]
+        state.move(task, State.BLOCKED)
+        behind = len(line.tasks) - line.depth - 1
+        if behind:
+            self.take_back(line, behind)
+        state.crew.block(line, keeps=not state.rules.reuse_on_block)
+        state.changes.add(Change.ROOM)
+        if not self._is_minding:
+            self._is_minding = True
+            state.timers.at(now + SPARE_S, self._mind)
+
+    def _mind(self, now: float) -> None:
+        """Let spare workers go when no task has waited for a while."""
+        crew = self._state.crew
+        self._is_minding = crew.has_blocked()
+        if self._is_minding:
+            self._state.timers.at(now + SPARE_S, self._mind)
+        else:
+            crew.kept = 0
+            self._state.changes.add(Change.ROOM)
+
+    def is_on_top(self, task: Task) -> bool:
+        """Tell whether nothing runs on top of a task that waits."""
+        line = self._state.crew.lines[task.worker]
+        return line.tasks[-1] is task
+
+    def unblock(self, task: Task) -> bool:
+        """Give a task that waited its cores again; tells whether there were any."""
+        state = self._state
+        line = state.crew.lines[task.worker]
+        demand = task.shape.demand
+        if line.reservation is None and state.pool.could_fit(demand):
+            reservation = state.pool.reserve(demand)
+            if reservation is None:
+                return False
+            line.reservation, line.demand = reservation, demand
+            line.binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
+        state.crew.unblock(line)
+        state.move(task, State.RUNNING)
+        return True
+
     # --- events -----------------------------------------------------------------------------------------------
 
     def worker_started(self, event: WorkerStarted, now: float) -> None:  # noqa: ARG002 - all handlers are alike
@@ -174,12 +229,16 @@ class Execution:
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
         learn(task.shape, seconds * self._speed, value.size_bytes)
-        self._endings.end(task, Outcome(0, value, None, seconds, self._name, 0, task.attempt), now)
+        failure, made = result.failure, result.made
+        self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made), now)
 
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
         """Take the end of a task that did not end well, or while some are being stopped."""
         state = self._state
         if task.id in state.stopping:
+            self._endings.release(result.value)
+            for value in result.made:
+                self._endings.release(value)
             self._endings.stopped(task, now)
             return
         if result.status == Status.DONE:
@@ -235,6 +294,7 @@ class Execution:
         wanted = (line.is_stopping and not line.tasks) or (running is not None and running.state is State.STOPPING)
         if line.timer is not None:
             state.timers.cancel(line.timer)
+        state.declared.pop(-event.worker, None)
         tasks = state.crew.lose(line)
         state.changes.add(Change.ROOM)
         for task in tasks:
@@ -244,6 +304,8 @@ class Execution:
                 self._endings.host_lost(task, failure, now, blame=True)
             elif task.id in state.stopping:
                 self._endings.stopped(task, now)
+            elif task.state is State.BLOCKED:
+                self._endings.host_lost(task, self._signed(event.failure, task), now, blame=False)
             else:
                 self._endings.repeat(task)
         if not wanted:

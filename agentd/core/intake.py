@@ -322,8 +322,10 @@ class Intake:
         elif task.state is State.ASSIGNED:
             if task.id not in state.stopping:
                 self._execution.cancel_assigned(task)
-        elif task.state is State.RUNNING:
+        elif task.state in {State.RUNNING, State.BLOCKED}:
             self._execution.stop(task, now, None)
+        elif task.state is State.JOINING:
+            self._endings.families.cancel_joining(task)
         elif task.state in {State.OFFERED, State.FORWARDED}:
             state.move(task, State.STOPPING)
             state.stopping[task.id] = None

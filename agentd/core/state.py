@@ -24,6 +24,7 @@ from schedulers.view import Change
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentd.core.families import Family
 
 PATHS_MOST = 10_000
 """Paths that are remembered (chosen: a neighbour cannot fill memory with invented ones)."""
@@ -60,6 +61,10 @@ class Rules(Struct, frozen=True):
     orphan_ttl_s: float = 600.0
     """How long work for a lost neighbour goes on."""
     retention: Retention = Retention()
+    reuse_on_block: bool = True
+    """A task that waits for its tasks gives its cores back meanwhile."""
+    spares: int | None = None
+    """Workers beyond the pool's while tasks wait; None: twice the cores, and 4 at least."""
 
 
 class AgentState:
@@ -73,7 +78,7 @@ class AgentState:
         """Every task that has not ended, by number."""
         self.queue = Queue()
         self.pool = Pool(capacity)
-        self.crew = Crew(self.pool)
+        self.crew = Crew(self.pool, rules.spares)
         self.neighbourhood = Neighbourhood()
         self.ledger = Ledger(rules.retention)
         self.shapes = Shapes()
@@ -83,6 +88,8 @@ class AgentState:
         """Shapes by caller and the caller's number for their template."""
         self.stopping: dict[int, Failure | None] = {}
         """Tasks that are being stopped: the failure they end with, None for a cancellation."""
+        self.families: dict[int, Family] = {}
+        """Of tasks that have asked for tasks, by the asking one."""
         self.started: list[int] = []
         """Operations handed out in this drain, for one journal entry."""
         self.changes: set[Change] = set()

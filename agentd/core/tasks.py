@@ -27,9 +27,13 @@ class State(IntEnum):
     """Sent to a neighbour that has not answered."""
     FORWARDED = 5
     """Accepted by a neighbour."""
-    STOPPING = 6
+    BLOCKED = 6
+    """It runs and waits for tasks that it asked for: its cores are others' meanwhile."""
+    STOPPING = 7
     """Cancelled or out of time while it ran: its cores are free when it has really ended."""
-    ENDED = 7
+    JOINING = 8
+    """Its code has ended, and some of the tasks that it asked for have not."""
+    ENDED = 9
     """It has its one outcome."""
 
 
@@ -37,13 +41,15 @@ MOVES: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.WAITING, State.ENDED}),
     State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD}),
     State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
-    State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING}),
+    State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING}),
     State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED}),
     State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED}),
-    State.STOPPING: frozenset({State.ENDED}),
+    State.BLOCKED: frozenset({State.RUNNING, State.STOPPING, State.WAITING, State.JOINING, State.ENDED}),
+    State.STOPPING: frozenset({State.ENDED, State.JOINING}),
+    State.JOINING: frozenset({State.ENDED, State.WAITING}),
     State.ENDED: frozenset(),
 }
-"""Row: from; entries: to. RUNNING → WAITING and FORWARDED → WAITING happen only when the host was lost."""
+"""Row: from; entries: to. A task that had started goes back to WAITING when its host was lost, or its code raised."""
 
 
 class Shape(Struct, eq=False):

@@ -45,9 +45,12 @@ _LIVE = {
     State.RUNNING: "running",
     State.OFFERED: "queued",
     State.FORWARDED: "forwarded",
+    State.BLOCKED: "running",
     State.STOPPING: "running",
+    State.JOINING: "running",
     State.ENDED: "running",
 }
+_BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING})
 _ENDED = {status: status.name.lower() for status in Status}
 
 
@@ -138,7 +141,7 @@ class Showing:
     def _counts(operation: Operation, task: Task | None) -> TaskCounts:
         if operation.status is not None:
             return TaskCounts(done=1) if operation.status == Status.DONE else TaskCounts(failed=1)
-        is_running = task is None or task.state in {State.RUNNING, State.FORWARDED, State.STOPPING}
+        is_running = task is None or task.state in _BUSY
         return TaskCounts(running=1) if is_running else TaskCounts(waiting=1)
 
     def reason(self, task: Task) -> str:
@@ -152,6 +155,10 @@ class Showing:
             return f"offered to {task.host}, which has not answered"
         if task.state is State.STOPPING:
             return "it is being stopped"
+        if task.state is State.BLOCKED:
+            return "it waits for tasks that it asked for"
+        if task.state is State.JOINING:
+            return "its code has ended, tasks that it asked for have not"
         if task.state is not State.WAITING:
             return ""
         if state.draining:

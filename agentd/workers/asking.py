@@ -44,6 +44,8 @@ class Asking:
 
     def resume(self, process: Process, command: Resume) -> None:
         """Let a task go on that waited: what it waited for is readable in its worker from now on."""
+        if command.binding is not None:
+            process.bind(command.binding)
         gone = self._sharing.show(process, [known.value for known in command.known])
         for piece in encode_resume(command, gone=gone):
             process.connection.write(piece)

@@ -57,6 +57,8 @@ class Host:
         self.is_paused = False
         self.is_full = False
         self.is_stopped = False
+        self.nested: list[Template] = []
+        """Templates that every worker declares for the tasks that its tasks ask for."""
         self.disk: list[bytes] = []
         """Committed entries, encoded."""
         self.processes: dict[int, Process] = {}

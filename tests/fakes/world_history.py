@@ -72,6 +72,16 @@ class History:
         cancelled = self.cancelled.get(task.id)
         if cancelled is not None and (cancelled[1] == host.name or not self.has_faults):
             self.broken(f"task {task.id} starts on {host.name} after it was told to be cancelled")
+        self._check_units(host, process)
+
+    def resumed(self, host: Host, process: Process, task: Task) -> None:
+        """Users' code goes on that had waited and given its cores back."""
+        self._check_units(host, process)
+        if task.id not in host.engine.state.tasks:
+            self.broken(f"task {task.id} goes on on {host.name} after it ended")
+
+    def _check_units(self, host: Host, process: Process) -> None:
+        """No unit is used twice."""
         others = [other for other in host.processes.values() if other is not process and other.running is not None]
         for other in others:
             if other.units & process.units:
@@ -152,6 +162,9 @@ def leftovers(host: Host) -> list[str]:
         "started": state.started,
         "waiting": len(state.queue),
         "waiting bytes": state.queue.bytes,
+        "families": [family.parent for family in state.families.values()],
+        "winners": engine._waiting.winners,
+        "blocked": state.crew._blocked,
         "gated runs": engine._execution._gated,
         "gated offers": engine._exchange._gated,
         "held acts": engine.state.outbox._held,

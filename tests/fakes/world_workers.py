@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentd.core import events as e
 from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+from agentd.model.graph import Put
 from agentd.model.task import Failure, Reason, Status
 from agentd.model.values import Codec, Payload
+from tests.fakes import world_nested as nested
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from agentd.core.commands import InterruptTask, Resume, RunTasks
     from agentd.core.tasks import Task
+    from agentd.model.graph import Known
     from tests.fakes.world_agent import Host
 
 START_S = 0.03
@@ -30,6 +36,8 @@ class Program(NamedTuple):
     def read(cls, payload: Payload) -> Program:
         """Read it from a task's arguments."""
         act, _, seconds = payload.data.decode().partition(" ")
+        if act == "nest":
+            return cls(act, 0.0)
         return cls(act, float(seconds or 0.0))
 
     @staticmethod
@@ -43,6 +51,22 @@ DEATHS = {
     "oom": Failure(Reason.OUT_OF_MEMORY, "OutOfMemory", "the kernel killed it"),
 }
 KILLED = Failure(Reason.SIGNAL, "WorkerDied", "signal 9")
+VERSIONS = 1 << 12
+"""Numbers that the code of one task has for its versions."""
+
+
+class Code:
+    """The code of a task that asks for tasks, as far as it has come."""
+
+    def __init__(self, task: Task, nest: nested.Nest, first: int) -> None:
+        self.task = task
+        self.nest = nest
+        self.token = 0
+        """Of the wait that it is in."""
+        inputs = [value.data.decode() for value in task.inputs]
+        self.steps: Generator[nested.Sleep | nested.Ask, list[Known], list[str]] = nested.code(
+            nest, inputs, max(task.makes, 1), first
+        )
 
 
 class Process:
@@ -56,11 +80,15 @@ class Process:
         self.line: deque[Task] = deque()
         """Tasks that have not started."""
         self.running: Task | None = None
+        self.blocked: list[Code] = []
+        """Those of which the code waits, the last one on top."""
         self.units: frozenset[int] = frozenset()
         self.marked: set[int] = set()
         """Tasks that are not to start any more."""
         self._results: list[TaskResult] = []
         self._turn = 0
+        self._numbers = 0
+        """Given to tokens and to blocks of versions."""
         self._owed = 0
         """Revocations of which it was not told that they are settled."""
         self._unsettled = 0
@@ -74,6 +102,8 @@ class Process:
             if not self.is_dead:
                 self.is_started = True
                 self.host.post(WorkerStarted(self.number, 1000 + self.number))
+                if self.host.nested:
+                    self.host.post(e.TemplatesDeclared(-self.number, tuple(enumerate(self.host.nested))))
                 self._next()
 
         self.host.world.after(self.host.world.jitter(START_S, 0.3), ready)
@@ -89,6 +119,17 @@ class Process:
 
     def resume(self, command: Resume) -> None:
         """Go on with a task that waited."""
+        code = next((one for one in self.blocked if one.token == command.token), None)
+        if code is None or self.is_dead:
+            return
+        if self.running is not None or code is not self.blocked[-1]:
+            self.host.world.history.broken(f"task {command.task} goes on below another one")
+        self.blocked.remove(code)
+        self.running = code.task
+        if command.binding is not None:
+            self.units = frozenset(command.binding.cpus)
+        self.host.world.history.resumed(self.host, self, code.task)
+        self._advance(code, command.known)
 
     def revoke(self, count: int) -> None:
         """Give back what has not started, from the end."""
@@ -111,7 +152,7 @@ class Process:
 
     def interrupt(self, command: InterruptTask) -> None:
         """Stop a task by flag, SIGINT, or SIGKILL; one that has not started never will."""
-        task = self.running
+        task = self.running or (self.blocked[-1].task if self.blocked else None)
         if task is None or task.id != command.task:
             if any(waiting.id == command.task for waiting in self.line):
                 self.marked.add(command.task)
@@ -120,6 +161,9 @@ class Process:
         act = Program.read(task.payload).act
         if command.level == 2:
             self.die(KILLED)
+        elif command.level == 1 and nested.read(task.payload) is not None:
+            self._back_to(task)
+            self._end(Status.FAILED, Failure(Reason.EXCEPTION, "KeyboardInterrupt", "interrupted"))
         elif command.level == 1 and act != "deaf":
             reason = Reason.TIMED_OUT if command.timed_out else Reason.EXCEPTION
             self._end(Status.FAILED, Failure(reason, "KeyboardInterrupt", "interrupted"))
@@ -133,14 +177,16 @@ class Process:
         self._tell()
         self.is_dead = True
         self.host.processes.pop(self.number, None)
-        running = self.running.id if self.running is not None else 0
+        top = self.running or (self.blocked[-1].task if self.blocked else None)
+        running = top.id if top is not None else 0
         self.running = None
+        self.blocked.clear()
         self.host.post(WorkerLost(self.number, failure, running))
 
     # --- its own side -----------------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        while self.is_started and not self.is_dead and self.running is None and self.line:
+        while self.is_started and not self.is_dead and self.running is None and not self.blocked and self.line:
             task = self.line.popleft()
             if task.id in self.marked:
                 failure = Failure(Reason.EXCEPTION, "Cancelled", "it was not started")
@@ -153,8 +199,13 @@ class Process:
         self.running = task
         self._turn += 1
         turn = self._turn
-        program = Program.read(task.payload)
         self.host.started(self, task)
+        nest = nested.read(task.payload)
+        if nest is not None:
+            self._numbers += 1
+            self._advance(Code(task, nest, self.number << 32 | self._numbers * VERSIONS), None)
+            return
+        program = Program.read(task.payload)
         if program.act in {"hang", "deaf"}:
             return
 
@@ -174,13 +225,106 @@ class Process:
             reason = Reason.EXIT if program.act == "exit" else Reason.EXCEPTION
             self._end(Status.FAILED, Failure(reason, "ValueError", "users' code raised", "Traceback…"))
 
-    def _end(self, status: Status, failure: Failure | None) -> None:
+    # --- code that asks for tasks -----------------------------------------------------------------------------
+
+    def _advance(self, code: Code, known: list[Known] | None) -> None:
+        """Let the code of a task run until it computes, waits, or ends."""
+        while self.running is code.task and not self.is_dead:
+            try:
+                wish = code.steps.send(known) if known is not None else next(code.steps)
+            except StopIteration as stop:
+                self._over_with(code, stop.value)
+                return
+            except nested.Failed as error:
+                self._fail_with(code, str(error))
+                return
+            known = None
+            if isinstance(wish, nested.Sleep):
+                if wish.seconds:
+                    self._sleep(code, wish.seconds)
+                    return
+            else:
+                known = self._ask(code, wish)
+
+    def _sleep(self, code: Code, seconds: float) -> None:
+        def over() -> None:
+            self._advance(code, None)
+
+        self.host.world.after(seconds, over)
+
+    def _ask(self, code: Code, wish: nested.Ask) -> list[Known] | None:
+        task, body = code.task.id, wish.body
+        self._numbers += 1
+        token = self._numbers
+        event: e.Event
+        if wish.kind == "put":
+            event = e.VersionsPut(self.number, task, [Put(*body)])  # type: ignore[misc]
+        elif wish.kind == "spawn":
+            event = e.TasksSpawned(self.number, task, [body])  # type: ignore[list-item]
+        elif wish.kind == "await":
+            event = e.VersionsAwaited(self.number, task, token, body)  # type: ignore[arg-type]
+        elif wish.kind == "barrier":
+            event = e.TasksAwaited(self.number, task, token, body)  # type: ignore[arg-type]
+        elif wish.kind == "release":
+            event = e.VersionsReleased(self.number, task, body)  # type: ignore[arg-type]
+        elif wish.kind == "cancel":
+            event = e.GroupCancelled(self.number, task, body)  # type: ignore[arg-type]
+        else:
+            event = e.LimitSet(self.number, task, body)  # type: ignore[arg-type]
+        self._tell()  # whatever ended before is told before what comes after
+        if wish.waits:
+            code.token = token
+            self.running = None
+            self.blocked.append(code)
+        self.host.post(event)
+        return None
+
+    def _back_to(self, task: Task) -> None:
+        """A task that waits is interrupted: it runs, to end."""
+        if self.running is None:
+            self.blocked.pop()
+            self.running = task
+
+    def _over_with(self, code: Code, made: list[str]) -> None:
+        values = tuple(Payload(Codec.BYTES, text.encode()) for text in made)
+        failure = None
+        if code.nest.raises == "group":
+            failure = Failure(Reason.GROUP_EXCEPTION, "COMPSsException", f"{code.nest.name} ends its group")
+        if code.task.makes:
+            self._end(Status.DONE, failure, Payload(), values)
+        else:
+            self._end(Status.DONE, failure, values[0])
+
+    def _fail_with(self, code: Code, how: str) -> None:
+        death = DEATHS.get(how)
+        if death is not None:
+            self.die(death)
+        else:
+            self._end(Status.FAILED, Failure(Reason.EXCEPTION, "ValueError", f"{code.nest.name}: {how}", "Traceback…"))
+
+    def _end(
+        self,
+        status: Status,
+        failure: Failure | None,
+        value: Payload | None = None,
+        made: tuple[Payload, ...] = (),
+    ) -> None:
         task = self.running
         assert task is not None
         self.running = None
-        value = self.host.result_of(task) if status == Status.DONE else Payload()
+        if value is None:
+            value = self.host.result_of(task) if status == Status.DONE else Payload()
+        if status == Status.DONE and task.makes and not made:
+            made, value = (value,) * task.makes, Payload()
+        if nested.read(task.payload) is not None:
+            self._results.append(TaskResult(task.id, status, value, failure, self.host.world.now, 0.001, made=made))
+            self._tell_soon()
+            self._next()
+            return
         seconds = Program.read(task.payload).seconds
-        self._results.append(TaskResult(task.id, status, value, failure, self.host.world.now - seconds, seconds))
+        self._results.append(
+            TaskResult(task.id, status, value, failure, self.host.world.now - seconds, seconds, 0, made)
+        )
         self._tell_soon()
         self._next()
 

@@ -1,0 +1,491 @@
+"""Families: a task and the tasks that its code asks for, in the order that their versions demand.
+
+Law: a child runs when all that it needs is there, and never when something of that failed; every child ends once; a
+parent ends, or runs again, only after all of its children have ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agentd.core.tasks import HERE, State, Task
+from agentd.core.versions import Child, Versions, Wait, failure_of
+from agentd.model.errors import BrokenInvariant
+from agentd.model.graph import Standing
+from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.values import NO_VALUE
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agentd.core import events as e
+    from agentd.core.endings import Endings
+    from agentd.core.state import AgentState
+    from agentd.core.tasks import Shape
+    from agentd.core.timers import Timer
+    from agentd.model.values import Payload
+
+UNTOLD_MOST = 100
+"""Failures of children that are kept until their parent asks (chosen: it fails by the first)."""
+
+
+class Group:
+    """Tasks of a family that are waited for, or given up, together."""
+
+    __slots__ = ("children", "failure")
+
+    def __init__(self) -> None:
+        self.children: set[int] = set()
+        """Those that have not ended."""
+        self.failure: Failure | None = None
+        """What one of them raised to end the group, until it is told."""
+
+
+class Chain:
+    """Tasks that run one at a time, in any order."""
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting: deque[Child] = deque()
+
+
+class Family:
+    """What one task has asked for and what became of it."""
+
+    __slots__ = (
+        "again",
+        "chains",
+        "children",
+        "counts",
+        "groups",
+        "limit",
+        "outcome",
+        "over",
+        "parent",
+        "refusal",
+        "shapes",
+        "spawned",
+        "timer",
+        "untold",
+        "versions",
+        "waits",
+        "worker",
+    )
+
+    def __init__(self, parent: int, worker: int, release: Callable[[Payload], None]) -> None:
+        self.parent = parent
+        self.worker = worker
+        self.children: dict[int, Child] = {}
+        """Those that have not ended."""
+        self.shapes: dict[int, Shape] = {}
+        """Of the children that have not become tasks yet."""
+        self.versions = Versions(release)
+        self.groups: dict[int, Group] = {}
+        self.chains: dict[int, Chain] = {}
+        self.waits: list[Wait] = []
+        """Open waits for tasks."""
+        self.over: list[Wait] = []
+        """Waits that are over and were not answered yet: their task has no cores."""
+        self.untold: list[Failure] = []
+        """Failures that the parent was not told of."""
+        self.spawned = 0
+        self.counts = [0, 0, 0]
+        """Children that are done, failed, cancelled."""
+        self.refusal: Failure | None = None
+        """Why nothing more is taken: it was given up, or its time is over."""
+        self.timer: Timer | None = None
+        self.outcome: Outcome | None = None
+        """How the parent's code ended, while children are yet to end."""
+        self.again: Callable[[Task], None] | None = None
+        """Lets the parent run again once all children have ended, if it is to."""
+
+
+class Families:
+    """Takes what running tasks ask for."""
+
+    def __init__(
+        self,
+        state: AgentState,
+        endings: Endings,
+        stop: Callable[[Task, float], None],
+        satisfied: Callable[[Family, Wait, float], None],
+    ) -> None:
+        self._state = state
+        self._endings = endings
+        self._stop = stop
+        self._satisfied = satisfied
+        self._given_up: deque[Family] = deque()
+        """Families of which the children are to be stopped."""
+        self._left: deque[Family] = deque()
+        """Families of which the last child has left."""
+
+    # --- what running tasks ask -------------------------------------------------------------------------------
+
+    def of(self, parent: int, worker: int) -> Family | None:
+        """Find or found the family of a task whose code asks for something; None when the task is not wanted."""
+        state = self._state
+        family = state.families.get(parent)
+        if family is None:
+            task = state.tasks.get(parent)
+            if task is None or task.worker != worker or task.state not in {State.RUNNING, State.STOPPING}:
+                return None
+            family = state.families[parent] = Family(parent, worker, self._endings.release)
+            if task.state is State.STOPPING:
+                family.refusal = _given_up("the task that asked for it is being stopped")
+        return family
+
+    def tasks_spawned(self, event: e.TasksSpawned, now: float) -> None:
+        """A running task asks for tasks."""
+        state = self._state
+        family = self.of(event.parent, event.worker)
+        if family is None:
+            for spawned in event.tasks:
+                self._endings.release(spawned.payload)
+            return
+        shapes = state.declared.get(-event.worker, {})
+        ids, children, versions = state.ids, family.children, family.versions
+        ready: list[Child] = []
+        for spawned in event.tasks:
+            family.spawned += 1
+            child = Child(next(ids), spawned, family.spawned)
+            children[child.id] = child
+            versions.open(spawned.makes)
+            for number in spawned.groups:
+                family.groups.setdefault(number, Group()).children.add(child.id)
+            shape = shapes.get(spawned.template)
+            lost = versions.read(child) if spawned.reads or spawned.after else None
+            failure = family.refusal or (lost.failure if lost is not None else None)
+            if shape is None:
+                words = f"template {spawned.template} was not declared by the worker"
+                failure = Failure(Reason.NOT_CALLABLE, "RequestError", words, agent=state.identity.name)
+            if failure is not None or lost is not None or shape is None:
+                self._lose(family, child, failure, now)
+                continue
+            family.shapes[child.id] = shape
+            if not child.missing:
+                ready.append(child)
+        self._release(family, ready, now)
+
+    def versions_put(self, event: e.VersionsPut, now: float) -> None:  # noqa: ARG002 - all handlers are alike
+        """A running task gives values."""
+        family = self.of(event.parent, event.worker)
+        for put in event.values:
+            if family is None:
+                self._endings.release(put.value)
+            else:
+                family.versions.put(put.version, put.value)
+
+    def versions_released(self, event: e.VersionsReleased, now: float) -> None:  # noqa: ARG002
+        """A running task will not ask for these any more."""
+        family = self._state.families.get(event.parent)
+        if family is not None:
+            family.versions.give_up(event.versions)
+
+    def group_cancelled(self, event: e.GroupCancelled, now: float) -> None:
+        """A running task gives a group up, or all that it asked for."""
+        family = self._state.families.get(event.parent)
+        if family is None:
+            return
+        group = family.groups.get(event.group)
+        chosen = list(family.children) if not event.group else list(group.children) if group is not None else []
+        self._cancel(family, chosen, _given_up("its group was cancelled"), now)
+
+    def limit_set(self, event: e.LimitSet, now: float) -> None:
+        """From some time on nothing of a family may run; a new limit replaces the one before."""
+        state = self._state
+        family = self.of(event.parent, event.worker)
+        if family is None:
+            return
+        if family.timer is not None:
+            state.timers.cancel(family.timer)
+        words = f"the tasks took longer than the wall-clock limit of {event.seconds:g} s"
+        failure = Failure(Reason.TIMED_OUT, "WallClockLimit", words, agent=state.identity.name)
+
+        def over(now: float) -> None:
+            family.timer = None
+            family.refusal = failure
+            self._cancel(family, list(family.children), failure, now)
+
+        family.timer = state.timers.at(now + event.seconds, over)
+
+    # --- becoming ready ---------------------------------------------------------------------------------------
+
+    def _release(self, family: Family, ready: Iterable[Child], now: float) -> None:
+        """Let children wait for a host, all that they need being there; those of a chain one at a time."""
+        state, shapes, versions = self._state, family.shapes, family.versions
+        tasks, orders, parent = state.tasks, state.orders, family.parent
+        fresh: list[Task] = []
+        for child in ready:
+            spawned = child.spawned
+            if child.is_over or (spawned.chain and not _is_next(family, child)):
+                continue
+            shape = shapes.pop(child.id)
+            task = Task(child.id, shape, spawned.payload, HERE, next(orders))
+            task.family, task.submitted_at, task.makes = parent, now, len(spawned.makes)
+            if spawned.reads:
+                task.inputs = versions.inputs(spawned.reads)
+            tasks[task.id] = task
+            if fresh and fresh[0].shape is not shape:
+                state.queue.extend(fresh)
+                fresh = []
+            fresh.append(task)
+        if fresh:
+            state.queue.extend(fresh)
+            state.changes.add(Change.READY)
+
+    # --- ending -----------------------------------------------------------------------------------------------
+
+    def ended(self, task: Task, outcome: Outcome, now: float) -> None:
+        """A child has its outcome."""
+        family = self._state.families.get(task.family)
+        child = family.children.get(task.id) if family is not None else None
+        if family is None or child is None:
+            raise BrokenInvariant(f"task {task.id} ended, which is no child of task {task.family}")
+        self._endings.release(outcome.value)
+        makes = child.spawned.makes
+        if outcome.status == Status.DONE and len(outcome.made) < len(makes):
+            words = f"it gave {len(outcome.made)} values and was to make {len(makes)}"
+            failure = Failure(Reason.NOT_ENCODABLE, "NotMade", words, agent=outcome.agent, attempt=outcome.attempts)
+            outcome = Outcome(Status.FAILED, failure=failure, agent=outcome.agent)
+        ready: list[Child] = []
+        if outcome.status == Status.DONE:
+            for number, value in zip(makes, outcome.made, strict=False):
+                self._told(family, family.versions.settle(number, Standing.THERE, value, None), ready, now)
+            if outcome.failure is not None and outcome.failure.reason == Reason.GROUP_EXCEPTION:
+                self._end_groups(family, child, failure_of(outcome, ""), now)
+        else:
+            self._unmade(family, child, task, outcome, ready, now)
+        family.counts[_COUNTED[Status(outcome.status)]] += 1
+        self._leave(family, child, ready, now)
+        self._release(family, ready, now)
+
+    def _unmade(
+        self, family: Family, child: Child, task: Task, outcome: Outcome, ready: list[Child], now: float
+    ) -> None:
+        """A child has no values: whoever needs them is cancelled, and the parent is to know."""
+        for value in outcome.made:
+            self._endings.release(value)
+        failure = child.why or failure_of(outcome, "cancelled before it ended")
+        standing = Standing.FAILED
+        if outcome.status == Status.CANCELLED or task.shape.template.on_failure == "CANCEL_SUCCESSORS":
+            standing = Standing.CANCELLED
+        else:
+            for number in child.spawned.groups:
+                family.groups[number].failure = family.groups[number].failure or failure
+            if len(family.untold) < UNTOLD_MOST:
+                family.untold.append(failure)
+        for number in child.spawned.makes:
+            self._told(family, family.versions.settle(number, standing, NO_VALUE, failure), ready, now, failure)
+
+    def _told(
+        self,
+        family: Family,
+        waiting: list[Child | Wait],
+        ready: list[Child],
+        now: float,
+        failure: Failure | None = None,
+    ) -> None:
+        """A version has come, or never will: tell who waits for it."""
+        for who in waiting:
+            who.missing -= 1
+            if type(who) is Wait:
+                if not who.missing:
+                    self._satisfied(family, who, now)
+            elif type(who) is Child:
+                if failure is not None:
+                    self._lose(family, who, failure, now)
+                elif not who.missing:
+                    ready.append(who)
+
+    def _lose(self, family: Family, child: Child, failure: Failure | None, now: float) -> None:
+        """End a child that has not become a task, and all that need what it was to make."""
+        lost = [child]
+        while lost:
+            one = lost.pop()
+            if one.is_over:
+                continue
+            if one.id not in family.shapes and one.id in self._state.tasks:
+                raise BrokenInvariant(f"task {one.id} is lost for a version that it had")
+            family.shapes.pop(one.id, None)
+            self._endings.release(one.spawned.payload)
+            family.counts[2] += 1
+            for number in one.spawned.makes:
+                for who in family.versions.settle(number, Standing.CANCELLED, NO_VALUE, failure):
+                    who.missing -= 1
+                    if type(who) is Child:
+                        lost.append(who)
+                    elif type(who) is Wait and not who.missing:
+                        self._satisfied(family, who, now)
+            ready: list[Child] = []
+            self._leave(family, one, ready, now)
+            self._release(family, ready, now)
+
+    def _leave(self, family: Family, child: Child, ready: list[Child], now: float) -> None:
+        """A child is over: forget it, and let go on what waited for it to be so."""
+        child.is_over = True
+        del family.children[child.id]
+        if not family.children:
+            self._left.append(family)
+        spawned = child.spawned
+        if spawned.reads:
+            family.versions.unread(spawned.reads)
+        for number in spawned.groups:
+            family.groups[number].children.discard(child.id)
+        if spawned.chain:
+            _pass_on(family, child, ready)
+        for wait in list(family.waits):
+            if child.index <= wait.upto and (not wait.group or wait.group in spawned.groups):
+                wait.missing -= 1
+                if not wait.missing:
+                    family.waits.remove(wait)
+                    self._satisfied(family, wait, now)
+
+    def _end_groups(self, family: Family, child: Child, failure: Failure, now: float) -> None:
+        """A child raised what ends its groups: the others in them are given up, and whoever waits for them is told."""
+        for number in child.spawned.groups:
+            group = family.groups[number]
+            group.failure = failure
+            others = [one for one in group.children if one != child.id]
+            self._cancel(family, others, failure, now)
+
+    def _cancel(self, family: Family, chosen: list[int], failure: Failure, now: float) -> None:
+        """Give children up: what has not started never will, what runs is stopped."""
+        tasks = self._state.tasks
+        for number in chosen:
+            child = family.children.get(number)
+            if child is None:
+                continue
+            task = tasks.get(number)
+            if task is None:
+                self._lose(family, child, failure, now)
+            elif task.state is not State.STOPPING:
+                child.why = failure
+                self._stop(task, now)
+
+    # --- the parent -------------------------------------------------------------------------------------------
+
+    def give_up(self, task: Task) -> None:
+        """Nobody wants a task any more, or it is to run again: its children are stopped, before this drain is over."""
+        family = self._state.families.get(task.id)
+        if family is not None:
+            family.refusal = _given_up("the task that asked for it has ended, or runs again")
+            self._given_up.append(family)
+
+    def join(self, task: Task, outcome: Outcome) -> Outcome | None:
+        """A task's code has ended; gives how the task ended, or None while its children have not."""
+        family = self._state.families.get(task.id)
+        if family is None:
+            return outcome
+        if family.outcome is None:
+            family.outcome = outcome
+            family.over.clear()
+            if outcome.status != Status.DONE:
+                self.give_up(task)
+        if family.children:
+            self._state.move(task, State.JOINING)
+            return None
+        return self._dissolve(family, task)
+
+    def again(self, task: Task, then: Callable[[Task], None]) -> bool:
+        """A task is to run again by `then`; tells whether that has to wait until its children have ended."""
+        family = self._state.families.get(task.id)
+        if family is None:
+            return False
+        family.over.clear()
+        if not family.children:
+            self._dissolve(family, task)
+            return False
+        family.again = then
+        self.give_up(task)
+        self._state.move(task, State.JOINING)
+        return True
+
+    def cancel_joining(self, task: Task) -> None:
+        """A task is cancelled whose code has ended and whose children have not."""
+        family = self._state.families[task.id]
+        failure = Failure(Reason.NONE, "Cancelled", "cancelled before its tasks had ended")
+        if family.outcome is not None:
+            self._endings.release_outcome(family.outcome)
+        family.again = None
+        family.outcome = Outcome(Status.CANCELLED, failure=failure, attempts=task.attempt)
+        self.give_up(task)
+
+    def settle(self, now: float) -> None:
+        """Stop the children of who was given up; let parents end that waited for that. One by one, however deep."""
+        given_up, left = self._given_up, self._left
+        while given_up or left:
+            while given_up:
+                family = given_up.popleft()
+                if family.refusal is not None:
+                    self._cancel(family, list(family.children), family.refusal, now)
+            while left and not given_up:
+                self._finish(left.popleft(), now)
+
+    def _finish(self, family: Family, now: float) -> None:
+        """All children have left: a parent that waited for that ends, or runs again."""
+        task = self._state.tasks.get(family.parent)
+        if family.children or task is None or task.state is not State.JOINING:
+            return
+        if self._state.families.get(family.parent) is not family:
+            return
+        if family.again is not None:
+            self._dissolve(family, task)
+            family.again(task)
+        elif family.outcome is not None:
+            self._endings.end(task, family.outcome, now)
+
+    def _dissolve(self, family: Family, task: Task) -> Outcome:
+        """Keep nothing of a family; gives how its parent ended: what its code was never told of is its own failure."""
+        state, outcome = self._state, family.outcome
+        del state.families[task.id]
+        if family.timer is not None:
+            state.timers.cancel(family.timer)
+        family.versions.close()
+        if outcome is None:
+            return Outcome()
+        if outcome.status != Status.DONE or not family.untold:
+            return outcome
+        self._endings.release_outcome(outcome)
+        why = family.untold[0]
+        return Outcome(Status.FAILED, NO_VALUE, why, outcome.seconds, outcome.agent, outcome.hops, task.attempt)
+
+
+_COUNTED = {
+    Status.DONE: 0,
+    Status.FAILED: 1,
+    Status.CANCELLED: 2,
+    Status.LOST_UNKNOWN: 1,
+    Status.QUARANTINED: 1,
+}
+
+
+def _given_up(words: str) -> Failure:
+    return Failure(Reason.NONE, "Cancelled", words)
+
+
+def _is_next(family: Family, child: Child) -> bool:
+    """Let a child that is ready take its turn in its chain, or wait for it."""
+    chain = family.chains.setdefault(child.spawned.chain, Chain())
+    if chain.running and chain.running != child.id:
+        chain.waiting.append(child)
+        return False
+    chain.running = child.id
+    return True
+
+
+def _pass_on(family: Family, child: Child, ready: list[Child]) -> None:
+    """A child of a chain is over: it is the turn of the next."""
+    chain = family.chains.get(child.spawned.chain)
+    if chain is None or chain.running != child.id:
+        return
+    chain.running = 0
+    while chain.waiting:
+        following = chain.waiting.popleft()
+        if not following.is_over:
+            ready.append(following)
+            return
+    del family.chains[child.spawned.chain]

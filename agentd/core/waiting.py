@@ -1,0 +1,130 @@
+"""Tasks that wait for what they asked for: they give their cores back, and win them again before anything new starts.
+
+Law: a task that waits holds no cores; what it waited for is told once, when it has its cores again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import Resume
+from agentd.core.tasks import State
+from agentd.core.versions import PENDING, Wait
+from agentd.model.graph import Known, Standing
+
+if TYPE_CHECKING:
+    from agentd.core import events as e
+    from agentd.core.commands import Binding
+    from agentd.core.execution import Execution
+    from agentd.core.families import Families, Family
+    from agentd.core.state import AgentState
+    from agentd.core.tasks import Task
+    from agentd.model.task import Failure
+
+
+class Waiting:
+    """Lets tasks wait, and go on."""
+
+    families: Families
+    """Joined by the engine: each of the two needs the other."""
+
+    def __init__(self, state: AgentState, execution: Execution) -> None:
+        self._state = state
+        self._execution = execution
+        self.winners: list[Task] = []
+        """Tasks that may go on as soon as there are cores, those first that have been so for longest."""
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def versions_awaited(self, event: e.VersionsAwaited, now: float) -> None:
+        """A running task waits for versions."""
+        family = self.families.of(event.parent, event.worker)
+        if family is not None:
+            wait = Wait(event.parent, event.worker, event.token, event.versions, event.wants_values)
+            family.versions.await_all(wait)
+            self._begin(family, wait, now)
+
+    def tasks_awaited(self, event: e.TasksAwaited, now: float) -> None:
+        """A running task waits for tasks."""
+        family = self.families.of(event.parent, event.worker)
+        if family is None:
+            return
+        wait = Wait(event.parent, event.worker, event.token, group=event.group, upto=family.spawned, is_for_tasks=True)
+        group = family.groups.get(event.group)
+        wait.missing = len(family.children) if not event.group else len(group.children) if group is not None else 0
+        if wait.missing:
+            family.waits.append(wait)
+        self._begin(family, wait, now)
+
+    def _begin(self, family: Family, wait: Wait, now: float) -> None:
+        if not wait.missing:
+            self._answer(family, wait)
+            return
+        task = self._state.tasks[family.parent]
+        if task.state is State.RUNNING:
+            self._execution.block(task, now)
+
+    def satisfied(self, family: Family, wait: Wait, now: float) -> None:  # noqa: ARG002 - as all that is called back
+        """What a task waited for is there."""
+        task = self._state.tasks.get(family.parent)
+        if task is None or task.state is not State.BLOCKED:
+            self._answer(family, wait)
+            return
+        if not family.over:
+            self.winners.append(task)
+        family.over.append(wait)
+
+    # --- winning cores again ----------------------------------------------------------------------------------
+
+    def win(self) -> None:
+        """Let those go on that may, in order; while one lacks cores, nothing new is given any."""
+        left: list[Task] = []
+        is_promised = False
+        for task in self.winners:
+            if task.state is State.BLOCKED and not is_promised and self._execution.is_on_top(task):
+                is_promised = not self._execution.unblock(task)
+            if task.state is State.BLOCKED:
+                left.append(task)
+            else:
+                self._answer_all(task)
+        self.winners = left
+        self._state.crew.is_promised = is_promised
+
+    def _answer_all(self, task: Task) -> None:
+        family = self._state.families.get(task.id)
+        if family is not None:
+            binding = self._state.crew.lines[task.worker].binding if task.state is State.RUNNING else None
+            waits, family.over = family.over, []
+            for wait in waits:
+                self._answer(family, wait, binding)
+
+    def _answer(self, family: Family, wait: Wait, binding: Binding | None = None) -> None:
+        rows = [_standing(family, wait.group)] if wait.is_for_tasks else [_row(family, wait, n) for n in wait.versions]
+        self._state.outbox.add(Resume(wait.worker, wait.token, rows, family.parent, binding))
+
+
+def _row(family: Family, wait: Wait, number: int) -> Known:
+    """Say how a version stands; a failure that is told is not the parent's any more."""
+    version = family.versions.get(number)
+    if version.standing in {Standing.THERE, PENDING}:
+        return Known(number, Standing.THERE, version.value) if wait.wants_values else Known(number)
+    _tell(family, version.failure)
+    return Known(number, version.standing, failure=version.failure)
+
+
+def _standing(family: Family, number: int) -> Known:
+    """Say how a group stands, or the whole family."""
+    if not number:
+        failure = family.untold[0] if family.untold else None
+        family.untold.clear()
+    else:
+        group = family.groups.get(number)
+        failure = group.failure if group is not None else None
+        if group is not None:
+            group.failure = None
+        _tell(family, failure)
+    return Known(0, Standing.THERE if failure is None else Standing.FAILED, failure=failure)
+
+
+def _tell(family: Family, failure: Failure | None) -> None:
+    family.untold = [one for one in family.untold if one is not failure]
