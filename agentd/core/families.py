@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from agentd.core.family import Family, Group
 from agentd.core.tasks import HERE, State, Task
-from agentd.core.versions import Child, Versions, Wait, failure_of
+from agentd.core.versions import Child, Wait, failure_of
 from agentd.model.errors import BrokenInvariant
 from agentd.model.graph import Standing
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -23,85 +24,9 @@ if TYPE_CHECKING:
     from agentd.core import events as e
     from agentd.core.endings import Endings
     from agentd.core.state import AgentState
-    from agentd.core.tasks import Shape
-    from agentd.core.timers import Timer
-    from agentd.model.values import Payload
 
 UNTOLD_MOST = 100
 """Failures of children that are kept until their parent asks (chosen: it fails by the first)."""
-
-
-class Group:
-    """Tasks of a family that are waited for, or given up, together."""
-
-    __slots__ = ("children", "failure")
-
-    def __init__(self) -> None:
-        self.children: set[int] = set()
-        """Those that have not ended."""
-        self.failure: Failure | None = None
-        """What one of them raised to end the group, until it is told."""
-
-
-class Chain:
-    """Tasks that run one at a time, in any order."""
-
-    __slots__ = ("running", "waiting")
-
-    def __init__(self) -> None:
-        self.running = 0
-        self.waiting: deque[Child] = deque()
-
-
-class Family:
-    """What one task has asked for and what became of it."""
-
-    __slots__ = (
-        "again",
-        "chains",
-        "children",
-        "counts",
-        "groups",
-        "limit",
-        "outcome",
-        "over",
-        "parent",
-        "refusal",
-        "shapes",
-        "spawned",
-        "timer",
-        "untold",
-        "versions",
-        "waits",
-        "worker",
-    )
-
-    def __init__(self, parent: int, worker: int, release: Callable[[Payload], None]) -> None:
-        self.parent = parent
-        self.worker = worker
-        self.children: dict[int, Child] = {}
-        """Those that have not ended."""
-        self.shapes: dict[int, Shape] = {}
-        """Of the children that have not become tasks yet."""
-        self.versions = Versions(release)
-        self.groups: dict[int, Group] = {}
-        self.chains: dict[int, Chain] = {}
-        self.waits: list[Wait] = []
-        """Open waits for tasks."""
-        self.over: list[Wait] = []
-        """Waits that are over and were not answered yet: their task has no cores."""
-        self.untold: list[Failure] = []
-        """Failures that the parent was not told of."""
-        self.spawned = 0
-        self.counts = [0, 0, 0]
-        """Children that are done, failed, cancelled."""
-        self.refusal: Failure | None = None
-        """Why nothing more is taken: it was given up, or its time is over."""
-        self.timer: Timer | None = None
-        self.outcome: Outcome | None = None
-        """How the parent's code ended, while children are yet to end."""
-        self.again: Callable[[Task], None] | None = None
-        """Lets the parent run again once all children have ended, if it is to."""
 
 
 class Families:
@@ -221,7 +146,7 @@ class Families:
         fresh: list[Task] = []
         for child in ready:
             spawned = child.spawned
-            if child.is_over or (spawned.chain and not _is_next(family, child)):
+            if child.is_over or (spawned.chain and not family.takes_turn(child)):
                 continue
             shape = shapes.pop(child.id)
             task = Task(child.id, shape, spawned.payload, HERE, next(orders))
@@ -335,8 +260,9 @@ class Families:
             family.versions.unread(spawned.reads)
         for number in spawned.groups:
             family.groups[number].children.discard(child.id)
-        if spawned.chain:
-            _pass_on(family, child, ready)
+        following = family.passes_turn(child) if spawned.chain else None
+        if following is not None:
+            ready.append(following)
         for wait in list(family.waits):
             if child.index <= wait.upto and (not wait.group or wait.group in spawned.groups):
                 wait.missing -= 1
@@ -465,27 +391,3 @@ _COUNTED = {
 
 def _given_up(words: str) -> Failure:
     return Failure(Reason.NONE, "Cancelled", words)
-
-
-def _is_next(family: Family, child: Child) -> bool:
-    """Let a child that is ready take its turn in its chain, or wait for it."""
-    chain = family.chains.setdefault(child.spawned.chain, Chain())
-    if chain.running and chain.running != child.id:
-        chain.waiting.append(child)
-        return False
-    chain.running = child.id
-    return True
-
-
-def _pass_on(family: Family, child: Child, ready: list[Child]) -> None:
-    """A child of a chain is over: it is the turn of the next."""
-    chain = family.chains.get(child.spawned.chain)
-    if chain is None or chain.running != child.id:
-        return
-    chain.running = 0
-    while chain.waiting:
-        following = chain.waiting.popleft()
-        if not following.is_over:
-            ready.append(following)
-            return
-    del family.chains[child.spawned.chain]

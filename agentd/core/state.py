@@ -24,7 +24,7 @@ from schedulers.view import Change
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agentd.core.families import Family
+    from agentd.core.family import Family
 
 PATHS_MOST = 10_000
 """Paths that are remembered (chosen: a neighbour cannot fill memory with invented ones)."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from agentd.core import events as e
     from agentd.core.commands import Binding
     from agentd.core.execution import Execution
-    from agentd.core.families import Families, Family
+    from agentd.core.families import Families
+    from agentd.core.family import Family
     from agentd.core.state import AgentState
     from agentd.core.tasks import Task
     from agentd.model.task import Failure

@@ -1,0 +1,114 @@
+"""One family: what a task has asked for and what became of it; the groups and chains of its children.
+
+Law: of a chain one child runs at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agentd.core.versions import Child, Versions, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.core.tasks import Shape, Task
+    from agentd.core.timers import Timer
+    from agentd.model.task import Failure, Outcome
+    from agentd.model.values import Payload
+
+
+class Group:
+    """Tasks of a family that are waited for, or given up, together."""
+
+    __slots__ = ("children", "failure")
+
+    def __init__(self) -> None:
+        self.children: set[int] = set()
+        """Those that have not ended."""
+        self.failure: Failure | None = None
+        """What one of them raised to end the group, until it is told."""
+
+
+class Chain:
+    """Tasks that run one at a time, in any order."""
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting: deque[Child] = deque()
+
+
+class Family:
+    """What one task has asked for and what became of it."""
+
+    __slots__ = (
+        "again",
+        "chains",
+        "children",
+        "counts",
+        "groups",
+        "limit",
+        "outcome",
+        "over",
+        "parent",
+        "refusal",
+        "shapes",
+        "spawned",
+        "timer",
+        "untold",
+        "versions",
+        "waits",
+        "worker",
+    )
+
+    def __init__(self, parent: int, worker: int, release: Callable[[Payload], None]) -> None:
+        self.parent = parent
+        self.worker = worker
+        self.children: dict[int, Child] = {}
+        """Those that have not ended."""
+        self.shapes: dict[int, Shape] = {}
+        """Of the children that have not become tasks yet."""
+        self.versions = Versions(release)
+        self.groups: dict[int, Group] = {}
+        self.chains: dict[int, Chain] = {}
+        self.waits: list[Wait] = []
+        """Open waits for tasks."""
+        self.over: list[Wait] = []
+        """Waits that are over and were not answered yet: their task has no cores."""
+        self.untold: list[Failure] = []
+        """Failures that the parent was not told of."""
+        self.spawned = 0
+        self.counts = [0, 0, 0]
+        """Children that are done, failed, cancelled."""
+        self.refusal: Failure | None = None
+        """Why nothing more is taken: it was given up, or its time is over."""
+        self.timer: Timer | None = None
+        self.outcome: Outcome | None = None
+        """How the parent's code ended, while children are yet to end."""
+        self.again: Callable[[Task], None] | None = None
+        """Lets the parent run again once all children have ended, if it is to."""
+
+    def takes_turn(self, child: Child) -> bool:
+        """Let a child that is ready take its turn in its chain; otherwise it waits for that."""
+        chain = self.chains.setdefault(child.spawned.chain, Chain())
+        if chain.running and chain.running != child.id:
+            chain.waiting.append(child)
+            return False
+        chain.running = child.id
+        return True
+
+    def passes_turn(self, child: Child) -> Child | None:
+        """A child of a chain is over; gives the one whose turn it is."""
+        chain = self.chains.get(child.spawned.chain)
+        if chain is None or chain.running != child.id:
+            return None
+        chain.running = 0
+        while chain.waiting:
+            following = chain.waiting.popleft()
+            if not following.is_over:
+                return following
+        del self.chains[child.spawned.chain]
+        return None
