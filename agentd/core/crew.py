@@ -138,6 +138,15 @@ class Line:
         self.ahead_s = 0.0
         return tasks
 
+    def hold(self, reservation: Reservation, demand: Capacity) -> Binding | None:
+        """Take what was granted; gives the units to bind to where they are others than before."""
+        self.reservation, self.demand = reservation, demand
+        if self.bound == reservation.units:
+            return None
+        self.bound = reservation.units
+        self.binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
+        return self.binding
+
     def changed(self) -> None:
         """Forget what was worked out: tasks have left, or the line may be used otherwise now."""
         self._left = 0
@@ -257,11 +266,7 @@ class Crew:
         is_new = not self._idle
         line = self._new_line() if is_new else self._idle.pop()
         line.is_idle = False
-        changed = None
-        if line.bound != reservation.units:
-            line.bound = reservation.units
-            line.binding = changed = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
-        line.reservation, line.demand = reservation, task.shape.demand
+        changed = line.hold(reservation, task.shape.demand)
         line.exclusive = needs_line_alone(task) or task.shape.estimate_s is None
         line.revocable = True
         line.append(task)

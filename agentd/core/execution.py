@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Binding, InterruptTask, RevokeTasks, StartWorker, StopWorker
+from agentd.core.commands import InterruptTask, RevokeTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure, Outcome, Reason, Status
-from schedulers.capacity import Kind
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -186,8 +185,7 @@ class Execution:
             reservation = state.pool.reserve(demand)
             if reservation is None:
                 return False
-            line.reservation, line.demand = reservation, demand
-            line.binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
+            line.hold(reservation, demand)
         state.crew.unblock(line)
         state.move(task, State.RUNNING)
         return True
