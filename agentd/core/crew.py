@@ -184,11 +184,7 @@ class Crew:
 
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        return (
-            (bool(self._idle) or self._may_grow())
-            and not self.is_promised
-            and self.pool.fits_now(task.shape.demand)
-        )
+        return (bool(self._idle) or self._may_grow()) and not self.is_promised and self.pool.fits_now(task.shape.demand)
 
     def _may_grow(self) -> bool:
         """Tell whether one more worker may be made: starting is allowed, and there are fewer than can be used."""
