@@ -179,11 +179,13 @@ class Door:
         dirty = self._wiring.dirty
         if not dirty:
             return
+        is_timed = False
         for link in dirty:
             link.flush()
-        if self._ticker is None and any(link.wants_ticks for link in dirty):
-            self._watch()
+            is_timed = is_timed or link.wants_ticks
         dirty.clear()
+        if is_timed and self._ticker is None:
+            self._watch()
 
     def settle_calls(self, command: c.SettleCalls) -> None:
         """Tell a user how calls ended; one that has left is not told."""

@@ -73,6 +73,7 @@ class Link:
         self.closed_for = ""
         self.closed_reason = ""
         self._settings = settings
+        self._is_local = session.terms.local
         self._loop = asyncio.get_running_loop()
         self._carrier: Carrier | None = None
         self._outbox = Outbox()
@@ -102,7 +103,7 @@ class Link:
     @property
     def wants_ticks(self) -> bool:
         """Tell whether time matters to it: not to a link on this device that has nothing to write."""
-        return not self.is_closed and (not self.session.terms.local or self.pending_bytes > 0)
+        return not self.is_closed and (not self._is_local or self.pending_bytes > 0)
 
     @property
     def lost_at(self) -> float:
@@ -162,7 +163,8 @@ class Link:
         except PeerError as error:
             self.close("protocol", str(error))
         else:
-            self.flush()
+            if self._outbox.pending_bytes:
+                self.flush()
 
     def _read(self, data: bytes) -> None:
         for message in self.session.receive(data, self._loop.time()):

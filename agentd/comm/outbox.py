@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from agentd.wire.framing import Buffer
 
-
-class _Waiting(NamedTuple):
-    pieces: list[Buffer]
-    fds: tuple[int, ...]
+_Waiting = tuple[list[Buffer], tuple[int, ...]]
+"""Pieces of a frame, and the descriptors that go with its first byte."""
 
 
 class Outbox:
@@ -32,8 +29,8 @@ class Outbox:
 
     def put(self, pieces: list[Buffer], *, urgent: bool = False, fds: Sequence[int] = ()) -> None:
         """Append one frame; descriptors belong to its first byte and to the caller."""
-        (self._urgent if urgent else self._bulk).append(_Waiting(pieces, tuple(fds)))
-        self.pending_bytes += sum(map(len, pieces))
+        (self._urgent if urgent else self._bulk).append((pieces, tuple(fds)))
+        self.pending_bytes += len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
 
     def take(self, most_bytes: int) -> tuple[list[Buffer], tuple[int, ...]]:
         """Give the next pieces, at most `most_bytes` of them, with the descriptors that go with the first byte.
@@ -51,11 +48,11 @@ class Outbox:
                 waiting = self._next()
                 if waiting is None:
                     break
-                if waiting.fds and taken:
+                if waiting[1] and taken:
                     self._bulk.appendleft(waiting)
                     break
-                self._begun.extend(waiting.pieces)
-                fds = waiting.fds
+                self._begun.extend(waiting[0])
+                fds = waiting[1]
             room -= self._take_begun(taken, room)
         self.pending_bytes -= most_bytes - room
         return taken, fds

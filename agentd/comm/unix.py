@@ -55,6 +55,9 @@ class UnixConnection:
     callee, who claims them in order. `on_closed(reason)` is called once, after all bytes that could be read.
     Both are called from the loop; `on_closed` also from within `close()`.
 
+    Attributes:
+        pending_bytes: written here, and not taken by the kernel yet.
+
     Writing never fails and never blocks: what the kernel does not take waits in memory (`pending_bytes`). When the
     peer is gone, what was written is dropped, and the end is told as soon as all that it sent has been read.
     """
@@ -66,10 +69,10 @@ class UnixConnection:
         "_on_closed",
         "_out",
         "_paused",
-        "_pending",
         "_read_bytes",
         "_sock",
         "_writing",
+        "pending_bytes",
     )
 
     def __init__(
@@ -85,17 +88,12 @@ class UnixConnection:
         self._on_bytes = on_bytes
         self._on_closed = on_closed
         self._out: deque[tuple[bytes | memoryview, tuple[int, ...]]] = deque()
-        self._pending = 0
+        self.pending_bytes = 0
         self._writing = False
         self._broken = False
         self._paused = False
         self._read_bytes = _FIRST_BYTES
-        loop.add_reader(sock.fileno(), self._readable)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes written here that the kernel has not taken yet."""
-        return self._pending
+        loop.add_reader(sock.fileno(), self._read_once)
 
     @property
     def is_closed(self) -> bool:
@@ -119,12 +117,12 @@ class UnixConnection:
         if not fds:
             if data:
                 self._out.append((data, ()))
-                self._pending += len(data)
+                self.pending_bytes += len(data)
             return
         if not data or len(fds) > MAX_FDS:
             raise ValueError(f"{len(fds)} descriptors need at least one byte, and at most {MAX_FDS} travel with it")
         self._out.append((data, tuple([os.dup(fd) for fd in fds])))
-        self._pending += len(data)
+        self.pending_bytes += len(data)
 
     def flush(self) -> None:
         """Send now what the kernel takes; the rest follows when it takes more."""
@@ -193,7 +191,7 @@ class UnixConnection:
     def _sent(self, count: int) -> None:
         """Forget the first `count` bytes of what waits."""
         out = self._out
-        self._pending -= count
+        self.pending_bytes -= count
         if len(out) == 1 and count == len(out[0][0]):
             out.clear()
             return
@@ -208,12 +206,9 @@ class UnixConnection:
         for _, fds in self._out:
             _close_all(fds)
         self._out.clear()
-        self._pending = 0
+        self.pending_bytes = 0
 
     # --- reading ------------------------------------------------------------------------------------------------
-
-    def _readable(self) -> None:
-        self._read_once()
 
     def _read_once(self) -> bool:
         """Read what one message gives; tell whether there may be more."""
@@ -260,7 +255,7 @@ class UnixConnection:
         """Go on after `pause_reading`."""
         if self._sock is not None and self._paused:
             self._paused = False
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._loop.add_reader(self._sock.fileno(), self._read_once)
 
     def close(self, reason: str = "closed here") -> None:
         """End it, dropping what waits; tells `on_closed` unless the end was told already."""

@@ -234,7 +234,7 @@ class Crew:
     @property
     def is_crowded(self) -> bool:
         """Tell whether there are idle workers beyond what the pool can ever use at once."""
-        return bool(self._idle) and self._staying() > self._wanted()
+        return bool(self._idle) and len(self.lines) - self._leaving > (self.pool.cpus or 1)
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
@@ -251,7 +251,7 @@ class Crew:
         Returns:
             The line, whether its worker has yet to be made, and the units to bind to when they are new.
         """
-        reservation = self.pool.reserve(task.shape.demand) if self.is_idle(task) else None
+        reservation = self.pool.reserve(task.shape.demand) if self._idle or self._may_grow() else None
         if reservation is None:
             line = self.room(task)
             if line is None:

@@ -81,7 +81,8 @@ class Intake:
             state.queue.extend(fresh)
         state.counters["accepted"] += len(event.calls)
         state.changes.add(Change.READY)
-        self._watch_queue(now)
+        if state.rules.unschedulable_after_s is not None:
+            self._watch_queue(now)
 
     def _decline(self, caller: int, call: Submission, refusal: RequestError | None) -> None:
         words = str(refusal) if refusal else f"template {call.template} was not declared on this connection"
@@ -247,7 +248,7 @@ class Intake:
             return RequestError("this agent is stopping: submit to another one", status=503, retry_after_s=30)
         if state.disk_full:
             return RequestError(f"the journal's disk is full ({state.disk_full}): free some space", status=507)
-        if len(state.queue) >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
+        if state.queue.size >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
             words = f"{len(state.queue)} tasks wait, which is all that this agent holds: come back later"
             return RequestError(words, status=429, retry_after_s=1)
         return None

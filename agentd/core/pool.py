@@ -117,7 +117,8 @@ class Pool:
         known = self._answers.get(id(demand))
         if known is not None and known[1] == self._version and known[0] is demand:
             return known[2]
-        suiting = self._suiting(demand)
+        possible = self._possible.get(id(demand))
+        suiting = possible[1] if possible is not None and possible[0] is demand else self._suiting(demand)
         choice = None if suiting is None else self._choose(demand, suiting)
         if len(self._answers) >= ANSWERS_MOST:
             self._answers.clear()

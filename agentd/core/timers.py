@@ -59,6 +59,8 @@ class Timers:
     def next(self) -> float | None:
         """When the earliest is due; None when there is nothing."""
         heap = self._heap
+        if not heap:
+            return None
         while heap and heap[0].act is None:
             heappop(heap)
             self._cancelled -= 1

@@ -54,7 +54,7 @@ def encode_frame(
     Raises:
         TooLarge: body and buffers exceed `max_bytes`.
     """
-    raw_bytes = sum(map(len, buffers))
+    raw_bytes = sum(map(len, buffers)) if buffers else 0
     total = len(body) + raw_bytes
     if total > max_bytes:
         raise TooLarge(f"a frame of {total} bytes exceeds the cap of {max_bytes}: put large values into the store")

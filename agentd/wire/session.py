@@ -37,6 +37,8 @@ _CREDITS_CAP = 2**31
 """Far above any sensible grant: a sum of grants stays a small number."""
 _EQUALS = {"peer": Speaker.PEER, "guest": Speaker.GUEST}
 """Roles with which both ends have the same rights."""
+_COUNTED = frozenset({Kind.SUBMIT, Kind.OFFER, Kind.SETTLED, Kind.ANSWER})
+"""What uses up credits, or gives them back."""
 
 
 class Session:
@@ -178,11 +180,13 @@ class Session:
         """
         if message.kind not in self._sendable:
             raise LocalError(f"{message.kind.name} may not be sent by this end in phase {self.phase.name}")
-        work, answers = _work_in(message), _answers_in(message)
-        if work > self.room:
-            raise LocalError(f"{work} calls or offers where credits are left for {self.room}: wait for answers")
-        if answers > self.received_open:
-            raise LocalError(f"{answers} answers to {self.received_open} calls or offers: one was answered twice")
+        work = answers = 0
+        if message.kind in _COUNTED:
+            work, answers = _work_in(message), _answers_in(message)
+            if work > self.room:
+                raise LocalError(f"{work} calls or offers where credits are left for {self.room}: wait for answers")
+            if answers > self.received_open:
+                raise LocalError(f"{answers} answers to {self.received_open} calls or offers: one was answered twice")
         frames = encode(message, version=self.version, max_bytes=self.terms.frame_bytes, local=self.terms.local)
         self._sent_open += work
         self.received_open -= answers
