@@ -31,7 +31,7 @@ ROOMY = 4 * 1024 * 1024
 """From this size on a value gets a segment even when many are in use."""
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 """A reader must never meet a page that its owner cut off."""
-_PROT_READ, _MAP_SHARED, _MAP_POPULATE = 1, 1, 0x8000
+_PROT_READ, _PROT_WRITE, _MAP_SHARED, _MAP_PRIVATE = 1, 2, 1, 2
 _PUT_BYTES = 64 * 1024 * 1024
 """Largest single pwrite."""
 
@@ -83,7 +83,7 @@ class _Segment:
                 self._put(buffer, offset)
             self.touched = total
             return
-        view = self.view or self._map()
+        view = self.whole()
         for buffer, offset in zip(buffers, offsets, strict=True):
             view[offset : offset + len(buffer)] = buffer
 
@@ -91,6 +91,10 @@ class _Segment:
         position = 0
         while position < len(buffer):
             position += os.pwrite(self._fd, buffer[position : position + _PUT_BYTES], offset + position)
+
+    def whole(self) -> memoryview:
+        """Give all of it."""
+        return self.view or self._map()
 
     def _map(self) -> memoryview:
         self._mapping = mmap.mmap(self._fd, self.size)
@@ -167,6 +171,15 @@ class SegmentPool:
     def has_idle(self, total: int) -> bool:
         """Tell whether a value of so many bytes would find a segment that needs not be made."""
         return bool(self._idle.get(self._class(total)))
+
+    def look(self, number: int, offset: int, size: int) -> memoryview:
+        """Give what a segment in use holds, to be read only; it must not be kept longer than the value is.
+
+        Raises:
+            KeyError: it is not in use.
+        """
+        with self._lock:
+            return self._used[number].whole()[offset : offset + size].toreadonly()
 
     def free(self, number: int) -> None:
         """Take a segment back: every reader of its value has let go. Unknown numbers are ignored."""
@@ -246,15 +259,16 @@ class SegmentPool:
 class _Mapped:
     """A segment that is mapped read-only, and how many leases on it live."""
 
-    __slots__ = ("address", "dropped", "kind", "leases", "size")
+    __slots__ = ("address", "dropped", "fd", "kind", "leases", "size")
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, *, keeps: bool) -> None:
         address = _libc.mmap(None, size, _PROT_READ, _MAP_SHARED, fd, 0)
         if address is None or address == _FAILED:
             error = ctypes.get_errno()
             raise OSError(error, f"cannot map {size} bytes of shared memory: {os.strerror(error)}")
         self.address: int = address
         self.size = size
+        self.fd = os.dup(fd) if keeps else -1
         self.leases = 0
         self.dropped = False
         self.kind = ctypes.c_ubyte * size
@@ -262,6 +276,8 @@ class _Mapped:
 
     def close(self) -> None:
         _libc.munmap(self.address, self.size)
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 class SegmentMap:
@@ -282,13 +298,15 @@ class SegmentMap:
         """How many values are in use."""
         return self._lent
 
-    def add(self, number: int, fd: int, size: int) -> None:
+    def add(self, number: int, fd: int, size: int, *, keeps: bool = False) -> None:
         """Map a segment; the descriptor stays the caller's and may be closed.
+
+        Only what `keeps` a descriptor of its own can be lent privately.
 
         Raises:
             OSError: it cannot be mapped.
         """
-        mapped = _Mapped(fd, size)
+        mapped = _Mapped(fd, size, keeps=keeps)
         with self._lock:
             self._mapped[number] = mapped
 
@@ -299,16 +317,47 @@ class SegmentMap:
             LookupError: no such segment was added.
             ValueError: a span is not within it.
         """
+        mapped = self._lease(number, spans)
+        base = mapped.kind.from_address(mapped.address)
+        weakref.finalize(base, self._return, number, mapped).atexit = False
+        whole = PickleBuffer(base).raw().toreadonly()
+        return [whole[offset : offset + size] for offset, size in spans]
+
+    def lend_private(self, number: int, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """As `lend`, views that can be written: who writes gets pages of its own, and nobody else sees that.
+
+        Nothing is copied that is only read: it costs a mapping, not the bytes.
+
+        Raises:
+            LookupError: no such segment was added.
+            ValueError: a span is not within it.
+            OSError: it cannot be mapped once more.
+        """
+        mapped = self._lease(number, spans)
+        low = min([offset for offset, _ in spans]) // mmap.PAGESIZE * mmap.PAGESIZE
+        size = max(1, max([offset + size for offset, size in spans]) - low)
+        address = _libc.mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE, mapped.fd, low)
+        if address is None or address == _FAILED:
+            self._return(number, mapped)
+            error = ctypes.get_errno()
+            raise OSError(error, f"cannot map {size} bytes of shared memory: {os.strerror(error)}")
+        base = (ctypes.c_ubyte * size).from_address(address)
+        weakref.finalize(base, self._return_private, number, mapped, address, size).atexit = False
+        whole = PickleBuffer(base).raw()
+        return [whole[offset - low : offset - low + size] for offset, size in spans]
+
+    def _lease(self, number: int, spans: Sequence[tuple[int, int]]) -> _Mapped:
         with self._lock:
             mapped = self._mapped[number]
             if any(offset < 0 or size < 0 or offset + size > mapped.size for offset, size in spans):
                 raise ValueError(f"a value is said to lie outside of its segment of {mapped.size} bytes")
             mapped.leases += 1
             self._lent += 1
-        base = mapped.kind.from_address(mapped.address)
-        weakref.finalize(base, self._return, number, mapped).atexit = False
-        whole = PickleBuffer(base).raw().toreadonly()
-        return [whole[offset : offset + size] for offset, size in spans]
+        return mapped
+
+    def _return_private(self, number: int, mapped: _Mapped, address: int, size: int) -> None:
+        _libc.munmap(address, size)
+        self._return(number, mapped)
 
     def drop(self, number: int) -> None:
         """Unmap a segment once no value in it is in use; unknown numbers are ignored."""

@@ -71,6 +71,9 @@ class Kind:
     one row, of version 0: how the group stands.
     """
 
+    STACK = 11
+    """As RUN, one task: to be run on top of the one that waits."""
+
     HELLO = 20
     """`NUMBER`: the worker's pid; it is ready."""
     RESULTS = 21

@@ -32,6 +32,8 @@ class WorkerSettings:
     """Modules outside of the roots whose functions may be called by name, each with what is below it."""
     folder: str = ""
     """Working folder of users' code; empty: the daemon's."""
+    task_folder: str = ""
+    """Where folders of tasks that use files are made; empty: where the system keeps temporary ones."""
     hostname: str = "localhost"
     environ: Mapping[str, str] = field(default_factory=dict)
     """The daemon's environment, to pick from."""
@@ -80,6 +82,7 @@ class WorkerSettings:
             "allow": list(self.allow),
             "own_folder": OWN_FOLDER,
             "folder": self.folder,
+            "task_folder": self.task_folder,
             "hostname": self.hostname,
             "user_site": self.user_site,
             "memory_bytes": self.memory_bytes,

@@ -118,9 +118,21 @@ def current() -> Runtime:
     """Give the runtime of this process."""
     if _used is not None:
         return _used
-    port = sys.modules.get(PORT)
-    runtime: Runtime | None = None if port is None else getattr(port, "runtime", None)
-    return IN_PLACE if runtime is None else runtime
+    worker = sys.modules.get(PORT)
+    if worker is None:
+        return IN_PLACE
+    runtime: Runtime | None = getattr(worker, "runtime", None)
+    return _nested(worker) if runtime is None else runtime
+
+
+def _nested(worker: Any) -> Runtime:
+    """Make the runtime of a worker, at the first call in it."""
+    if not hasattr(worker, "port"):
+        return IN_PLACE
+    from agentd.api.tasks.nested import Nested  # workers only: a plain program does without
+
+    worker.runtime = runtime = Nested(worker.port, IN_PLACE)
+    return runtime
 
 
 def use(runtime: Runtime | None) -> None:

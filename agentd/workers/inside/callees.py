@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol import TEMPLATE_HEAD
 from .failures import Reason, Refused
-from .functions import Finder, Script, load_value
+from .functions import Finder, Script, body_of, definition_of, load_value
 from .values import read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME, VALUE, SCRIPT, CHUNK = range(4)
+NAME, VALUE, SCRIPT, CHUNK, TASK = range(5)
 """As `agentd.model.task.Form`, which this side cannot import."""
 _FADE = 0.98
 """How much of the slowest run is remembered after each further run; chosen: an outlier counts for some 100 runs."""
@@ -44,21 +44,32 @@ class Callee:
         Refused: by `__init__`, when it is not there or may not be called.
     """
 
-    __slots__ = ("_function", "_is_chunk", "slowest_s", "wants_json")
+    __slots__ = ("_function", "_is_chunk", "definition", "slowest_s", "wants_json")
 
     def __init__(self, declared: Declared, finder: Finder) -> None:
         self.wants_json = declared.wants_json
         self.slowest_s = 0.0
         """The longest of the last runs, fading: how long the next one may hold back the results before it."""
         self._is_chunk = declared.form == CHUNK
+        self.definition: Any = None
+        """What a decorated function says about itself, where it was asked for as a task."""
         function: Callable[..., Any]
-        if declared.form == SCRIPT:
+        if declared.form == TASK:
+            function = self._task(declared, finder)
+        elif declared.form == SCRIPT:
             function = Script(declared.function, declared.code)
         elif declared.code:
-            function = load_value(declared.code)
+            function = body_of(load_value(declared.code))
         else:
-            function = finder.find(declared.function)
+            function = body_of(finder.find(declared.function))
         self._function = function
+
+    def _task(self, declared: Declared, finder: Finder) -> Callable[..., Any]:
+        function = finder.find_task(declared.function, declared.code)
+        self.definition = definition_of(function)
+        if self.definition is None:
+            raise Refused(Reason.NOT_CALLABLE, f"{declared.function} is no task: it is not decorated with @task")
+        return function
 
     def call(self, codec: int, data: memoryview, buffers: Sequence[memoryview]) -> Any:
         """Read the arguments and call it; a chunk is called with each of its tuples of arguments in turn.

@@ -30,6 +30,7 @@ class Reason:
     NOT_CALLABLE = 6
     NOT_DECODABLE = 7
     NOT_ENCODABLE = 8
+    GROUP_EXCEPTION = 10
 
 
 class Refused(Exception):
@@ -80,6 +81,8 @@ def failure_of(error: BaseException) -> Failure:
     if type(error).__module__ not in {"builtins", "__main__"}:
         kind = f"{type(error).__module__}.{kind}"
     reason = Reason.OUT_OF_MEMORY if isinstance(error, MemoryError) else Reason.EXCEPTION
+    if getattr(error, "is_final", False) is True:  # it says itself that trying again here is of no use
+        reason = Reason.NOT_CALLABLE
     return Failure(reason, kind, _text(error), _trace(error), _pickled(error))
 
 

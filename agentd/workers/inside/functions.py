@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import linecache
 import os
 import pickle
 import sys
 import types
+import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +70,26 @@ class Finder:
         if not any(home == module_name or self._may_hold(home, module_name) for home in _homes(target)):
             home = next(_homes(target), "?")
             raise Refused(Reason.NOT_CALLABLE, f"{name} is defined in {home}, not in users' code; allow that module")
+        return target  # type: ignore[no-any-return]
+
+    def find_task(self, name: str, code: bytes) -> Callable[..., Any]:
+        """Give the decorated function that `module:qualname` names; in `__main__`, which `code` is the source of.
+
+        Any module will do: who asks for a task is a task of this agent, or may have its code run here anyway.
+
+        Raises:
+            Refused: it is not there.
+            Exception: whatever the module raises when it is imported.
+        """
+        module_name, _, path = name.partition(":")
+        module = main_of(code) if module_name == "__main__" and code else _import(module_name)
+        target: Any = module
+        for part in path.split("."):
+            try:
+                target = getattr(target, part)
+            except AttributeError:
+                hint = "tasks cannot be defined inside of functions" if part == "<locals>" else "it is not there"
+                raise Refused(Reason.NOT_CALLABLE, f"{name} cannot be found in its module: {hint}") from None
         return target  # type: ignore[no-any-return]
 
     def _check_before_import(self, module: str) -> None:
@@ -158,11 +181,63 @@ def load_value(code: bytes) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
+_ATTRIBUTE = "__agentd_task__"
+"""As in `agentd/api/tasks/definition.py`, which this side must not import."""
+
+
+def definition_of(found: object) -> Any:
+    """Give what a decorated function says about itself; None for any other."""
+    definition = getattr(getattr(found, "__func__", found), _ATTRIBUTE, None)
+    return None if definition is None else definition.settle()
+
+
+def body_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give what runs when a decorated function is an operation itself: calling it would only ask for it again."""
+    definition = definition_of(function)
+    if definition is None:
+        return function
+    body: Callable[..., Any] = definition.body
+    target = getattr(function, "__self__", None)
+    return body if target is None else partial(body, target)
+
+
+_ALIAS = "__agentd_main__"
+"""Name of the program's module while it is executed for its tasks: its main guard does not fire."""
+_mains: dict[bytes, types.ModuleType] = {}
+
+
+def main_of(code: bytes) -> types.ModuleType:
+    """Give the module that a program's source makes, as `__main__`; it is executed once for each source.
+
+    Raises:
+        Exception: whatever the program raises outside of its main guard.
+    """
+    module = _mains.get(code)
+    if module is None:
+        name = f"<program {zlib.crc32(code):08x}>"
+        module = types.ModuleType(_ALIAS)
+        module.__file__ = name
+        _note_source(name, code)
+        sys.modules[_ALIAS] = module
+        exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's program
+        module.__name__ = "__main__"
+        _mains[code] = module
+    sys.modules["__main__"] = sys.modules[_ALIAS] = module
+    return module
+
+
+def _note_source(name: str, code: bytes) -> None:
+    """Let tracebacks, and whoever looks at the source of a function, find it."""
+    text = code.decode("utf-8", "replace")
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+
+
 class Script:
     """A program that is run as `__main__`, with its arguments in `sys.argv`."""
 
     def __init__(self, name: str, source: bytes) -> None:
         self._name = name
+        self._source = source
         self._code = compile(source, name, "exec", dont_inherit=True)
 
     def __call__(self, *args: object, **kwargs: object) -> None:
@@ -177,7 +252,8 @@ class Script:
         main = types.ModuleType("__main__")
         main.__file__ = self._name
         before, argv = sys.modules["__main__"], sys.argv
-        sys.modules["__main__"] = main
+        sys.modules["__main__"] = sys.modules[_ALIAS] = main
+        _note_source(self._name, self._source)
         sys.argv = [self._name, *map(str, args)]
         try:
             exec(self._code, main.__dict__)  # noqa: S102 - running what the user sent is the purpose

@@ -6,6 +6,7 @@ import array
 import os
 import select
 import socket
+import threading
 from collections import deque
 
 from ..protocol import FrameReader
@@ -22,10 +23,11 @@ _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 class Link:
     """Frames in, frames out, with descriptors; everything blocks, but for `poll`."""
 
-    __slots__ = ("_poll", "_read_bytes", "_reader", "_sock", "fds")
+    __slots__ = ("_lock", "_poll", "_read_bytes", "_reader", "_sock", "fds")
 
     def __init__(self, sock: socket.socket, limit: int) -> None:
         self._sock = sock
+        self._lock = threading.Lock()
         self._reader = FrameReader(limit)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -42,15 +44,17 @@ class Link:
         self._sock.close()
 
     def send(self, data: bytes) -> None:
-        """Send it all."""
-        self._sock.sendall(data)
+        """Send it all, also where several threads send."""
+        with self._lock:
+            self._sock.sendall(data)
 
     def send_with(self, data: bytes, fds: list[int]) -> None:
         """Send it all, with descriptors, which stay the caller's."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        sent = self._sock.sendmsg([data], rights)
-        if sent < len(data):
-            self._sock.sendall(memoryview(data)[sent:])
+        with self._lock:
+            sent = self._sock.sendmsg([data], rights)
+            if sent < len(data):
+                self._sock.sendall(memoryview(data)[sent:])
 
     def receive(self) -> list[tuple[int, memoryview]]:
         """Wait for bytes and give the frames that they complete, possibly none.

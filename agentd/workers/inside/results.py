@@ -87,12 +87,15 @@ class Outbox:
         started: float,
         seconds: float,
         written: tuple[int, int] | None,
+        made: list[Encoded] | None = None,
     ) -> None:
         """Take one result; send what is here when it is much or old."""
         codec, data, parts = encoded
         chunks = self._chunks
         fields = 0x96 if written is None else 0x97
-        if parts is None and failure is None:
+        if made is not None:
+            self._add_made(task, status, failure, started, seconds, written, made)
+        elif parts is None and failure is None:
             # The commonest results; plain numbers, as names would cost a tenth of what a short task takes in all.
             if codec:
                 head = _pack_head(fields, 0xCF, task, status, 0x92, codec, 0xC6, len(data))
@@ -103,7 +106,8 @@ class Outbox:
         else:
             self._add_large(task, status, encoded, failure, started, seconds, fields)
         if written is not None:
-            chunks.append(_number(sum(written)))
+            if made is None:
+                chunks.append(_number(sum(written)))
             self._outputs.append(OUTPUT_ROW.pack(task, *written))
         self._count += 1
         self._bytes += 64 + len(data)
@@ -131,6 +135,35 @@ class Outbox:
             self._bytes += len(chunk)
         self._chunks.append(bytes((_NIL,)) if failure is None else _failure(failure))
         self._chunks.append(_TIMES.pack(_FLOAT64, started, _FLOAT64, seconds))
+
+    def _add_made(
+        self,
+        task: int,
+        status: int,
+        failure: Failure | None,
+        started: float,
+        seconds: float,
+        written: tuple[int, int] | None,
+        made: list[Encoded],
+    ) -> None:
+        """Write the result of a task that makes versions: no value, and theirs at the end."""
+        chunks = self._chunks
+        chunks.append(_HEAD_WITHOUT.pack(0x98, _UINT64, task, status, 0x91, 0))
+        if failure is None:
+            chunks.append(_pack_tail(_NIL, _FLOAT64, started, _FLOAT64, seconds))
+        else:
+            chunks += (_failure(failure), _TIMES.pack(_FLOAT64, started, _FLOAT64, seconds))
+        chunks.append(_number(sum(written) if written else 0))
+        chunks.append(bytes((_ARRAY | len(made),)) if len(made) < 16 else _U32.pack(_ARRAY32, len(made)))
+        for codec, data, parts in made:
+            if parts is None:
+                chunks.append(bytes((_ARRAY | 2, codec)) + _U32.pack(_BIN32, len(data)) + data)
+                self._bytes += len(data)
+            else:
+                chunks.append(bytes((_ARRAY | 3, codec)) + _U32.pack(_BIN32, len(data)) + data)
+                for chunk in _parts(parts):
+                    chunks.append(chunk)
+                    self._bytes += len(chunk)
 
     def flush(self) -> None:
         """Send all that waits; blocks while the daemon is slow."""

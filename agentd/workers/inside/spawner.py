@@ -154,7 +154,7 @@ class Spawner:
         link = Link(socket.socket(fileno=sock), TO_WORKER_LIMIT)
         shared = Page(page)
         os.close(page)
-        Worker(link, tokens, shared, self._config).serve()
+        Worker(number, link, tokens, shared, self._config).serve()
 
     def _become_probe(self, fd: int, function: str) -> None:
         self._detach()

@@ -49,22 +49,22 @@ class Reader:
         self.files: dict[int, list[tuple[int, int]]] = {}
         """Stored objects whose descriptors have come: number to (descriptor, size), one for each use."""
 
-    def buffers(self, parts: Sequence[Part]) -> list[memoryview]:
-        """Give read-only views of the parts.
+    def buffers(self, parts: Sequence[Part], *, private: bool = False) -> list[memoryview]:
+        """Give read-only views of the parts; `private`: views that can be written, which changes nobody else's.
 
         Raises:
             Refused: shared memory or a stored object cannot be mapped.
         """
         try:
-            lent = self._lend(parts)
+            lent = self._lend(parts, private=private)
             views = []
             for kind, number, offset, size, data in parts:
                 if kind == SEGMENT:
                     views.append(next(lent[number]))
                 elif kind == INLINE:
-                    views.append(data)
+                    views.append(memoryview(bytearray(data)) if private else data)
                 elif kind == STORED:
-                    views.append(self._open(number, offset, size))
+                    views.append(self._open(number, offset, size, private=private))
                 else:
                     raise LookupError(f"{size} bytes of it are no longer on this agent")
         except (OSError, LookupError, ValueError) as error:
@@ -79,7 +79,7 @@ class Reader:
             if kind == STORED:
                 os.close(self._claim(number)[0])
 
-    def _lend(self, parts: Sequence[Part]) -> dict[int, Iterator[memoryview]]:
+    def _lend(self, parts: Sequence[Part], *, private: bool) -> dict[int, Iterator[memoryview]]:
         wanted: dict[int, list[tuple[int, int]]] = {}
         for kind, number, offset, size, _ in parts:
             if kind == SEGMENT:
@@ -87,7 +87,8 @@ class Reader:
         lent: dict[int, Iterator[memoryview]] = {}
         try:
             for number, spans in wanted.items():
-                lent[number] = iter(self._segments.lend(number, spans))
+                lend = self._segments.lend_private if private else self._segments.lend
+                lent[number] = iter(lend(number, spans))
         except BaseException:
             for number in wanted.keys() - lent.keys():
                 self._released(number)
@@ -101,12 +102,13 @@ class Reader:
             del self.files[number]
         return use
 
-    def _open(self, number: int, offset: int, size: int) -> memoryview:
+    def _open(self, number: int, offset: int, size: int, *, private: bool) -> memoryview:
         fd, length = self._claim(number)
         try:
             if not length:
                 return memoryview(b"")
-            return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ))[offset : offset + size]
+            access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+            return memoryview(mmap.mmap(fd, length, access=access))[offset : offset + size]
         finally:
             os.close(fd)
 
@@ -173,18 +175,26 @@ class Writer:
         self._threshold = threshold
         self._guard = guard
         self._catch_up = catch_up
-        self.placed = 0
-        """The segment of the value that was encoded last, until `keep` or `take_back`."""
+        self.placed: list[int] = []
+        """The segments of the values that were encoded last, until `keep` or `take_back`."""
 
     def keep(self) -> None:
-        """The last value is on its way."""
-        self.placed = 0
+        """The last values are on their way."""
+        self.placed = []
 
     def take_back(self) -> None:
         """Nobody will see the last value."""
-        if self.placed:
-            self._pool.free(self.placed)
-            self.placed = 0
+        for number in self.placed:
+            self._pool.free(number)
+        self.placed = []
+
+    def place(self, view: memoryview) -> list[tuple[int, bytes | memoryview, int, int]]:
+        """Put bytes where a value's large buffers go: into shared memory, or beside the frame where they are few.
+
+        Raises:
+            MemoryError: they are too many for what shared memory is left.
+        """
+        return self._place([view])
 
     def encode(self, value: Any, wants_json: bool) -> Encoded:
         """Write a result.
@@ -243,7 +253,7 @@ class Writer:
                 self._catch_up()  # segments may have been freed since the last look
             placed = self._pool.put(buffers)
             if placed is not None:
-                self.placed = placed[0]
+                self.placed.append(placed[0])
             return placed
         finally:
             self._guard.task = task

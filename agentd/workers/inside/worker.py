@@ -9,20 +9,25 @@ import sys
 import types
 from collections import deque
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import protocol
 from ..page import ERR_START, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page
 from ..protocol import COUNT, NUMBER, RUN_ROW, SIZED, Kind, ProtocolError, frame
-from .callees import Callee, Declared, read_template
+from .callees import TASK, Callee, Declared, read_template
+from .executions import Executions
 from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
 from .functions import Finder
 from .interrupts import Guard
 from .link import Link
+from .port import TaskPort
 from .results import FLUSH_S, Outbox
 from .shared import SegmentMap, SegmentPool
 from .surroundings import CpuLimit, TaskVariable, Units
 from .values import Encoded, Reader, Writer, read_inputs, read_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Row = tuple[int, int, int, Any, Any, Any, int]
 """A task that waits: id, template, codec, encoded bytes, parts (or None), inputs (or None), number of versions made.
@@ -40,7 +45,7 @@ _IDLE_SEGMENT_S = 10.0
 class Worker:
     """One process that runs users' code, one task at a time, in the order given, in its main thread."""
 
-    def __init__(self, link: Link, tokens: int, page: Page, config: dict[str, Any]) -> None:
+    def __init__(self, number: int, link: Link, tokens: int, page: Page, config: dict[str, Any]) -> None:
         self._link = link
         self._tokens = tokens
         self._words = page.words
@@ -62,6 +67,12 @@ class Worker:
         )
         self._reader = Reader(self._segments, released.append)
         self._writer = Writer(self._pool, config["segment_threshold_bytes"], self._guard, self._catch_up)
+        self._port = TaskPort(number, self._words, link, self._guard, self._outbox, config)
+        self._port.join(self._reader, self._writer, self._pool, self._receive, self._run_stacked)
+        self._families = self._port.families
+        self._executions = Executions(self._port, self._words)
+        self._depth = 0
+        """How many tasks run on top of another that waits."""
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
         self._units = Units(config["hostname"], pins=config["pin_cpus"])
         self._variable = TaskVariable()
@@ -78,6 +89,8 @@ class Worker:
             Kind.FREE: self._on_free,
             Kind.FILE: self._on_file,
             Kind.STOP: self._on_stop,
+            Kind.RESUME: self._port.on_resume,
+            Kind.STACK: self._on_stack,
         }
 
     # --- the line -----------------------------------------------------------------------------------------------
@@ -115,11 +128,14 @@ class Worker:
             gc.collect()
             self._pool.trim(_IDLE_SEGMENT_S)
             outbox.flush()
-        self._receive()
+        if self._port.is_shared:
+            self._port.read()
+        else:
+            self._receive()
 
     def _catch_up(self) -> None:
         """Take what has come while a task ran, without waiting."""
-        while self._link.poll():
+        while not self._port.is_shared and self._link.poll():
             self._receive()
 
     def _receive(self) -> None:
@@ -141,6 +157,7 @@ class Worker:
         module = types.ModuleType("_agentd_worker_task")
         module.cancelled = self._guard.is_cancelled  # type: ignore[attr-defined]
         module.task_id = lambda: self._words[RUNNING]  # type: ignore[attr-defined]
+        module.port = self._port  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
 
     # --- one task -----------------------------------------------------------------------------------------------
@@ -167,33 +184,82 @@ class Worker:
         if self._is_fork:
             self._end_fork()
         seconds = monotonic() - started
-        if words[INTERRUPTED] == task:
+        made = None
+        if self._executions.made is not None:
+            made, failure = self._executions.take()
+        if words[INTERRUPTED] == task and not self._is_forgiven(made):
             self._writer.take_back()
             encoded, status, failure = self._interrupted(failure)
+            made = None
+        if self._families:
+            self._port.leave(task)
         if callee is None:
             callee = self._callees.get(number)
         if callee is not None:
             callee.learn(seconds)
-        written = self._output()
+        written = None if self._depth else self._output()
         words[RUNNING] = 0
-        outbox.add(task, status, encoded, failure, started, seconds, written)
-        if encoded[2] is not None:
+        outbox.add(task, status, encoded, failure, started, seconds, written, made)
+        if encoded[2] is not None or made is not None:
             self._writer.keep()
+
+    def _is_forgiven(self, made: list[Encoded] | None) -> bool:
+        return made is not None and self._executions.was_forgiven
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
-        task, number, codec, data, parts, _, _ = row
-        buffers = self._reader.buffers(parts) if parts else ()
+        task, number, codec, data, parts, inputs, _ = row
         guard = self._guard
         try:
+            buffers = self._buffers(number, parts) if parts else ()
             guard.task = task
             if self._words[INTERRUPTED] == task:
                 raise KeyboardInterrupt
             if callee is None:
                 callee = self._callees[number] = Callee(self._declared[number], self._finder)
-            return self._writer.encode(callee.call(codec, data, buffers), callee.wants_json)
+            if callee.definition is not None:
+                inputs = None  # its execution answers for them from here on
+                self._executions.run(task, callee, data, buffers, row[5])
+                return _NO_VALUE
+            value = callee.call(codec, data, buffers)
+            if self._families:
+                family = self._port.family_of(task)
+                value = value if family is None else family.end(value)
+            return self._writer.encode(value, callee.wants_json)
         finally:
             guard.task = 0
+            if inputs:
+                self._discard(inputs)
+
+    def _buffers(self, number: int, parts: Any) -> list[memoryview]:
+        """Give the buffers of a call: a task asked for by another may write into its arguments, without effect."""
+        return self._reader.buffers(parts, private=self._declared[number].form == TASK)
+
+    def _discard(self, inputs: Any) -> None:
+        for _, _, parts in inputs:
+            self._reader.discard(parts)
+
+    def _run_stacked(self, row: Row) -> None:
+        """Run a task on top of the one that waits, which then waits on."""
+        try:
+            os.eventfd_read(self._tokens)
+        except BlockingIOError:  # it was taken back
+            self._reader.discard(row[4] or ())
+            self._discard(row[5] or ())
+            return
+        guard, words, writer, port = self._guard, self._words, self._writer, self._port
+        task, started, interruptible = words[RUNNING], self._seconds[STARTED], guard.task
+        placed, is_result = writer.placed, port.is_result
+        guard.task, writer.placed, port.is_result = 0, [], False
+        self._depth += 1
+        try:
+            self._run(row)
+            self._outbox.flush()
+        finally:
+            self._depth -= 1
+            self._seconds[STARTED], words[RUNNING] = started, task
+            self._variable.set(task)
+            writer.placed, port.is_result, guard.task = placed, is_result, interruptible
 
     def _interrupted(self, failure: Failure | None) -> tuple[Encoded, int, Failure | None]:
         """End a task that was to be stopped: also if it ended by itself meanwhile."""
@@ -226,9 +292,15 @@ class Worker:
     # --- frames -------------------------------------------------------------------------------------------------
 
     def _on_run(self, body: memoryview) -> None:
+        self._take(body, self._line.append)
+
+    def _on_stack(self, body: memoryview) -> None:
+        self._take(body, self._port.stacked.append)
+
+    @staticmethod
+    def _take(body: memoryview, append: Callable[[Row], None]) -> None:
         (count,) = COUNT.unpack_from(body)
         position = COUNT.size + count * RUN_ROW.size
-        append = self._line.append
         for task, template, codec, parts, length, inputs, makes in RUN_ROW.iter_unpack(body[COUNT.size : position]):
             data = body[position : position + length]
             position += length
@@ -248,8 +320,7 @@ class Worker:
         for _ in range(min(count, len(self._line))):
             row = self._line.pop()
             self._reader.discard(row[4] or ())
-            for _, _, parts in row[5] or ():
-                self._reader.discard(parts)
+            self._discard(row[5] or ())
         self._outbox.flush()
         self._link.send(frame(Kind.SETTLED, COUNT.pack(1)))
 
@@ -261,7 +332,7 @@ class Worker:
         number, size = SIZED.unpack(body)
         fd = self._link.claim()
         try:
-            self._segments.add(number, fd, size)
+            self._segments.add(number, fd, size, keeps=True)
         finally:
             os.close(fd)
 

@@ -1,0 +1,55 @@
+"""Which part of an argument cannot be pickled, for the message to who wrote the program."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_STEPS = 2000
+"""How many elements are tried; chosen: well under a second."""
+
+
+def culprit(named: Iterable[tuple[str, Any]], can_encode: Callable[[Any], bool]) -> str:
+    """Name the argument, and in it the innermost element, that cannot be pickled."""
+    for name, value in named:
+        if not can_encode(value):
+            place, inner = _innermost(f"argument {name}", value, can_encode)
+            return f"{place} (a {type(inner).__qualname__})"
+    return "the call"
+
+
+def _innermost(place: str, value: Any, can_encode: Callable[[Any], bool]) -> tuple[str, Any]:
+    steps = _STEPS
+    while True:
+        for name, element in _elements(value):
+            steps -= 1
+            if steps < 0:
+                return place, value
+            if not can_encode(element):
+                place, value = place + name, element
+                break
+        else:
+            return place, value
+
+
+def _elements(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", item) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"[{index}]", item) for index, item in enumerate(value)]
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict) and not callable(value):
+        return [(f".{name}", item) for name, item in attributes.items()]
+    return []
+
+
+def can_pickle(value: Any) -> bool:
+    """Tell whether a value can be pickled by name."""
+    try:
+        pickle.dumps(value, 5, buffer_callback=lambda _: False)
+    except Exception:  # noqa: BLE001 - users' code runs here
+        return False
+    return True

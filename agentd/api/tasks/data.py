@@ -1,0 +1,241 @@
+"""Data of a program with tasks: which object stands for which version, and who still needs it.
+
+A *datum* is what tasks read and write; each write makes a new *version* of it, so that nobody waits for readers. An
+object that a task writes is known by its identity. Law: an entry never outlives its object, so that an object that gets
+the identity of one that is gone is never taken for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agentd.api.tasks import references
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator
+
+ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "<absent>"})()
+"""Where no value is known."""
+PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None), type, range, slice})
+"""Types whose values cannot be changed: as arguments they are what they are, also where a task is to write them."""
+_SWEEP_AT = 256
+"""Objects that only we hold are looked for when so many are kept alive, and at each doubling; chosen."""
+
+
+class Datum:
+    """One datum of a family of tasks. What it stands for is let go when nothing refers to it any more."""
+
+    __slots__ = ("after", "base", "error", "home", "image", "is_joined", "is_pending", "value", "version")
+
+    def __init__(self, home: Home, version: int = 0) -> None:
+        self.home = home
+        self.version = version
+        """The last version; 0 while there is none that a task could read."""
+        self.is_pending = bool(version)
+        """Its value is with the agent, not here."""
+        self.value: Any = ABSENT
+        """What it is, once that was fetched."""
+        self.image: Any = None
+        """What the version holds, for telling whether an object has changed since."""
+        self.after: tuple[int, ...] = ()
+        """Versions of tasks that write it without order (CONCURRENT): whoever comes next waits for them."""
+        self.base = 0
+        """The version that those read; 0: what the object itself held."""
+        self.is_joined = False
+        """The last writer wrote without order."""
+        self.error: BaseException | None = None
+        """Why there is no value."""
+
+    def renew(self, version: int) -> None:
+        """Let a task write it: the version before is let go, what is known of its value does not count any more."""
+        self.drop()
+        self.version = version
+        self.is_pending = True
+        self.value, self.error = ABSENT, None
+
+    def join(self, version: int) -> None:
+        """Let a task write it without order among the others that do so."""
+        if self.is_joined:
+            self.after = (*self.after, self.version)
+        else:
+            if self.after:
+                self.home.released.extend(self.after)
+                self.after = ()
+            self.base, self.is_joined = self.version, True
+        self.version = version
+        self.is_pending = True
+        self.value, self.image, self.error = ABSENT, None, None
+
+    def drop(self) -> None:
+        """Let the version go, and those of concurrent writers."""
+        self._release()
+        self.version, self.base, self.after = 0, 0, ()
+        self.is_joined = self.is_pending = False
+        self.image = None
+
+    def _release(self) -> None:
+        released = self.home.released
+        if self.version:
+            released.append(self.version)
+        if self.base:
+            released.append(self.base)
+        if self.after:
+            released.extend(self.after)
+
+    def __del__(self) -> None:
+        self._release()  # possibly within a garbage collection: it only takes a note
+
+
+class Home:
+    """What all data of a family share."""
+
+    __slots__ = ("fetch", "is_open", "released")
+
+    def __init__(self, released: deque[int], fetch: Callable[[Datum], Any]) -> None:
+        self.released = released
+        """Versions that were let go; filled from anywhere."""
+        self.fetch = fetch
+        """Waits for a datum and gives its value."""
+        self.is_open = True
+        """False when the task whose family it is has ended."""
+
+
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def method(self: Future, *_: Any) -> NoReturn:
+        raise TypeError(f"{self!r} is no value yet ({name}): wait for it first, with wait_on")
+
+    method.__name__ = name
+    return method
+
+
+class Future:
+    """What a task will return. Pass it to tasks, put it in collections, or get its value with `wait_on`."""
+
+    __slots__ = ("__weakref__", "_datum", "_kind")
+
+    def __init__(self, datum: Datum, kind: type | None = None) -> None:
+        self._datum = datum
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        datum = self._datum
+        if datum.value is not ABSENT:
+            return f"<Future: {datum.value!r}>"
+        state = "pending" if datum.error is None else f"failed: {type(datum.error).__name__}"
+        return f"<Future {datum.version & 0xFFFFFFFF}: {state}>"
+
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        """Travel as the value: within a call as a reference to it, anywhere else it is waited for."""
+        datum = self._datum
+        if datum.value is not ABSENT:
+            return references.itself, (datum.value,)
+        refer = references.active.refer
+        if refer is not None:
+            return references.given, (refer(datum),)
+        return references.itself, (datum.home.fetch(datum),)
+
+    def __getattr__(self, name: str) -> Any:
+        kind = object.__getattribute__(self, "_kind")
+        if kind is not None and not name.startswith("__"):
+            method: Any = getattr(kind, name, None)
+            if hasattr(method, "__agentd_task__"):
+                return method.__get__(self, kind)
+        raise AttributeError(f"{self!r} has no {name!r}: wait for its value first, with wait_on")
+
+    for _name in (
+        *("__len__", "__iter__", "__getitem__", "__setitem__", "__contains__", "__call__", "__index__", "__int__"),
+        *("__float__", "__complex__", "__bool__", "__lt__", "__le__", "__gt__", "__ge__", "__neg__", "__abs__"),
+        *("__enter__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__"),
+        *("__rtruediv__", "__floordiv__", "__mod__", "__pow__", "__matmul__", "__rmatmul__", "__and__", "__or__"),
+    ):
+        locals()[_name] = _refuse(_name)
+    del _name
+
+
+def datum_of(future: Future) -> Datum:
+    """Give what a future stands for."""
+    return future._datum  # noqa: SLF001 - users see a future, we see what is in it
+
+
+class _Entry:
+    """An object that is known, and how it is held: weakly where its type allows that."""
+
+    __slots__ = ("datum", "strong", "weak")
+
+    def __init__(self, value: Any, datum: Datum, gone: Callable[[Any], None]) -> None:
+        self.datum = datum
+        self.strong: Any = None
+        try:
+            self.weak: Any = weakref.ref(value, gone)
+        except TypeError:
+            self.weak = None
+            self.strong = value
+
+    def holds(self, value: Any) -> bool:
+        return (self.strong if self.weak is None else self.weak()) is value
+
+
+class Registry:
+    """The objects of a family that stand for data, by identity."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self._strong = 0
+        self._sweep_at = _SWEEP_AT
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, value: Any) -> Datum | None:
+        """Give the datum that an object stands for."""
+        entry = self._entries.get(id(value))
+        return entry.datum if entry is not None and entry.holds(value) else None
+
+    def track(self, value: Any, datum: Datum) -> None:
+        """Have an object stand for a datum from now on."""
+        key = id(value)
+        self.forget(value)
+        entries = self._entries
+
+        def gone(weak: Any) -> None:
+            entry = entries.get(key)
+            if entry is not None and entry.weak is weak:
+                del entries[key]
+
+        entry = entries[key] = _Entry(value, datum, gone)
+        if entry.weak is None:
+            self._strong += 1
+            if self._strong >= self._sweep_at:
+                self._sweep()
+
+    def forget(self, value: Any) -> Datum | None:
+        """Have an object stand for nothing but itself; gives what it stood for."""
+        entry = self._entries.get(id(value))
+        if entry is None or not entry.holds(value):
+            return None
+        del self._entries[id(value)]
+        self._strong -= entry.weak is None
+        return entry.datum
+
+    def pending(self) -> Iterator[tuple[Any, Datum]]:
+        """Go through the objects whose value is not here."""
+        for entry in list(self._entries.values()):
+            value = entry.strong if entry.weak is None else entry.weak()
+            if entry.datum.is_pending:
+                yield value, entry.datum
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+        self._strong = 0
+
+    def _sweep(self) -> None:
+        """Let go the objects that nobody has but us: the name here, the entry, and the argument are three."""
+        for key, entry in list(self._entries.items()):
+            if entry.weak is None and sys.getrefcount(entry.strong) <= 2:
+                del self._entries[key]
+                self._strong -= 1
+        self._sweep_at = max(_SWEEP_AT, 2 * self._strong)

@@ -1,0 +1,177 @@
+"""The files of a family: which path stands for which version, and what must still come back to its place.
+
+Law: a task reads a file as it was when the task was called. A file that tasks write is at its caller's path when it was
+waited for, and at the latest when the caller's code has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
+
+from agentd.api.tasks.data import Datum
+from agentd.api.tasks.definition import Content, Direction
+from agentd.api.tasks.plans import WRITES
+from agentd.api.tasks.references import Path, Reference
+from agentd.api.tasks.workplace import handed_in, unpack, write_file
+
+if TYPE_CHECKING:
+    from agentd.api.tasks.calls import Call
+    from agentd.api.tasks.definition import Parameter
+    from agentd.api.tasks.families import Family
+
+Stamp = tuple[int, int, int, int]
+"""What tells that a file was changed: device, number, size, time of the last change."""
+
+
+class _File:
+    """A path that tasks use."""
+
+    __slots__ = ("datum", "is_folder", "stamp")
+
+    def __init__(self, datum: Datum, *, is_folder: bool) -> None:
+        self.datum = datum
+        self.is_folder = is_folder
+        self.stamp: Stamp | None = None
+        """Of the file when it was what the version holds; None where it is not."""
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """Look at a file; None where there is none, and for what cannot be told by a look."""
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - plain paths, many of them
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return None
+
+
+class Files:
+    """The files and folders that the tasks of a family read and write, by absolute path."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._files: dict[str, _File] = {}
+
+    # --- arguments ----------------------------------------------------------------------------------------------
+
+    def take(self, call: Call, value: Any, spec: Parameter) -> tuple[Any, Any]:
+        """Take an argument that is a path.
+
+        Raises:
+            TypeError: it is no path.
+            FileNotFoundError: it is to be read, is not there, and no task makes it.
+        """
+        if value is None:
+            return None, None
+        if not isinstance(value, (str, os.PathLike)):
+            raise TypeError(f"a parameter for a file takes a path, not {value!r}")
+        path = os.path.abspath(os.fspath(value))  # noqa: PTH100 - plain paths
+        is_folder = spec.content is Content.DIRECTORY
+        direction = spec.direction
+        file = self._files.get(path)
+        source = None if direction is Direction.OUT else self._read(call, path, file, is_folder=is_folder)
+        file = self._files.get(path)
+        is_written = direction in WRITES
+        standing = Path(source, os.path.basename(path) or "file", is_written=is_written, is_folder=is_folder)  # noqa: PTH119
+        if not is_written:
+            if direction is Direction.IN_DELETE:
+                call.later(lambda: self.delete(path))
+            return standing, None
+        if file is None:
+            file = _File(Datum(self._family.home), is_folder=is_folder)
+            fresh = file
+            call.later(lambda: self._files.__setitem__(path, fresh))
+        changed = file
+        call.later(lambda: setattr(changed, "stamp", None))
+        return standing, call.make(file.datum)
+
+    def _read(self, call: Call, path: str, file: _File | None, *, is_folder: bool) -> Reference:
+        if file is not None and file.datum.is_pending:
+            self._family.check(file.datum)
+            return Reference(call.refer(file.datum))
+        there = os.path.isdir(path) if is_folder else os.path.isfile(path)  # noqa: PTH112, PTH113 - plain paths
+        if not there:
+            kind = "directory" if is_folder else "file"
+            raise FileNotFoundError(f"there is no {kind} {path}, and no task that was called makes it")
+        stamp = None if is_folder else stamp_of(path)
+        if file is None or stamp is None or file.stamp != stamp or not file.datum.version:
+            encoded = handed_in(self._family.port, path, is_folder=is_folder)
+            version = self._family.new_version()
+            self._family.put(version, encoded)
+            file = self._files[path] = _File(Datum(self._family.home, version), is_folder=is_folder)
+            file.datum.is_pending = False
+            file.stamp = stamp
+        return Reference(call.refer(file.datum))
+
+    # --- what users ask -----------------------------------------------------------------------------------------
+
+    def wait(self, paths: list[str], *, is_folder: bool) -> list[str]:
+        """Bring files to their paths as the tasks so far leave them.
+
+        Raises:
+            BaseException: what the task raised that should have written one.
+        """
+        del is_folder
+        for path in paths:
+            file = self._files.get(os.path.abspath(path))  # noqa: PTH100 - plain paths
+            if file is not None and file.datum.is_pending:
+                self._bring(os.path.abspath(path), file)  # noqa: PTH100 - plain paths
+        return paths
+
+    def _bring(self, path: str, file: _File) -> None:
+        received = self._family.await_file(file.datum)
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - plain paths
+        fresh = tempfile.mkdtemp(prefix=f".{name}.", dir=folder)
+        try:
+            new = os.path.join(fresh, name)  # noqa: PTH118 - as above
+            if file.is_folder:
+                unpack(self._family.port, received.parts, new)
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                write_file(self._family.port, received.parts, new)
+            os.replace(new, path)  # noqa: PTH105 - as above
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        file.stamp = None if file.is_folder else stamp_of(path)
+
+    def open(self, path: str, mode: str, **options: Any) -> IO[Any]:
+        """Wait for a file and open it; when it is written, what tasks knew of it does not count any more."""
+        if not set(mode) & {"w", "x"}:
+            self.wait([path], is_folder=False)
+        if set(mode) & {"w", "x", "a", "+"}:
+            file = self._files.pop(os.path.abspath(path), None)  # noqa: PTH100 - plain paths
+            if file is not None:
+                file.datum.drop()
+        return open(path, mode, **options)  # noqa: PTH123 - the caller's to close
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file is there or will be."""
+        file = self._files.get(os.path.abspath(path))  # noqa: PTH100 - plain paths
+        return (file is not None and file.datum.is_pending) or os.path.exists(path)  # noqa: PTH110 - as above
+
+    def delete(self, path: str) -> None:
+        """Remove a file: tasks that were called and read it have it as it was."""
+        file = self._files.pop(os.path.abspath(path), None)  # noqa: PTH100 - plain paths
+        if file is not None:
+            file.datum.drop()
+        if os.path.isdir(path):  # noqa: PTH112 - as above
+            shutil.rmtree(path)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - as above
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def bring_back(self) -> None:
+        """Bring every file that tasks write to its path; one whose task failed stays as it is."""
+        for path, file in list(self._files.items()):
+            if file.datum.is_pending:
+                with suppress(Exception):  # whoever needs it was told, or is told by the agent
+                    self._bring(path, file)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._files.clear()

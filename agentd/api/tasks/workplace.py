@@ -1,0 +1,152 @@
+"""The folder of one task: files that it reads are put there under their own names, files that it writes are fetched."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tarfile
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from agentd.api.tasks.port import DIRECTORY, FILE
+from agentd.api.tasks.references import Path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentd.api.tasks.messages import Encoded, Parts
+    from agentd.api.tasks.port import Port
+
+_join = os.path.join
+
+
+class Workplace:
+    """Made when a task has files; gone with everything in it when the task has ended."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._folder = tempfile.mkdtemp(prefix="task-", dir=port.folder or None)
+        self._made: dict[str, bool] = {}
+        """Paths that we made, and whether each is a folder."""
+        self._count = 0
+
+    def settle(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Put paths in the place of files, also inside collections."""
+        return [self._settled(value) for value in args], {key: self._settled(item) for key, item in kwargs.items()}
+
+    def _settled(self, value: Any) -> Any:
+        if type(value) is Path:
+            return self._path(value)
+        if type(value) is list:
+            return [self._settled(item) for item in value]
+        if type(value) is dict:
+            return {key: self._settled(item) for key, item in value.items()}
+        return value
+
+    def _path(self, wanted: Path) -> str:
+        path = _join(self._folder, wanted.name)
+        if os.path.lexists(path):  # another file of the same name
+            self._count += 1
+            os.mkdir(_join(self._folder, f".{self._count}"))  # noqa: PTH102 - plain paths, many of them
+            path = _join(self._folder, f".{self._count}", wanted.name)
+        self._made[path] = wanted.is_folder
+        if wanted.source is None:
+            if wanted.is_folder:
+                os.mkdir(path)  # noqa: PTH102 - as above
+        elif wanted.is_folder:
+            unpack(self._port, wanted.source.parts, path)
+        else:
+            write_file(self._port, wanted.source.parts, path)
+        return path
+
+    def has(self, value: Any) -> bool:
+        """Tell whether a value is the path of one of its files."""
+        return isinstance(value, str) and value in self._made
+
+    def put(self, source: str, path: str) -> None:
+        """Copy a file of the user's to where one of ours was to be."""
+        shutil.copyfile(source, path)
+
+    def hand_in(self, path: str, what: str) -> Encoded:
+        """Hand a file that was written to the agent.
+
+        Raises:
+            FileNotFoundError: it was not written.
+        """
+        is_folder = self._made[path]
+        if not (os.path.isdir(path) if is_folder else os.path.isfile(path)):  # noqa: PTH112, PTH113 - as above
+            kind = "directory" if is_folder else "file"
+            raise FileNotFoundError(f"{what}: the task was to write the {kind} {os.path.basename(path)} and did not")  # noqa: PTH119
+        return handed_in(self._port, path, is_folder=is_folder)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def handed_in(port: Port, path: str, *, is_folder: bool) -> Encoded:
+    """Give the content of a file or folder to the agent.
+
+    Raises:
+        OSError: it cannot be read.
+        MemoryError: there is no memory for it.
+    """
+    if not is_folder:
+        return FILE, b"", _content(port, path)
+    packed = pack(port, path)
+    try:
+        return DIRECTORY, b"", _content(port, packed)
+    finally:
+        os.unlink(packed)  # noqa: PTH108 - plain paths
+
+
+def _content(port: Port, path: str) -> Parts | None:
+    with open(path, "rb") as file:  # noqa: PTH123 - plain paths
+        if not os.fstat(file.fileno()).st_size:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            parts = port.place(view)
+            return [
+                (size, bytes(data) if size and not segment else b"", segment, at) for size, data, segment, at in parts
+            ]
+
+
+def write_file(port: Port, parts: Any, path: str) -> None:
+    """Write the content of a file that came.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(path, "wb") as file:  # noqa: PTH123 - plain paths
+        file.writelines(port.buffers(parts, writable=False) if parts else ())
+
+
+def pack(port: Port, folder: str) -> str:
+    """Write a folder into an archive; gives its path, which is the caller's to remove."""
+    file, path = tempfile.mkstemp(prefix="folder-", dir=port.folder or None)
+    with os.fdopen(file, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.add(folder, arcname=".")
+    return path
+
+
+def unpack(port: Port, parts: Any, folder: str) -> None:
+    """Make a folder of an archive; what would land outside of it is refused.
+
+    Raises:
+        tarfile.TarError: it is no such archive.
+    """
+    file, path = tempfile.mkstemp(prefix="folder-", dir=port.folder or None)
+    os.close(file)
+    try:
+        os.unlink(path)  # noqa: PTH108 - as above
+        write_file(port, parts, path)
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
+        with tarfile.open(path) as archive:
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(folder, filter="tar")
+            else:
+                archive.extractall(folder)  # noqa: S202 - made by our own code; an older Python has no filter
+    finally:
+        if os.path.lexists(path):
+            os.unlink(path)  # noqa: PTH108 - as above
