@@ -133,7 +133,7 @@ def test_values_leave_nothing_behind(tmp_path: Path, function: str) -> None:
             assert len(segments) <= (3 if function != "loop" else 20)
             assert _open_files() <= before + (1 if function != "loop" else 20)
             fds, maps = await room.call("shelf", worker=2)
-            assert fds < 20
+            assert fds < 20 + maps  # each mapping keeps its descriptor, for views that can be written
             assert maps <= (3 if function != "loop" else 20)
 
     asyncio.run(main())
