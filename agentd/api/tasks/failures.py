@@ -33,7 +33,7 @@ def exception_of(standing: int, data: bytes, pickled: bytes) -> BaseException:
     told: Mapping[str, Any] = json.loads(data) if data else {}
     kind, message = str(told.get("type", "")), str(told.get("message", ""))
     if standing == CANCELLED:
-        is_limit = kind == "WallClockReached"
+        is_limit = kind == "WallClockLimit"
         error: BaseException = (WallClockReached if is_limit else TaskCancelled)(_cancelled(kind, message))
     else:
         error = _unpickled(pickled) or _named(told, kind, message)

@@ -80,7 +80,8 @@ class TaskPort:
         return found
 
     def enter(self, family: Any) -> None:
-        """Note that the task on top asks for tasks."""
+        """Note that the task on top asks for tasks: first the agent must know that those before it have ended."""
+        self._flush()
         self.families.append(family)
 
     def family_of(self, task: int) -> Any:
