@@ -305,6 +305,7 @@ PRODUCT_RULES = {
         allowed={
             "agentd/workers/inside/": "users' code runs there, and its processes end there",
             "agentd/api/values.py": "users' code runs while values are pickled and unpickled",
+            "agentd/api/tasks/": "users' code runs while values are pickled, unpickled and compared",
             "agentd/api/mailbox.py": "users' code runs while arguments are pickled",
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
             "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",

@@ -194,18 +194,14 @@ class Family:
             self._settle(wanted[row.version], row, mode)
 
     def await_file(self, datum: Datum) -> Any:
-        """Wait for the content of a file or folder, which stays what its version holds.
-
-        Raises:
-            BaseException: why there is none.
-        """
+        """Wait for the content of a file or folder, which stays what its version holds; None where there is none."""
         for row in self._ask([datum.version], wants_values=True):
             if row.standing != THERE:
                 self._settle([datum], row, "r")
             else:
                 datum.is_pending = False
                 return references.Received(row.codec, row.parts)
-        raise datum.error or LookupError("the agent gave no answer")
+        return None
 
     def _ask(self, versions: list[int], *, wants_values: bool) -> list[Received]:
         token = self._runtime.new_ref()

@@ -118,10 +118,14 @@ class Files:
             file = self._files.get(os.path.abspath(path))  # noqa: PTH100 - plain paths
             if file is not None and file.datum.is_pending:
                 self._bring(os.path.abspath(path), file)  # noqa: PTH100 - plain paths
+            if file is not None and file.datum.error is not None:
+                raise file.datum.error
         return paths
 
     def _bring(self, path: str, file: _File) -> None:
         received = self._family.await_file(file.datum)
+        if received is None:
+            return
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - plain paths
         fresh = tempfile.mkdtemp(prefix=f".{name}.", dir=folder)
@@ -169,8 +173,7 @@ class Files:
         """Bring every file that tasks write to its path; one whose task failed stays as it is."""
         for path, file in list(self._files.items()):
             if file.datum.is_pending:
-                with suppress(Exception):  # whoever needs it was told, or is told by the agent
-                    self._bring(path, file)
+                self._bring(path, file)
 
     def clear(self) -> None:
         """Forget all."""
