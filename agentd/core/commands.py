@@ -43,6 +43,8 @@ class RunTasks(Command, frozen=True, gc=False):
     tasks: list[Task]
     binding: Binding | None = None
     """Given when the units differ from those of the tasks before."""
+    on_top: bool = False
+    """The one task is to run at once, on top of the one that waits in that worker."""
 
 
 class RevokeTasks(Command, frozen=True, gc=False):

@@ -17,7 +17,6 @@ from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
     from agentd.core.pool import Pool, Reservation
-    from agentd.core.timers import Timer
 
 AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
@@ -48,12 +47,12 @@ class Line:
         "is_idle",
         "is_started",
         "is_stopping",
+        "is_waiting",
         "pid",
         "reservation",
         "revocable",
         "revoking",
         "tasks",
-        "timer",
         "worker",
     )
 
@@ -83,8 +82,8 @@ class Line:
         """False after a revocation that yielded nothing, until the line changes."""
         self.is_idle = False
         """It stands among those that may be given work."""
-        self.timer: Timer | None = None
-        """Ends its first task when that is out of time."""
+        self.is_waiting = False
+        """What its worker is at waits for other tasks, so that it needs no cores."""
         self._estimates: deque[float] = deque()
         """What `ahead_s` is the sum of: a task leaves with what it came with."""
         self._left_shape: Shape | None = None
@@ -234,7 +233,7 @@ class Crew:
     @property
     def is_crowded(self) -> bool:
         """Tell whether there are idle workers beyond what the pool can ever use at once."""
-        return bool(self._idle) and len(self.lines) - self._leaving > (self.pool.cpus or 1)
+        return bool(self._idle) and len(self.lines) - self._leaving > (self.pool.cpus or 1) + self.kept
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
@@ -287,17 +286,40 @@ class Crew:
     def block(self, line: Line, *, keeps: bool) -> None:
         """The task of a line that runs waits for others: its units are free, unless it is to keep them."""
         line.depth += 1
-        if line.depth == 1:
-            self._blocked += 1
+        self._wait(line, is_so=True)
         self.kept = min(max(self.kept, self._blocked), self._most_spares(self._wanted()))
         if not keeps:
             self._release(line)
 
+    def seat_on_top(self, line: Line, task: Task) -> Binding | None:
+        """Let a task run on top of the one of a line that waits, on free cores; gives the units where they are others.
+
+        Raises:
+            BrokenInvariant: there are no free cores for it.
+        """
+        reservation = self.pool.reserve(task.shape.demand)
+        if reservation is None:
+            raise BrokenInvariant(f"no cores for task {task.id} on top of another")
+        binding = line.hold(reservation, task.shape.demand)
+        line.append(task)
+        task.state = State.RUNNING
+        self._wait(line, is_so=False)
+        return binding
+
+    def _wait(self, line: Line, *, is_so: bool) -> None:
+        self._blocked += is_so - line.is_waiting
+        line.is_waiting = is_so
+
+    def bearers(self) -> list[Line]:
+        """Give the lines of which the task waits, when no further worker may be made for the cores that it left."""
+        if not self._blocked or self._idle or self.is_promised or self._may_grow():
+            return []
+        return [line for line in self.lines.values() if line.is_waiting and len(line.tasks) == line.depth]
+
     def unblock(self, line: Line) -> None:
         """The last one of a line that waited goes on."""
         line.depth -= 1
-        if not line.depth:
-            self._blocked -= 1
+        self._wait(line, is_so=False)
         line.exclusive = needs_line_alone(line.tasks[-1])
         line.changed()
 
@@ -307,6 +329,7 @@ class Crew:
         line.revocable = True
         if line.depth:
             self._release(line)
+            self._wait(line, is_so=True)
             return None
         if line.tasks:
             first = line.tasks[0]
@@ -380,8 +403,8 @@ class Crew:
     def lose(self, line: Line) -> list[Task]:
         """Strike a worker off; gives the tasks that it had, in order."""
         tasks = line.clear()
-        self._blocked -= line.depth > 0
         line.depth = 0
+        self._wait(line, is_so=False)
         self._release(line)
         self.lines.pop(line.worker, None)
         self._leaving -= line.is_stopping

@@ -167,6 +167,8 @@ class Engine:
             if self.placing.violations > self._violations_told:
                 self._violations_told = self.placing.violations
                 state.outbox.add(Alarm("the scheduler's wish was refused", {"wish": self.placing.last_violation}))
+            if state.queue.size and state.families:
+                self._waiting.stack(now)
         if not state.queue.size and not state.draining:
             self._execution.balance()
         if state.started:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import InterruptTask, RevokeTasks, StartWorker, StopWorker
+from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentd.core.endings import Endings
     from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
     from agentd.core.state import AgentState
+    from agentd.core.timers import Timer
 
 STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
@@ -33,6 +34,8 @@ class Execution:
         self._endings = endings
         self._speed, self._name = state.rules.speed, state.identity.name
         self._losses: list[float] = []
+        self._clocks: dict[int, Timer] = {}
+        """Of tasks that run and have a time-out: what ends them when it is over."""
         self._is_minding = False
         """A timer looks after spare workers."""
         self._gated: set[int] = set()
@@ -60,13 +63,13 @@ class Execution:
                 number = state.outbox.record(Started((task.id,)))
                 self._gated.add(task.id)
                 state.outbox.after(number, lambda: self._run_once(line, task))
-                self._watch_time(line, task, now)
+                self._watch_time(task, now)
                 return True
             if operation.durable:
                 state.started.append(task.id)
         state.outbox.run(line.worker, task, binding)
         if task.shape.template.timeout_s is not None:
-            self._watch_time(line, task, now)
+            self._watch_time(task, now)
         return True
 
     def _run_once(self, line: Line, task: Task) -> None:
@@ -75,8 +78,8 @@ class Execution:
             self._gated.discard(task.id)
             self._state.outbox.run(line.worker, task, line.binding)
 
-    def _watch_time(self, line: Line, task: Task, now: float) -> None:
-        """End a task with a time-out in time; it has its line for itself, so the line's one timer is its own."""
+    def _watch_time(self, task: Task, now: float) -> None:
+        """End a task with a time-out in time."""
         limit = task.shape.template.timeout_s
         if limit is None:
             return
@@ -86,22 +89,29 @@ class Execution:
                 words = f"ran longer than its time-out of {limit:g} s"
                 self.stop(task, now, Failure(Reason.TIMED_OUT, "TimeoutError", words, agent=self._state.identity.name))
 
-        line.timer = self._state.timers.at(now + limit, late)
+        self._clocks[task.id] = self._state.timers.at(now + limit, late)
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
     def stop(self, task: Task, now: float, failure: Failure | None) -> None:
         """Stop a task that runs on a worker of ours: flag, then SIGINT, then SIGKILL; None: it was cancelled."""
-        state, rules = self._state, self._state.rules
+        state = self._state
         if task.id in self._gated:
             self._never_start(task, failure, now)
             return
-        if task.state is State.BLOCKED:
+        is_below = task.state is State.BLOCKED and not self.is_on_top(task)
+        if task.state is State.BLOCKED and not is_below:
             state.crew.unblock(state.crew.lines[task.worker])
         state.move(task, State.STOPPING)
         state.stopping[task.id] = failure
         if state.families:
             self._endings.families.give_up(task)
+        if not is_below:
+            self._press(task, failure, now)
+
+    def _press(self, task: Task, failure: Failure | None, now: float) -> None:
+        """Interrupt a task ever harder, until it ends."""
+        state, rules = self._state, self._state.rules
         late = failure is not None
         if late:
             self._interrupt(task, 1, late)
@@ -171,6 +181,22 @@ class Execution:
             crew.kept = 0
             self._state.changes.add(Change.ROOM)
 
+    def _stop_below(self, line: Line) -> None:
+        """What ran on top of a task has ended: if that is to be stopped itself, it is its turn."""
+        state, task = self._state, line.tasks[-1]
+        if task.state is State.STOPPING:
+            state.crew.unblock(line)
+            state.timers.at(0.0, lambda now: self._press(task, state.stopping.get(task.id), now))
+
+    def run_on_top(self, line: Line, task: Task, now: float) -> None:
+        """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""
+        state = self._state
+        state.queue.take(task)
+        binding = state.crew.seat_on_top(line, task)
+        task.host, task.placed_at = "", now
+        state.outbox.add(RunTasks(line.worker, [task], binding, on_top=True))
+        self._watch_time(task, now)
+
     def is_on_top(self, task: Task) -> bool:
         """Tell whether nothing runs on top of a task that waits."""
         line = self._state.crew.lines[task.worker]
@@ -208,6 +234,8 @@ class Execution:
         pop, stopping = state.crew.pop, state.stopping
         for result in event.results:
             task = pop(line, result.task)
+            if self._clocks:
+                self._forget_time(result.task)
             if task is None:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
             if result.status or stopping:
@@ -218,11 +246,17 @@ class Execution:
 
     def _settle(self, line: Line) -> None:
         """After tasks left a line: what it kept for them is free, or the next one's."""
-        if line.timer is not None:
-            self._state.timers.cancel(line.timer)
-            line.timer = None
-        self._state.crew.settle(line)
-        self._state.changes.add(Change.ROOM)
+        state = self._state
+        state.crew.settle(line)
+        if line.is_waiting:
+            self._stop_below(line)
+        state.changes.add(Change.ROOM)
+
+    def _forget_time(self, task: int) -> None:
+        """A task runs no more: it cannot be late."""
+        clock = self._clocks.pop(task, None)
+        if clock is not None:
+            self._state.timers.cancel(clock)
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
@@ -290,13 +324,12 @@ class Execution:
             return
         running = state.tasks.get(event.running)
         wanted = (line.is_stopping and not line.tasks) or (running is not None and running.state is State.STOPPING)
-        if line.timer is not None:
-            state.timers.cancel(line.timer)
         state.declared.pop(-event.worker, None)
         tasks = state.crew.lose(line)
         state.changes.add(Change.ROOM)
         for task in tasks:
             self._gated.discard(task.id)
+            self._forget_time(task.id)
             if task.id == event.running:
                 failure = self._signed(event.failure, task)
                 self._endings.host_lost(task, failure, now, blame=True)

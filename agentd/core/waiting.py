@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from agentd.model.task import Failure
 
 
+LOOK_MOST = 100
+"""Children that are not ready and are looked at in search of one that is (the oldest that has not started is)."""
+
+
 class Waiting:
     """Lets tasks wait, and go on."""
 
@@ -74,6 +78,41 @@ class Waiting:
         if not family.over:
             self.winners.append(task)
         family.over.append(wait)
+
+    # --- running on top ---------------------------------------------------------------------------------------
+
+    def stack(self, now: float) -> None:
+        """Where no worker is left for free cores: let tasks run on top of those that wait for them.
+
+        The deepest of all that wait has a child that is ready, or one that runs; so something always goes on.
+        """
+        state = self._state
+        for line in state.crew.bearers():
+            top = line.tasks[-1]
+            family = state.families.get(top.id)
+            if line.revoking or line.asked or top.state is not State.BLOCKED or family is None or family.over:
+                continue
+            task = self._ready(family)
+            if task is not None:
+                self._execution.run_on_top(line, task, now)
+
+    def _ready(self, family: Family) -> Task | None:
+        """Find a task that a family waits for and that waits for a host itself."""
+        state, families, patience = self._state, [family], LOOK_MOST
+        while families:
+            one = families.pop()
+            for number in one.children:
+                task = state.tasks.get(number)
+                if task is None:
+                    patience -= 1
+                    if not patience:
+                        break
+                elif task.state is State.WAITING:
+                    if task.shape.is_here and state.pool.fits_now(task.shape.demand):
+                        return task
+                elif task.state is State.JOINING:
+                    families.append(state.families[number])
+        return None
 
     # --- winning cores again ----------------------------------------------------------------------------------
 

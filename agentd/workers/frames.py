@@ -107,8 +107,8 @@ def encode_template(number: int, template: Template) -> bytes:
     return frame(Kind.TEMPLATE, head + name + template.code)
 
 
-def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset()) -> list[bytes]:
-    """Write a RUN frame in pieces; parts in the segments or stored objects `gone` are marked so."""
+def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kind: int = Kind.RUN) -> list[bytes]:
+    """Write a RUN frame, or a STACK, in pieces; parts in the segments or stored objects `gone` are marked so."""
     rows: list[bytes] = []
     blobs: list[bytes] = []
     pack = RUN_ROW.pack
@@ -127,7 +127,7 @@ def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset()) -> 
             blobs.append(INPUT.pack(value.codec, len(value.parts), len(value.data)))
             blobs += _encode_value(value, gone)
     total = sum(map(len, blobs))
-    head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, Kind.RUN) + COUNT.pack(len(rows))
+    head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, kind) + COUNT.pack(len(rows))
     return _pieces(total, head, rows, blobs)
 
 

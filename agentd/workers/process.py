@@ -37,6 +37,8 @@ class Process:
         self.fds: deque[int] = deque()
         self.line: deque[int] = deque()
         """Tasks given to it and not ended, in order."""
+        self.stacked = 0
+        """How many of them, at the end, run on top of others that wait."""
         self.templates: set[int] = set()
         """Numbers of the templates that it knows."""
         self.mapped: set[int] = set()
@@ -121,13 +123,16 @@ class Process:
         self.page.words[INTERRUPTED] = task
 
     def end_task(self, task: int) -> None:
-        """Take the first task off the line.
+        """Take the first task off the line, or the one that runs on top of those that wait.
 
         Raises:
             ProtocolError: it is another one that ended.
         """
         line = self.line
-        if not line or line.popleft() != task:
+        if self.stacked and line[-1] == task:
+            self.stacked -= 1
+            line.pop()
+        elif not line or line.popleft() != task:
             raise ProtocolError(f"a result of task {task} came, which it had not to run next")
 
     def claim(self) -> int:

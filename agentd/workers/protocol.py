@@ -70,6 +70,8 @@ class Kind:
     Of a version that failed: JSON of the failure, its one part being the pickled exception. After a BARRIER there is
     one row, of version 0: how the group stands.
     """
+    STACK = 11
+    """As RUN, one task: to be run at once, on top of the one that waits in AWAIT or BARRIER."""
 
     STACK = 11
     """As RUN, one task: to be run on top of the one that waits."""

@@ -139,8 +139,9 @@ class Supervisor:
             if task.payload.parts or task.inputs:
                 shared = True
         gone = self._sharing.lend(process, command.tasks) if shared else frozenset()
-        for piece in encode_run(command.tasks, gone=gone):
+        for piece in encode_run(command.tasks, gone=gone, kind=Kind.STACK if command.on_top else Kind.RUN):
             write(piece)
+        process.stacked += command.on_top
         process.append(command.tasks)
         self._dirty.add(process)
         if self._watch is None:

@@ -114,6 +114,12 @@ class Process:
             self.units = frozenset(command.binding.cpus)
         if self._owed:
             self.host.world.history.broken(f"worker {self.number} of {self.host.name} was added to while it gave back")
+        if command.on_top:
+            (task,) = command.tasks
+            if not self.blocked or self.running is not None:
+                self.host.world.history.broken(f"task {task.id} is to run on top of nothing")
+            self._start(task)
+            return
         self.line.extend(command.tasks)
         self._next()
 

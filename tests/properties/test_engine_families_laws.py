@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from agentd.model.task import Form, Outcome, Status, Template
 from tests.fakes.world import World
 from tests.fakes.world_nested import Nest, Step, sequential
 from tests.fakes.world_users import recorded
+from tests.fakes.world_workers import KILLED
 
 NESTED = Template("m:nested", Form.TASK, max_attempts=1000)
 ROOT = Template("m:root", durable=True, max_attempts=1000)
@@ -71,13 +73,110 @@ def outcome_of(world: World, program: Nest) -> Outcome:
 
 
 @slow
-@given(program=programs(), cores=st.integers(1, 2), seed=st.none() | st.integers(0, 1 << 30), reuse=st.just(True))
+@given(
+    program=programs(),
+    cores=st.integers(1, 2),
+    seed=st.none() | st.integers(0, 1 << 30),
+    spares=st.sampled_from((0, 1, 9)),
+)
 def test_one_agent_gives_what_running_one_after_another_gives(
-    program: Nest, cores: int, seed: int | None, reuse: bool
+    program: Nest, cores: int, seed: int | None, spares: int
 ) -> None:
     """On one agent any program over versions ends, with the values of its sequential run, and nothing is kept."""
     world = World(seed)
-    world.add("a", cores, rules=Rules(reuse_on_block=reuse, spares=1000)).nested = [NESTED]
+    world.add("a", cores, rules=Rules(spares=spares)).nested = [NESTED]
     outcome = outcome_of(world, program)
     assert outcome.status == Status.DONE, outcome.failure
     assert [outcome.value.data.decode()] == sequential(program, [], 1)
+
+
+@slow
+@given(
+    program=programs(),
+    cores=st.tuples(st.integers(0, 2), st.integers(1, 2), st.integers(1, 2)),
+    seed=st.none() | st.integers(0, 1 << 30),
+)
+def test_neighbours_give_what_running_one_after_another_gives(
+    program: Nest, cores: tuple[int, int, int], seed: int | None
+) -> None:
+    """Wherever the tasks run, and whoever asks for tasks in turn, the values are those of the sequential run."""
+    world = neighbourhood(cores, seed)
+    outcome = outcome_of(world, program)
+    assert outcome.status == Status.DONE, outcome.failure
+    assert [outcome.value.data.decode()] == sequential(program, [], 1)
+
+
+def neighbourhood(cores: tuple[int, ...], seed: int | None) -> World:
+    """Make agents in a row, each a neighbour of the next; the first one is asked."""
+    world = World(seed)
+    names = "abc"[: len(cores)]
+    for name, units in zip(names, cores, strict=True):
+        world.add(name, units, rules=Rules(spares=2)).nested = [NESTED]
+    for one, other in pairwise(names):
+        world.connect(one, other)
+    world.run(1.0)
+    return world
+
+
+faults = st.lists(
+    st.tuples(st.floats(0.0, 3.0), st.sampled_from(("kill a", "kill b", "crash b", "crash c", "cut", "reset"))),
+    max_size=4,
+)
+
+
+@slow
+@given(program=programs(), cores=st.tuples(*[st.integers(1, 2)] * 3), seed=st.integers(0, 1 << 30), trouble=faults)
+def test_trouble_changes_no_value(
+    program: Nest, cores: tuple[int, int, int], seed: int, trouble: list[tuple[float, str]]
+) -> None:
+    """Workers that die, neighbours that crash and wires that are cut cost time, and nothing else."""
+    world = neighbourhood(cores, seed)
+    world.history.has_faults = True
+    found = ask(world, program)
+    for after, what in sorted(trouble):
+        world.run(after)
+        bring(world, what)
+    world.run(0.5)
+    assert world.run_until(lambda: world.is_quiet, LONG_S, 0.5), "it does not end"
+    world.run(1.0)
+    assert world.history.close() == []
+    outcome = found["outcome"]
+    assert outcome.status == Status.DONE, outcome.failure
+    assert [outcome.value.data.decode()] == sequential(program, [], 1)
+
+
+def bring(world: World, what: str) -> None:
+    """Bring trouble, and its end after a while."""
+    act, _, name = what.partition(" ")
+    host = world.hosts[name or "b"]
+    if act == "kill" and host.processes:
+        world.random.choice(list(host.processes.values())).die(KILLED)
+    elif act == "crash" and not host.is_down:
+        host.crash()
+        world.after(world.random.choice((0.05, 2.0, 8.0)), host.heal)
+    elif act == "cut":
+        wire = world.wire("a", "b")
+        wire.cut()
+        world.after(world.random.choice((0.5, 8.0)), wire.heal)
+    elif act == "reset" and host.ends:
+        end = world.random.choice(list(host.ends.values()))
+        end.other.close("reset")
+        end.close("reset")
+
+
+def recursion(depth: int) -> Nest:
+    """Build a program that waits for itself, so deep."""
+    program = Nest("leaf", 0.001)
+    for level in range(depth):
+        program = Nest(f"level{level}", 0.0, (Step(program, makes=(0,)), Step(waits=(0,))))
+    return program
+
+
+def test_one_core_suffices_for_any_depth() -> None:
+    """Recursion far deeper than there may be workers ends, on one core."""
+    world = World()
+    host = world.add("a", 1)
+    host.nested = [NESTED]
+    outcome = outcome_of(world, recursion(80))
+    assert outcome.status == Status.DONE, outcome.failure
+    assert len(host.processes) <= 1 + 4
