@@ -250,7 +250,8 @@ class Crew:
         Returns:
             The line, whether its worker has yet to be made, and the units to bind to when they are new.
         """
-        reservation = self.pool.reserve(task.shape.demand) if self._idle or self._may_grow() else None
+        may_begin = (self._idle or self._may_grow()) and not self.is_promised
+        reservation = self.pool.reserve(task.shape.demand) if may_begin else None
         if reservation is None:
             line = self.room(task)
             if line is None:

@@ -73,9 +73,6 @@ class Kind:
     STACK = 11
     """As RUN, one task: to be run at once, on top of the one that waits in AWAIT or BARRIER."""
 
-    STACK = 11
-    """As RUN, one task: to be run on top of the one that waits."""
-
     HELLO = 20
     """`NUMBER`: the worker's pid; it is ready."""
     RESULTS = 21
