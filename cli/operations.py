@@ -108,6 +108,8 @@ def _fields(view: OperationView) -> dict[str, str]:
         "attempts": str(view.attempts),
         "tasks": f"{counts.done} done, {counts.running} running, {counts.waiting} waiting, {counts.failed} failed",
     }
+    if view.assumed:
+        fields["assumed"] = ", ".join(view.assumed)
     if view.error is not None and view.error.traceback:
         fields["traceback"] = view.error.traceback
     return {name: value for name, value in fields.items() if value}

@@ -151,6 +151,7 @@ _COMPSS_SETTINGS = (
     _setting(
         "python-interpreter", "Python that runs users' code.", "PATH", "the one that runs the agent", is_compss=True
     ),
+    _setting("comm", "Adaptor by which the nodes of project.xml are reached.", "ADAPTOR", "comm", is_compss=True),
     _setting("project", "project.xml of this device.", "PATH", "none", is_compss=True),
     _setting("resources", "resources.xml that belongs to it.", "PATH", "none", is_compss=True),
     _setting(
@@ -182,7 +183,6 @@ _SERVICE = (
 )  # fmt: skip
 
 _COMPSS_IDLE = (
-    _idle("comm", SERVED, "Neighbours are reached over this product's own protocol.", "CLASS"),
     _idle("jvm-opts", SERVED, _JVM, "OPTS"),
     _idle("library-path", SERVED, "Set LD_LIBRARY_PATH and name it with --environment.", "PATH"),
     _idle("master-port", SERVED, "There is one port for agents, --comm-port.", "PORT"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.tables import printable
 from agentd.model.errors import ConfigError
 from cli.output import duration, print_json, print_rows, units
 from cli.parsing import UsageError
@@ -61,6 +63,8 @@ def _show(line: Line, row: ResourceView) -> int:
         print_json(row)
     else:
         _print([row])
+    for warning in row.warnings:
+        print(f"agentd: warning: {row.name}: {printable(warning)}", file=sys.stderr)
     return 0
 
 

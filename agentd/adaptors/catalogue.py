@@ -50,6 +50,11 @@ def find(adaptor: str) -> Adaptor:
     raise RequestError(f"unknown adaptor {adaptor!r}: use one of {', '.join(known)}, or {COMPSS_COMM}")
 
 
+def class_of(adaptor: str) -> str:
+    """Give the class name by which project.xml and resources.xml name an adaptor; one that has none keeps its name."""
+    return next((name for name, short in NAMES.items() if short == adaptor and "." in name), adaptor)
+
+
 def known_adaptor(adaptor: str, name: str, properties: Mapping[str, str]) -> str:
     """Check a request's adaptor and properties, and give the adaptor's short name.
 

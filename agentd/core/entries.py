@@ -109,6 +109,7 @@ class HostAdded(Entry, frozen=True, array_like=True, tag=10):
     properties: tuple[tuple[str, str], ...] = ()
     is_parent: bool = False
     declared: bool = True
+    limit_of_tasks: int | None = None
 
 
 class HostRemoved(Entry, frozen=True, array_like=True, tag=11):

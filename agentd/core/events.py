@@ -333,6 +333,8 @@ class ResourceAdded(Event, frozen=True, gc=False):
     is_parent: bool = False
     declared: bool = True
     """False: its capacity is what it reports of itself, not what the operator granted."""
+    limit_of_tasks: int | None = None
+    """Most tasks that a new neighbour may hold at a time."""
 
 
 class ResourceReduced(Event, frozen=True, gc=False):

@@ -14,7 +14,7 @@ from agentd.core.pool import Pool
 from agentd.core.tasks import Task
 from agentd.model.exchange import Report
 from agentd.model.task import Form
-from schedulers.capacity import Capacity, shortfalls
+from schedulers.capacity import Capacity, Kind, shortfalls, suits
 from schedulers.view import Tier
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     if not capacity.covers(demand):
         return 0
     counts = [
-        max(entry.units for entry in capacity.processors if entry.kind is asked.kind) // asked.units
+        max(entry.units for entry in capacity.processors if suits(entry, asked)) // asked.units
         for asked in demand.processors
         if asked.units
     ]
@@ -92,6 +92,8 @@ class Neighbour:
         self.is_pooled = False
         """We may offload to it; a neighbour that only gives us work is not pooled."""
         self.declared = False
+        self.limit_of_tasks: int | None = None
+        """Most tasks of ours that it may hold at a time, where the operator says so."""
         self.granted = Capacity()
         """What the operator granted, or what it reports of itself."""
         self.report = Report()
@@ -166,7 +168,7 @@ class Neighbour:
         shape: Shape = task.shape
         known = self._counts.get(shape.number)
         fit = known[1] if known is not None and known[0] is self.granted else self._fit(shape)
-        if not fit:
+        if not fit or (self.limit_of_tasks is not None and len(self.held) >= self.limit_of_tasks):
             return False
         over = self._share + 1 / fit - 1.0 - 1e-9
         if over <= 0 or shape.estimate_s is None:
@@ -229,11 +231,10 @@ class Neighbour:
         return known[1]
 
     def grow(self, more: Capacity) -> None:
-        """The operator grants more of it."""
+        """The operator grants more of it; from now on the operator's word counts, not what it reports of itself."""
         pool = Pool(self.granted)
         pool.add(more)
-        self.granted = pool.capacity
-        self._stir()
+        self._declare(pool.capacity)
 
     def shrink(self, less: Capacity) -> None:
         """The operator grants less of it; what it holds already may end.
@@ -243,8 +244,24 @@ class Neighbour:
         """
         pool = Pool(self.granted)
         pool.reduce(less)
-        self.granted = pool.capacity
-        self._stir()
+        self._declare(pool.capacity)
+
+    def _declare(self, granted: Capacity) -> None:
+        self.granted, self.declared = granted, True
+        self._rebook()
+
+    def _rebook(self) -> None:
+        """Weigh what it holds anew against what it grants now."""
+        self._counts.clear()
+        self._booked.clear()
+        for task in self.held.values():
+            task.worker = max(self._fit(task.shape), 1)
+            self._booked[task.worker] = self._booked.get(task.worker, 0) + 1
+        self._weigh()
+
+    def taken(self, kind: Kind) -> int:
+        """Count the units of a kind that tasks of ours hold there."""
+        return sum(task.demand.units(kind) for task in self.held.values())
 
     def book(self, task: Task) -> None:
         """Note a task as sent."""
@@ -309,6 +326,7 @@ class Neighbour:
         if not self.declared:
             if report.capacity != self.granted:
                 self.granted = report.capacity
+                self._rebook()
             self._counts.clear()
 
     def begin_link(self, *, has_restarted: bool) -> None:

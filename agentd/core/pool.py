@@ -50,6 +50,36 @@ def _alike(one: Processor, other: Processor) -> bool:
     return suits(one, replace(other, units=0)) and suits(other, replace(one, units=0))
 
 
+def merged(here: Capacity, more: Capacity, memory_mib: int | None) -> Capacity:
+    """Join what is said beside the processors, as the field does.
+
+    Bandwidth adds up where both are known, of storage and of the wall clock the larger figure counts, texts are taken
+    where there was none, and sets are united.
+    """
+    bandwidth = here.storage_bandwidth
+    if bandwidth is not None and more.storage_bandwidth is not None:
+        bandwidth += more.storage_bandwidth
+    return replace(
+        here,
+        memory_mib=memory_mib,
+        memory_type=here.memory_type or more.memory_type,
+        storage_gb=_larger(here.storage_gb, more.storage_gb),
+        storage_type=here.storage_type or more.storage_type,
+        storage_bandwidth=bandwidth,
+        os_type=here.os_type or more.os_type,
+        os_distribution=here.os_distribution or more.os_distribution,
+        os_version=here.os_version or more.os_version,
+        software=here.software | more.software,
+        queues=here.queues | more.queues,
+        labels=here.labels | more.labels,
+        wall_clock_limit_s=_larger(here.wall_clock_limit_s, more.wall_clock_limit_s),
+    )
+
+
+def _larger(here: float | None, more: float | None) -> float | None:
+    return max((figure for figure in (here, more) if figure is not None), default=None)
+
+
 class Pool:
     """The capacity of one host, and who has it."""
 
@@ -214,17 +244,7 @@ class Pool:
             forgiven = min(self.memory_owed, more.memory_mib)
             self.memory_owed -= forgiven
             self.memory_free = (self.memory_free or 0) + more.memory_mib - forgiven
-        self.capacity = replace(
-            self.capacity,
-            memory_mib=memory,
-            storage_gb=max(filter(None, (self.capacity.storage_gb, more.storage_gb)), default=None),
-            os_type=self.capacity.os_type or more.os_type,
-            os_distribution=self.capacity.os_distribution or more.os_distribution,
-            os_version=self.capacity.os_version or more.os_version,
-            software=self.capacity.software | more.software,
-            queues=self.capacity.queues | more.queues,
-            labels=self.capacity.labels | more.labels,
-        )
+        self.capacity = merged(self.capacity, more, memory)
         self._describe()
 
     def reduce(self, less: Capacity) -> None:

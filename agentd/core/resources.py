@@ -45,6 +45,7 @@ class Resources:
             neighbour.granted, neighbour.declared = event.capacity, event.declared
             neighbour.adaptor, neighbour.properties = event.adaptor, event.properties
             neighbour.is_parent, neighbour.is_pooled = event.is_parent, True
+            neighbour.limit_of_tasks = event.limit_of_tasks
             neighbour.is_leaving = False
             if neighbour.state is not LinkState.CONNECTED:
                 neighbour.state = LinkState.CONNECTING
@@ -135,6 +136,7 @@ class Resources:
                 neighbour.properties,
                 neighbour.is_parent,
                 neighbour.declared,
+                neighbour.limit_of_tasks,
             )
         number = state.outbox.record(entry)
         state.outbox.add(Publish("resource", name, {"state": "changed"}))

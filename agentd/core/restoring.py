@@ -49,6 +49,7 @@ class Restoring:
             neighbour.granted = msgspec.json.decode(host.capacity, type=Capacity)
             neighbour.adaptor, neighbour.properties = host.adaptor, host.properties
             neighbour.is_parent, neighbour.declared, neighbour.is_pooled = host.is_parent, host.declared, True
+            neighbour.limit_of_tasks = host.limit_of_tasks
             state.outbox.add(OpenLink(host.name, host.adaptor, host.properties))
 
     def _finished(self, finished: Finished, outcome: Outcome | None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agentd.adaptors.catalogue import class_of, find
 from agentd.daemon.settings import Settings, machine_cores, machine_memory_mib
-from agentd.model.errors import ConfigError
+from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity, Kind, Processor
 
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ def read_files(settings: Settings) -> Nodes | None:
     """Read project.xml and resources.xml, if they are given.
 
     Raises:
-        ConfigError: a file cannot be read or is wrong; names file, line and element.
+        ConfigError: `--comm` is not supported, or a file cannot be read or is wrong; names file, line and element.
     """
+    try:
+        find(settings.comm)
+    except RequestError as error:
+        raise ConfigError(f"--comm: {error}") from error
     if settings.project is None:
         return None
     from resources_xml import ResourcesXmlError, nodes, read_project, read_resources  # a third of all start-up
@@ -28,7 +34,8 @@ def read_files(settings: Settings) -> Nodes | None:
         project = read_project(_content(settings.project), source=str(settings.project))
         empty = b"<ResourcesList/>"
         text = empty if settings.resources is None else _content(settings.resources)
-        return nodes(project, read_resources(text, source=str(settings.resources or "resources.xml")))
+        listed = read_resources(text, source=str(settings.resources or "resources.xml"))
+        return nodes(project, listed, adaptor=class_of(settings.comm))
     except ResourcesXmlError as error:
         raise ConfigError(str(error)) from error
 
@@ -70,19 +77,33 @@ def capacity_of(hardware: Hardware) -> Capacity:
     )
 
 
-def own_capacity(settings: Settings, described: Nodes | None) -> tuple[Capacity, list[str]]:
-    """Work out what this agent grants, and what an operator should know about it."""
-    warnings = [str(note) for note in described.warnings] if described is not None else []
-    declared = described.own.hardware if described is not None else None
-    has_flags = settings.cpu is not None or settings.gpu is not None or settings.memory_mib is not None
-    if declared is not None and declared.processors and not has_flags:
-        return capacity_of(declared), warnings
-    cores = machine_cores()
-    cpu = cores if settings.cpu is None else settings.cpu
-    if cpu > cores:
-        warnings.append(f"--cpu {cpu} is more than the {cores} cores of this machine: tasks will share them")
-    processors = [Processor(units=cpu, name="MainProcessor")] if cpu else []
-    if settings.gpu:
-        processors.append(Processor(units=settings.gpu, kind=Kind.GPU, name="gpu"))
-    memory = machine_memory_mib() if settings.memory_mib is None else settings.memory_mib
-    return Capacity(processors=tuple(processors), memory_mib=memory, os_type="Linux"), warnings
+def beyond_hardware(capacity: Capacity) -> list[str]:
+    """Say what an own capacity claims that this machine does not have."""
+    cores, memory = machine_cores(), machine_memory_mib()
+    warnings = []
+    if capacity.units() > cores:
+        warnings.append(
+            f"{capacity.units()} CPU units are more than the {cores} cores of this machine: tasks will share them"
+        )
+    if capacity.memory_mib is not None and capacity.memory_mib > memory:
+        warnings.append(f"{capacity.memory_mib} MiB of memory are more than the {memory} of this machine")
+    return warnings
+
+
+def own_capacity(settings: Settings, described: Nodes | None) -> Capacity:
+    """Work out what this agent grants: flags beat project.xml, which beats what the machine has."""
+    hardware = described.own.hardware if described is not None else None
+    declared = capacity_of(hardware) if hardware is not None and hardware.processors else None
+    base = declared or Capacity(
+        processors=(Processor(units=machine_cores(), name="MainProcessor"),),
+        memory_mib=machine_memory_mib(),
+        os_type="Linux",
+    )
+    processors = list(base.processors)
+    for kind, units, name in ((Kind.CPU, settings.cpu, "MainProcessor"), (Kind.GPU, settings.gpu, "gpu")):
+        if units is not None:
+            like = next((entry for entry in processors if entry.kind is kind), Processor(units=0, kind=kind, name=name))
+            others = [entry for entry in processors if entry.kind is not kind]
+            processors = [*([replace(like, units=units)] if units else []), *others]
+    memory = base.memory_mib if settings.memory_mib is None else settings.memory_mib
+    return replace(base, processors=tuple(processors), memory_mib=memory)

@@ -32,7 +32,7 @@ from agentd.daemon import logs, neighbours
 from agentd.daemon.addresses import joined, reachable_here
 from agentd.daemon.agent import Agent
 from agentd.daemon.callbacks import Callbacks
-from agentd.daemon.capacity import own_capacity, read_files
+from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock
 from agentd.daemon.derived import rules, worker_settings
 from agentd.daemon.effects import Effects
@@ -173,8 +173,9 @@ class Daemon:
         settings, loop = self._settings, asyncio.get_running_loop()
         policy, remarks = scheduler(settings.scheduler, settings.scheduler_config_file)
         described = read_files(settings)
-        capacity, warnings = own_capacity(settings, described)
-        wanted = neighbours.named(settings)
+        capacity = own_capacity(settings, described)
+        warnings = [*neighbours.remarks(described), *beyond_hardware(capacity)]
+        wanted = [*neighbours.named(settings), *neighbours.described(described)]
         sharing = Sharing()
         supervisor = Supervisor(
             loop, worker_settings(settings), self._post, segments=sharing.segments, open_stored=self._open_stored

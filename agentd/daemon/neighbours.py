@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agentd.adaptors.catalogue import find
+from agentd.adaptors.catalogue import COMPSS_COMM, find, known_adaptor
 from agentd.core.commands import OpenLink
 from agentd.core.events import ResourceAdded
+from agentd.daemon.capacity import capacity_of
 from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from agentd.core.commands import CloseLink
     from agentd.core.engine import Engine
     from agentd.daemon.settings import Settings
+    from resources_xml import Nodes, NodeSpec
+
+log = logging.getLogger("agentd")
 
 
 class Links:
@@ -43,10 +49,56 @@ def named(settings: Settings) -> list[ResourceAdded]:
     return [_neighbour(text, is_parent) for text, is_parent in wanted]
 
 
+def described(nodes: Nodes | None) -> list[ResourceAdded]:
+    """Give the neighbours that project.xml selects, with what resources.xml says of them.
+
+    Raises:
+        ConfigError: one cannot be reached by any adaptor that there is, or its properties are wrong.
+    """
+    return [_described(node, nodes) for node in nodes.compute_nodes] if nodes is not None else []
+
+
+def _described(node: NodeSpec, nodes: Nodes) -> ResourceAdded:
+    entry = f"ComputeNode {node.name!r}"
+    if node.adaptor is None:
+        where = next((str(note) for note in nodes.warnings if note.entry == entry), entry)
+        raise ConfigError(
+            f"{where}. Neighbours are agents: start one there and give the node the adaptor {COMPSS_COMM}, choose its "
+            "adaptor with --comm, or take it out of the project. NIO and GAT are not supported"
+        )
+    properties = node.adaptor.properties
+    try:
+        adaptor = known_adaptor(node.adaptor.name, node.name, properties)
+    except RequestError as error:
+        raise ConfigError(f"{entry}: {error}") from error
+    capacity = replace(capacity_of(node.hardware), queues=frozenset(queue.upper() for queue in node.queues))
+    return ResourceAdded(
+        0, node.name, capacity, adaptor, tuple(sorted(properties.items())), limit_of_tasks=node.limit_of_tasks
+    )
+
+
+def remarks(nodes: Nodes | None) -> list[str]:
+    """Say once, by name, what of the two files was skipped, and what is kept without effect."""
+    if nodes is None:
+        return []
+    unused = [
+        f"Http {service.base_url!r}: kept, without effect: tasks that call services are not run here"
+        for service in nodes.http_services
+    ]
+    return [*map(str, nodes.warnings), *map(str, nodes.notes), *unused]
+
+
 def unknown(wanted: list[ResourceAdded], engine: Engine) -> list[ResourceAdded]:
-    """Give those that the engine does not have from its last run."""
-    known = {row.name for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
-    return [event for event in wanted if event.name not in known]
+    """Give those that the engine does not have from its last run; what it has otherwise than described is told."""
+    rows = {row.name: row for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
+    for event in wanted:
+        row = rows.get(event.name)
+        if row is not None and event.declared and row.granted != event.capacity:
+            log.warning(
+                "%s has %d CPU units from the last run, not the %d that are described: `agentd resources` changes it",
+                event.name, row.granted.units(), event.capacity.units(),
+            )  # fmt: skip
+    return [event for event in wanted if event.name not in rows]
 
 
 def _neighbour(text: str, is_parent: bool) -> ResourceAdded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any
 
 from agentd.adaptors.catalogue import known_adaptor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from agentd.daemon.pairing import Pairing
     from agentd.model.views import NeighbourView, ResourceView
     from schedulers.capacity import Capacity
+
+log = logging.getLogger("agentd")
 
 FIRST_CALLER = 1 << 48
 """Numbers of callers at this door begin here; those of links are far below."""
@@ -87,7 +90,10 @@ class Reshaping(Asking):
             )
         )
         await self._answer(caller, waiter)
-        return self._resource(name)
+        row = self._resource(name)
+        for warning in row.warnings:
+            log.warning("%s: %s", name, warning)
+        return row
 
     async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
         """Take capacity away; what is in use is owed."""

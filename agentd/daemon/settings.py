@@ -81,6 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """fifo, lifo, load-balancing, or package.module:Class."""
     scheduler_config_file: Path | None = None
     """Settings of the scheduler: a JSON object, or lines of key = value."""
+    comm: str = "comm"
+    """Adaptor by which the nodes of project.xml are reached: `comm`, `rest`, or a class name of COMPSs."""
     project: Path | None = None
     """project.xml that describes this device and its static neighbours."""
     resources: Path | None = None
@@ -210,6 +212,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "environment": _words,
     "scheduler": str,
     "scheduler_config_file": _folder,
+    "comm": str,
     "project": _folder,
     "resources": _folder,
     "log_dir": _folder,

@@ -12,8 +12,10 @@ import msgspec
 
 from agentd import __version__
 from agentd.core.placing import explain
+from agentd.core.shapes import demand_of
 from agentd.core.tasks import State
-from agentd.model.task import Outcome, Status
+from agentd.daemon.capacity import beyond_hardware
+from agentd.model.task import Constraints, Outcome, Status
 from agentd.model.values import Codec
 from agentd.model.views import (
     AgentView,
@@ -26,7 +28,7 @@ from agentd.model.views import (
     TaskView,
 )
 from agentd.wire.terms import PROTOCOL_MAX
-from schedulers.capacity import Kind, shortfalls
+from schedulers.capacity import Kind, shortfalls, unknowns
 
 if TYPE_CHECKING:
     from agentd.core.engine import Engine
@@ -51,6 +53,7 @@ _LIVE = {
     State.ENDED: "running",
 }
 _BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING})
+UNCONSTRAINED = Constraints()
 _ENDED = {status: status.name.lower() for status in Status}
 
 
@@ -125,8 +128,22 @@ class Showing:
             tasks=self._counts(operation, task),
             result=msgspec.Raw(raw) if raw is not None and len(raw) <= INLINE_BYTES else None,
             error=ErrorView(failure.type, failure.message, failure.traceback) if failure is not None else None,
+            assumed=self._assumed(operation, task),
             links=links,
         )
+
+    def _assumed(self, operation: Operation, task: Task | None) -> list[str]:
+        """Name what its host meets only by ignorance, once it has one."""
+        asked = operation.template.constraints
+        host = task.host if task is not None else operation.host
+        is_placed = operation.status is not None if task is None else task.state not in {State.WAITING, State.HELD}
+        if asked == UNCONSTRAINED or not is_placed:
+            return []
+        row = self._state.neighbourhood.get(host) if host else None
+        if host and row is None:
+            return []
+        here = self._state.pool.capacity if row is None else row.granted
+        return [f"{name} of {host or self._state.identity.name}" for name in unknowns(here, demand_of(asked))]
 
     @staticmethod
     def _live(task: Task | None) -> str:
@@ -233,17 +250,18 @@ class Showing:
     def resource(self, row: Neighbour) -> ResourceView:
         """Show a neighbour as a part of the pool."""
         total = {kind.value: row.granted.units(kind) for kind in Kind}
-        held = sum(task.demand.units() for task in row.held.values())
+        taken = {kind.value: row.taken(kind) for kind in Kind}
         return ResourceView(
             name=row.name,
             adaptor=row.adaptor or "comm",
             state="draining" if row.is_leaving else row.state.value,
             total=total,
-            free={**total, "CPU": max(total["CPU"] - held, 0)},
-            owed=dict.fromkeys(total, 0),
+            free={kind: max(units - taken[kind], 0) for kind, units in total.items()},
+            owed={kind: max(taken[kind] - units, 0) for kind, units in total.items()},
             processors=[ProcessorView(p.name, p.kind.value, p.architecture, p.units) for p in row.granted.processors],
             memory_mib=row.granted.memory_mib,
             rtt_s=2 * row.latency_s if row.link else None,
+            limit_of_tasks=row.limit_of_tasks,
         )
 
     def neighbours(self, now: float) -> list[NeighbourView]:
@@ -283,4 +301,5 @@ def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:
         owed={kind.value: pool.owed(kind) for kind in Kind},
         processors=[ProcessorView(p.name, p.kind.value, p.architecture, p.units) for p in pool.capacity.processors],
         memory_mib=pool.capacity.memory_mib,
+        warnings=beyond_hardware(pool.capacity),
     )

@@ -52,6 +52,8 @@ class OperationView(Struct, frozen=True, omit_defaults=False):
     result: Any = None
     """Inline when it is small JSON; a `msgspec.Raw`."""
     error: ErrorView | None = None
+    assumed: list[str] = []
+    """Constraints that its host meets only because the figure is not known there."""
     links: dict[str, str] = {}
 
 
@@ -97,6 +99,10 @@ class ResourceView(Struct, frozen=True):
     processors: list[ProcessorView]
     memory_mib: int | None = None
     rtt_s: float | None = None
+    limit_of_tasks: int | None = None
+    """Most tasks of ours that it may hold at a time."""
+    warnings: list[str] = []
+    """What the operator should know, such as more units than the machine has."""
 
 
 class NeighbourView(Struct, frozen=True):

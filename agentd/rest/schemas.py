@@ -176,8 +176,8 @@ class CapacityAsked(Asked):
         )
         return Capacity(
             processors=processors,
-            software=frozenset(self.software),
-            queues=frozenset(self.queues),
+            software=frozenset(name.upper() for name in self.software),
+            queues=frozenset(name.upper() for name in self.queues),
             labels=frozenset(self.labels),
             **fields,
         )
@@ -254,6 +254,9 @@ class Operation(Shown):
     tasks: TaskCounts = TaskCounts()
     result: Annotated[Any, Field(description="The value, when it is small and can be said in JSON.")] = None
     error: Failure | None = None
+    assumed: Annotated[
+        list[str], Field(description="Constraints that its host meets only because the figure is not known there.")
+    ] = []
     links: dict[str, str] = {}
 
 
@@ -308,6 +311,8 @@ class Resource(Shown):
     processors: list[ProcessorShown]
     memory_mib: int | None = None
     rtt_s: float | None = None
+    limit_of_tasks: int | None = None
+    warnings: list[str] = []
 
 
 class Resources(Shown):
