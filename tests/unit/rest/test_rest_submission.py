@@ -216,11 +216,11 @@ def test_capacities_are_those_of_the_pool():
     assert list(schemas.CapacityAsked.model_fields) == [field.name for field in dataclasses.fields(Capacity)]
     assert list(schemas.ProcessorAsked.model_fields) == [field.name for field in dataclasses.fields(Processor)]
     asked = schemas.CapacityAsked(
-        processors=[{"units": 2, "kind": "GPU", "name": "g"}], memory_mib=1, software=["a", "a"]
+        processors=[{"units": 2, "kind": "GPU", "name": "g"}], memory_mib=1, software=["a", "A"]
     )
     value = asked.value()
     assert value.units(next(iter(value.processors)).kind) == 2
-    assert (value.memory_mib, value.software, value.processors[0].name) == (1, frozenset({"a"}), "g")
+    assert (value.memory_mib, value.software, value.processors[0].name) == (1, frozenset({"A"}), "g")
 
 
 json_values = st.recursive(
