@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from agentd.core.events import Event
     from agentd.model.task import Outcome
     from agentd.rest.server import RestServer
+    from schedulers.capacity import Capacity
+    from schedulers.view import Scheduler
 
 OK, USAGE, IN_USE, BROKEN, DISK = 0, 2, 5, 70, 74
 CLOCK_S = 60.0
@@ -186,11 +188,7 @@ class Daemon:
             key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
             store = self._open_store(stack, sharing)
         warnings += [*remarks, *store.alarms]
-        identity = Identity(
-            settings.hostname, agent_id(self._disk, self._folder), secrets.token_hex(8), store.recovered.epoch + 1
-        )
-        ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
-        engine = Engine(identity, capacity, policy, ids, rules(settings))
+        engine = self._engine(capacity, policy, store.recovered.epoch + 1)
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
         jobs = self._jobs(stack)
@@ -212,7 +210,7 @@ class Daemon:
             warnings=warnings,
             jobs=jobs,
         )
-        door = self._make_door(identity, agent, tokens, sharing)
+        door = self._make_door(engine.state.identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
         links = neighbours.Links(door)
@@ -228,7 +226,13 @@ class Daemon:
         await self._open_doors(stack, door, agent)
         self._listen_for_signals(loop)
         self._keep_time(loop, store, functions)
-        self._announce(identity, agent)
+        self._announce(engine.state.identity, agent)
+
+    def _engine(self, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
+        boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
+        ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
+        identity = Identity(self._settings.hostname, agent, boot, epoch)
+        return Engine(identity, capacity, policy, ids, rules(self._settings))
 
     def _tokens(self, warnings: list[str]) -> TokenBook:
         """Open the token book, with a token for this agent's own user in it."""
