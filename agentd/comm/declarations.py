@@ -68,9 +68,9 @@ class Declarations:
 
 def is_harmless(template: Template) -> bool:
     """Tell whether neither the template nor its arguments can bring code along."""
-    return is_by_name(template) and template.codec in HARMLESS
+    return template.form is not Form.TASK and is_by_name(template) and template.codec in HARMLESS
 
 
 def is_by_name(template: Template) -> bool:
     """Tell whether the function is one of this agent's, and nothing of it came along."""
-    return not template.code and template.form in {Form.NAME, Form.CHUNK}
+    return not template.code and template.form in {Form.NAME, Form.CHUNK, Form.TASK}

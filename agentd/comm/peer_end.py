@@ -223,7 +223,8 @@ class PeerEnd:
         self._wiring.post(OffersAnswered(self.neighbour, (), (refusal,)))
 
     def _with_bytes(self, offer: Offer) -> Offer:
-        return replace(offer, payload=self._wiring.inlined(offer.payload))
+        inlined = self._wiring.inlined
+        return replace(offer, payload=inlined(offer.payload), inputs=tuple(map(inlined, offer.inputs)))
 
     def _unsendable(self, offer: Offer, words: str) -> None:
         self._decline(offer, f"its arguments cannot be sent: {words}")
@@ -257,7 +258,9 @@ class PeerEnd:
         )
 
     def _end_with_bytes(self, end: End) -> End:
-        return replace(end, outcome=replace(end.outcome, value=self._wiring.inlined(end.outcome.value)))
+        inlined, outcome = self._wiring.inlined, end.outcome
+        made = tuple(map(inlined, outcome.made))
+        return replace(end, outcome=replace(outcome, value=inlined(outcome.value), made=made))
 
     def _end_unsendable(self, end: End, words: str) -> End:
         return replace(end, outcome=self._wiring.failed("ResultTooLarge", Reason.NOT_ENCODABLE, words))

@@ -7,6 +7,7 @@ in a site-packages below them), or if the operator allowed its module by name.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,21 @@ class Functions:
 
         A function of an allowed module is taken on trust: the worker that runs it looks again.
         """
+        if template.form is Form.TASK:
+            return self._objection_to_task(template)
         return self.malformed(template) or self._missing(template)
+
+    def _objection_to_task(self, template: Template) -> str | None:
+        """Say why a decorated task cannot run here, which may be private, a method, or of an installed package.
+
+        Whether it really is a task is found by the worker that runs it.
+        """
+        module, separator, name = template.function.partition(":")
+        if not separator or not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(name):
+            return f"{template.function!r} is no task: its name is package.module:name"
+        if template.code or self.has_module(template) or _is_installed(module):
+            return None
+        return f"there is no module {module!r} here: start the agent with --pythonpath FOLDER, or install the package"
 
     def malformed(self, template: Template) -> str | None:
         """Say what is wrong with the name of a function wherever it may be; None when nothing is."""
@@ -132,6 +147,14 @@ class Functions:
         names = frozenset(_defined(path)) if stamp[1] <= MOST_SOURCE_BYTES else frozenset()
         self._read[path] = (stamp, names)
         return names
+
+
+def _is_installed(module: str) -> bool:
+    """Tell whether a package of this interpreter has the module; its top level only, as looking deeper imports it."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -29,11 +30,13 @@ _EMPTY = memoryview(b"")
 
 
 class _Values(NamedTuple):
-    """How to get at the payload of one item of a batch."""
+    """How to get at the payloads of one item of a batch."""
 
-    payload: Callable[[Any], Payload]
+    payloads: Callable[[Any], tuple[Payload, ...]]
+    """In the order in which they appear in the message."""
     parts: Callable[[Any], tuple[object, ...]]
-    rebuilt: Callable[[Any, Payload], object]
+    """Gives something where one of them may have parts."""
+    rebuilt: Callable[[Any, list[Payload]], object]
 
 
 class _Batch(NamedTuple):
@@ -45,20 +48,30 @@ class _Batch(NamedTuple):
 
 
 _BY_PAYLOAD = _Values(
-    attrgetter("payload"),
+    lambda item: (item.payload,),
     attrgetter("payload.parts"),
-    lambda item, payload: replace(item, payload=payload),
+    lambda item, payloads: replace(item, payload=payloads[0]),
 )
 _BY_OUTCOME = _Values(
-    attrgetter("outcome.value"),
+    lambda item: (item.outcome.value,),
     attrgetter("outcome.value.parts"),
-    lambda item, payload: replace(item, outcome=replace(item.outcome, value=payload)),
+    lambda item, payloads: replace(item, outcome=replace(item.outcome, value=payloads[0])),
+)
+_OF_OFFER = _Values(
+    lambda offer: (offer.payload, *offer.inputs),
+    lambda offer: offer.payload.parts or offer.inputs,
+    lambda offer, payloads: replace(offer, payload=payloads[0], inputs=tuple(payloads[1:])),
+)
+_OF_END = _Values(
+    lambda end: (end.outcome.value, *end.outcome.made),
+    lambda end: end.outcome.value.parts or end.outcome.made,
+    lambda end, payloads: replace(end, outcome=replace(end.outcome, value=payloads[0], made=tuple(payloads[1:]))),
 )
 _BATCHES: dict[int, _Batch] = {
     Kind.SUBMIT: _Batch("calls", values=_BY_PAYLOAD),
     Kind.SETTLED: _Batch("settled", values=_BY_OUTCOME),
-    Kind.OFFER: _Batch("offers", values=_BY_PAYLOAD),
-    Kind.ENDED: _Batch("ends", values=_BY_OUTCOME),
+    Kind.OFFER: _Batch("offers", values=_OF_OFFER),
+    Kind.ENDED: _Batch("ends", values=_OF_END),
     Kind.DECLARE: _Batch("templates", MAX_TEMPLATES),
     Kind.CANCEL_CALLS: _Batch("refs"),
     Kind.CANCEL_TASKS: _Batch("tasks"),
@@ -109,7 +122,7 @@ def decode(frame: Frame, *, local: bool) -> Message:
     if batch is not None and batch.values is not None:
         items = getattr(message, batch.field)
         if frame.raw or any(map(batch.values.parts, items)):
-            _attach_all(map(batch.values.payload, items), RawBytes(frame.raw), local)
+            _attach_all(chain.from_iterable(map(batch.values.payloads, items)), RawBytes(frame.raw), local)
     elif isinstance(message, DataChunk):
         message = _with_data(message, frame.raw)
     elif frame.raw:
@@ -152,7 +165,10 @@ def _encoded(job: _Job, items: Sequence[Any]) -> list[Buffer]:
     buffers: list[Buffer] = []
     sent = items
     if values is not None and any(map(values.parts, items)):
-        sent = [values.rebuilt(item, detach(values.payload(item), buffers, local=job.local)) for item in items]
+        sent = [
+            values.rebuilt(item, [detach(one, buffers, local=job.local) for one in values.payloads(item)])
+            for item in items
+        ]
     if sent is not getattr(message, job.batch.field):
         message = replace(message, **{job.batch.field: sent})
     return encode_frame(message.kind, _encode_body(message), buffers, version=job.version, max_bytes=job.max_bytes)

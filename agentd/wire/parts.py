@@ -27,6 +27,8 @@ def detach(payload: Payload, buffers: list[Buffer], *, local: bool) -> Payload:
         NotPortable: a part lies outside of the message, and the other end is not on this device.
         LocalError: a part has none of its forms, or its size is wrong.
     """
+    if not payload.parts:
+        return payload
     return replace(payload, parts=tuple(_detached(part, buffers, local) for part in payload.parts))
 
 

@@ -9,7 +9,7 @@ import pytest
 from wire_examples import EXAMPLES, LARGE, PAYLOAD, VECTORS, described, frame_of
 
 from agentd.model.errors import PeerError
-from agentd.model.exchange import Offer, Settled, Submission
+from agentd.model.exchange import End, Offer, Settled, Submission
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Codec, Part, Payload
 from agentd.wire import messages as m
@@ -41,6 +41,29 @@ def test_each_kind_comes_back_equal(name):
     message = EXAMPLES[name]
     assert back(message) == message
     assert type(back(message)) is type(message)
+
+
+def test_versions_travel_with_their_raw_buffers():
+    """What a task reads and what it makes come back equal, large parts and all, in the order in which they were."""
+    large = [Payload(Codec.PICKLE, b"x", (Part(9000, bytes([n]) * 9000), Part(2, b"ab"))) for n in range(3)]
+    offers = m.Offers(
+        [
+            Offer(1, 2, large[0], inputs=(large[1], PAYLOAD, Payload())),
+            Offer(2, 2, Payload(), inputs=(large[2],), makes=3),
+        ]
+    )
+    assert back(offers) == offers
+    ends = m.Ends([End(1, 1, 0, Outcome(made=(large[0], Payload(), large[1]))), End(2, 1, 0, Outcome(value=large[2]))])
+    assert back(ends) == ends
+
+
+def test_a_version_in_memory_of_this_device_does_not_leave_it():
+    """A value in a segment is refused where it would travel, also when it is not the first one of an offer."""
+    segment = Payload(Codec.PICKLE, b"", (Part(5, None, 3, 0),))
+    with pytest.raises(NotPortable):
+        back(m.Offers([Offer(1, 2, Payload(), inputs=(Payload(), segment))]))
+    with pytest.raises(NotPortable):
+        back(m.Ends([End(1, 1, 0, Outcome(made=(segment,)))]))
 
 
 def test_there_is_an_example_of_each_kind():
