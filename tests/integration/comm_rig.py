@@ -177,7 +177,10 @@ class Client:
                 return b""
 
     async def close(self) -> None:
-        self.writer.close()
+        if self.writer.get_extra_info("ssl_object") is None:
+            self.writer.close()
+        else:  # TLS would wait for the other end's goodbye, which may be behind what nobody reads
+            self.writer.transport.abort()
         with suppress(OSError):
             await self.writer.wait_closed()
 
