@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentd.model.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 OK, WARN, BAD = "ok", "warn", "bad"
 
-NEEDED = ("cloudpickle", "fastapi", "httpx", "msgspec", "pydantic", "rich", "typer", "uvicorn")
+NEEDED = ("cloudpickle", "cryptography", "fastapi", "httpx", "msgspec", "pydantic", "rich", "typer", "uvicorn")
 HELPFUL = ("httptools", "uvloop")
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """Journal, objects and logs need room; below it the agent refuses work soon. Chosen."""
@@ -65,6 +67,7 @@ def all_checks(settings: Settings | None, folder: Path) -> list[Check]:
     rows: list[Check] = []
     for check in (system, python, packages, lambda: state_folder(folder), lambda: disk(folder), clock, *KERNEL):
         rows += _guarded(check)
+    rows += _guarded(lambda: trust(folder))
     if settings is not None:
         for check in (lambda: ports(settings, folder), lambda: worker(settings), lambda: exposure(settings)):
             rows += _guarded(check)
@@ -319,10 +322,53 @@ def worker(settings: Settings) -> Iterator[Check]:
             yield bad("pythonpath", f"{path} is no folder", "correct --pythonpath")
 
 
+def trust(folder: Path) -> Iterator[Check]:
+    """Look at the key of this device, at whom it trusts, and at who trusts this person."""
+    from agentd.api.logins import logins
+    from agentd.daemon.trust import identity_of, known_to
+
+    try:
+        identity = identity_of(folder)
+        if identity is None:
+            yield ok("identity", "a key and a certificate are made at the first start")
+        else:
+            yield ok("identity", f"certificate sha256 {identity.fingerprint}")
+            yield from _private(identity.path)
+        book = known_to(folder)
+        trusted = [peer.name for peer in book.peers if peer.is_trusted]
+        revoked = len(book.peers) - len(trusted)
+        yield ok("peers", f"{', '.join(trusted) or 'none'}{f'; {revoked} revoked' if revoked else ''}")
+    except ConfigError as error:
+        yield bad("identity", str(error), "correct it where the message says")
+    try:
+        known = logins()
+        if known:
+            yield ok("logins", ", ".join(f"{login.user} at {login.url}" for login in known))
+    except ConfigError as error:
+        yield bad("logins", str(error), "correct it where the message says")
+
+
+def _private(path: Path) -> Iterator[Check]:
+    if path.stat().st_mode & 0o077:
+        yield bad("identity", f"others have access to {path}", "remove it, start again, and pair all devices anew")
+
+
 def exposure(settings: Settings) -> Iterator[Check]:
-    """Say who can reach the agent."""
-    hosts = sorted({settings.rest_host, settings.comm_host})
+    """Say who can reach the agent, and what protects each port."""
+    from agentd.daemon.settings import OFF, is_loopback
+
     if settings.insecure:
+        hosts = sorted({settings.rest_host, settings.comm_host})
         yield bad("exposure", f"{', '.join(hosts)} without TLS and tokens", "leave out --insecure")
-    else:
-        yield ok("exposure", f"listens on {', '.join(hosts)}; this user's programs may do: {settings.local_access}")
+        return
+    yield ok("local access", f"this user's programs need no token for: {settings.local_access}")
+    for name, host, port, guard in (
+        ("users", settings.rest_host, settings.rest_port, "TLS 1.3, and a token with every request"),
+        ("agents", settings.comm_host, settings.comm_port, "TLS 1.3 with agents that were paired"),
+    ):
+        if port == OFF:
+            yield ok(name, "closed")
+        elif is_loopback(host):
+            yield ok(name, f"{host}: this device alone")
+        else:
+            yield ok(name, f"{host}: other devices too; {guard}")

@@ -125,6 +125,7 @@ _OWN_SETTINGS = (
     _setting("hop-limit", "Links that a task may cross.", "N", "8"),
     _setting("ready-file", "File that is written, as JSON, when both ports listen.", "PATH"),
     _setting("rest-tls", "Serve the user port over TLS, with the certificate of this device."),
+    _setting("first-token", "At the first start make an admin token and print it, once."),
     _setting("insecure", "Listen beyond loopback without TLS and tokens."),
     _setting("environment", "Environment variable that users' code may see.", "NAME", many=True),
     _setting("heartbeat-s", "How often neighbours hear of each other.", "SECONDS", "1"),

@@ -15,8 +15,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from agentd import __version__
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
@@ -31,6 +29,7 @@ from agentd.core.state import Identity
 from agentd.daemon import logs, neighbours
 from agentd.daemon.addresses import joined, reachable_here
 from agentd.daemon.agent import Agent
+from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock
@@ -49,7 +48,7 @@ from agentd.daemon.tokens import TokenBook
 from agentd.daemon.trust import own_key, pairing_of
 from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
 from agentd.rest.settings import RestSettings
-from agentd.store.disk import LocalDisk, StateFolder, open_state, write_file
+from agentd.store.disk import LocalDisk, StateFolder, open_state
 from agentd.store.identity import FILE_NAME as KEY_FILE
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
@@ -140,6 +139,7 @@ class Daemon:
         self._objects: Objects | None = None
         self._now: Callable[[], float] = lambda: 0.0
         self._callers = itertools.count(1)
+        self._first_token = ""
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Daemon:
         await self._open_doors(stack, door, agent)
         self._listen_for_signals(loop)
         self._keep_time(loop, store, functions)
-        self._announce(engine.state.identity, agent)
+        announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
     def _engine(self, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
@@ -237,6 +237,8 @@ class Daemon:
     def _tokens(self, warnings: list[str]) -> TokenBook:
         """Open the token book, with a token for this agent's own user in it."""
         tokens = TokenBook(self._folder)
+        if self._settings.first_token:
+            self._first_token = tokens.ensure_first()
         tokens.ensure_owner()
         warnings += [tokens.fault] if tokens.fault else []
         return tokens
@@ -391,29 +393,6 @@ class Daemon:
             loop.call_later(CLOCK_S, look)
 
         loop.call_later(CLOCK_S, look)
-
-    def _announce(self, identity: Identity, agent: Agent) -> None:
-        """Say that the agent is ready: a file for programs, a line for people."""
-        content = {
-            "name": identity.name,
-            "pid": os.getpid(),
-            "rest": agent.rest,
-            "comm": agent.comm,
-            "boot": identity.boot,
-            "state": str(self._folder),
-            "certificate": agent.pairing.certificate if self._settings.rest_tls else "",
-        }
-        text = msgspec.json.encode(content) + b"\n"
-        write_file(self._disk, self._folder / "agent.json", text)
-        if self._settings.ready_file is not None:
-            write_file(self._disk, self._settings.ready_file, text)
-        if self._settings.insecure:
-            agent.warnings.append("--insecure: whoever reaches the ports can run code here")
-        for warning in agent.warnings:
-            log.warning("%s", warning)
-        doors = [f"REST {agent.rest}" if agent.rest else "", f"Comm {agent.comm}" if agent.comm else ""]
-        sys.stdout.write(f"agentd {identity.name} is ready: {', '.join(filter(None, doors))}\n")
-        sys.stdout.flush()
 
 
 def _load_rest() -> tuple[type[RestServer], Callable[..., Any], tuple[Any, ...]]:

@@ -118,6 +118,11 @@ class Pairing:
         """This agent's certificate as PEM, for programs of this device; empty when it has none."""
         return "" if self._identity is None else self._identity.pem
 
+    @property
+    def fingerprint(self) -> str:
+        """What others pin of this agent: sha256 of its certificate; empty when it has none."""
+        return "" if self._identity is None else self._identity.fingerprint
+
     # --- inviting -------------------------------------------------------------------------------------------------
 
     def invite(
@@ -378,12 +383,22 @@ class Pairing:
         if peer is not None and "Host" not in properties and peer.addresses:
             host, _, port = peer.addresses[0].rpartition(":")
             return {"Host": host.strip("[]"), "Port": port, **properties}
-        host, port = properties.get("Host", name), properties.get("Port", "46102")
-        if peer is None and not self.security.may_be_plain(host) and self._book.at(joined(host, int(port))) is None:
-            paired = ", ".join(each.name for each in self._book.peers if each.is_trusted)
-            hint = f" Paired already, by other names: {paired}." if paired else ""
-            raise RequestError(
-                f"{name} at {joined(host, int(port))} is not paired with this agent, so nothing is sent there. Run "
-                f"`agentd invite` on {host}, then `agentd join` with the string that it prints on this device.{hint}"
-            )
+        if "Host" not in properties and any(row.name == name for row in self._agent.resources()):
+            return properties  # it grows, where it is
+        self._insist_on_pairing(name, properties.get("Host", name), int(properties.get("Port", "46102")))
         return properties
+
+    def _insist_on_pairing(self, name: str, host: str, port: int) -> None:
+        """Refuse an agent of another device that is not paired with."""
+        where = joined(host, port)
+        if self._book.named(name) or self._book.at(where) or self.security.may_be_plain(host):
+            return
+        paired = ", ".join(each.name for each in self._book.peers if each.is_trusted)
+        revoked = next((each.revoked for each in self._book.peers if each.name == name and each.revoked), "")
+        hints = [f" The pairing with {name} was revoked: {revoked}."] if revoked else []
+        hints += [f" Paired already, by other names: {paired}."] if paired else []
+        raise RequestError(
+            f"{name} at {where} is not paired with this agent, so nothing is sent there. Run "
+            f"`agentd invite` on {host}, then `agentd join` with the string that it prints on this device."
+            f"{''.join(hints)}"
+        )

@@ -69,6 +69,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where to write, as JSON, that the agent is ready and on which ports."""
     rest_tls: bool = False
     """Serve the user port over TLS, with the certificate of this device."""
+    first_token: bool = False
+    """At the first start make a token for everything and print it, once: for an agent that nobody reaches locally."""
     insecure: bool = False
     """Listen beyond loopback without TLS and authentication; said loudly at every start."""
     pythonpath: tuple[Path, ...] = ()
@@ -206,6 +208,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "hop_limit": _SOME,
     "ready_file": _folder,
     "rest_tls": _truth,
+    "first_token": _truth,
     "insecure": _truth,
     "pythonpath": _folders,
     "python_interpreter": str,

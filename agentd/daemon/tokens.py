@@ -29,6 +29,8 @@ PREFIX = "agentd_"
 """Lets secret scanners, and people, see what it is."""
 
 OWNER = "default"
+FIRST = "first"
+"""Of the token that is made at the first start of an agent that nobody reaches locally."""
 """Name of the token that the agent's own user gets at the first start."""
 
 BOOK = "tokens.json"
@@ -172,6 +174,17 @@ class TokenBook:
             self._write(book, [*(other for other in book.tokens if other.name != OWNER), entry])
             _replace(self._folder / OWNER_FILE, (token + "\n").encode())
         return token
+
+    def ensure_first(self) -> str:
+        """Give a token for everything if there is no book yet, which makes this the first start; else nothing.
+
+        To be called before anything else makes a book.
+
+        Raises:
+            ConfigError: the folder is not safe to use.
+        """
+        is_first = not (self._folder / BOOK).exists()
+        return self.add(FIRST, "admin") if is_first else ""
 
     # --- the file -----------------------------------------------------------------------------------------------
 

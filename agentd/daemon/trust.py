@@ -9,6 +9,8 @@ from agentd.comm.settings import CommSettings
 from agentd.daemon.identity import ensure_identity
 from agentd.daemon.pairing import Pairing
 from agentd.model.errors import ConfigError
+from agentd.store.disk import LocalDisk
+from agentd.store.identity import read_identity
 from agentd.store.peers import read_peers
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from agentd.daemon.clock import Clock
     from agentd.daemon.settings import Settings
     from agentd.daemon.tokens import TokenBook
+    from agentd.model.peers import PinBook
     from agentd.store.disk import Disk
     from agentd.store.identity import KeyFile
 
@@ -34,6 +37,26 @@ async def own_key(disk: Disk, folder: Path, settings: Settings, warnings: list[s
             raise
         warnings.append(f"no TLS, and no pairing with other devices: {error}")
         return None
+
+
+def identity_of(folder: Path) -> KeyFile | None:
+    """Read the identity of a state folder, for who looks from outside; None before the first start.
+
+    Raises:
+        ConfigError: the file holds something else.
+        OSError: the disk failed.
+    """
+    return read_identity(LocalDisk(), folder)
+
+
+def known_to(folder: Path) -> PinBook:
+    """Read the book of a state folder, for who looks from outside.
+
+    Raises:
+        ConfigError: it cannot be read.
+        OSError: the disk failed.
+    """
+    return read_peers(LocalDisk(), folder)
 
 
 def pairing_of(

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,11 @@ from zipfile import ZipFile
 
 import pytest
 from source_tree import PRODUCT, ROOT
+
+from agentd.daemon.settings import resolve
+from agentd.store.disk import LocalDisk
+from agentd.store.identity import keep_identity
+from agentd.store.key_maker import make
 
 Instruction = tuple[str, str]
 STATE = "/var/lib/agentd"
@@ -84,14 +90,23 @@ def test_the_agent_is_nobody_special() -> None:
     assert words.index("RUN") < words.index("VOLUME"), "what is changed after VOLUME is lost"
 
 
-def test_it_listens_where_it_is_said_to_and_opens_nothing_by_itself() -> None:
-    """Both default ports are declared; being reachable without TLS is the operator's word, never the image's."""
+def test_it_is_open_to_others_over_tls_and_not_otherwise() -> None:
+    """Both default ports are declared and reachable, with TLS and a first token; never by the image's word without."""
     assert _rest(RUN, "EXPOSE") == ["46101 46102"]
     assert [json.loads(entry) for entry in _rest(RUN, "ENTRYPOINT")] == [["agentd", "start"]]
     assert not _rest(RUN, "CMD")
     said = " ".join(rest for _, rest in RUN)
-    assert "--insecure" not in said
-    assert "0.0.0.0" not in said
+    assert "INSECURE" not in said.upper()
+    settings = dict(re.findall(r"AGENTD_(\w+)=(\S+)", " ".join(_rest(RUN, "ENV"))))
+    anywhere = "0.0.0.0"
+    assert settings == {
+        "STATE": STATE,
+        "REST_HOST": anywhere,
+        "REST_TLS": "true",
+        "COMM_HOST": anywhere,
+        "FIRST_TOKEN": "true",
+    }
+    resolve({}, {f"AGENTD_{name}": value for name, value in settings.items() if name != "STATE"})
 
 
 def test_only_what_is_built_from_is_sent_to_the_builder() -> None:
@@ -120,11 +135,19 @@ class _Health(BaseHTTPRequestHandler):
         """Keep silent: the test's own output matters."""
 
 
+def _tls(folder: Path) -> ssl.SSLContext:
+    kept = keep_identity(LocalDisk(), folder, make("kitchen", 2026))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(kept.path)
+    return context
+
+
 @pytest.fixture
-def health_port(request: pytest.FixtureRequest) -> Iterator[int]:
+def health_port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     """Serve `/health` with the status of the parameter."""
     answering = type("Answering", (_Health,), {"status": request.param})
     with HTTPServer(("127.0.0.1", 0), answering) as server:
+        server.socket = _tls(tmp_path).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server.server_port
@@ -139,7 +162,7 @@ def test_the_health_check_tells_well_from_ill(health_port: int, is_healthy: bool
     program, *arguments = json.loads(check[check.index("CMD") + 3 :])
     assert program == "python"
     arguments = [argument.replace("46101", str(health_port)) for argument in arguments]
-    environment = {**os.environ, "http_proxy": "http://127.0.0.1:9"}
+    environment = {**os.environ, "https_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, timeout=DEADLINE_S, check=False
     )
