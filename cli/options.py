@@ -116,6 +116,7 @@ _OWN_SETTINGS = (
     _setting("parent", "Agent above this one, to link with.", "[NAME=]HOST:PORT", many=True),
     _setting("neighbour", "Agent beside this one, to link with.", "[NAME=]HOST:PORT", many=True),
     _setting("allow", "Module outside the users' folders whose public functions may be called.", "MODULE", many=True),
+    _setting("allow-binary", "Command that tasks may run, by name or path; '*' for all.", "COMMAND", many=True),
     _setting(
         "local-access",
         "What a process of the same user on this device may do without a token: none, read, submit, code, admin.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
+from typing import Any
 
 from msgspec.structs import replace
 
 from agentd.core.tasks import Shape
-from agentd.model.task import Constraints, Template
+from agentd.model.task import Constraints, Template, WantedProcessor
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
 
 SHAPES_MOST = 4096
@@ -36,10 +38,17 @@ def sound(template: Template) -> Template:
         changes["timeout_s"] = None if limit > MOST_S else LEAST_S
     if not 1 <= template.max_attempts <= ATTEMPTS_MOST:
         changes["max_attempts"] = min(max(template.max_attempts, 1), ATTEMPTS_MOST)
-    below = {name: 0 for name in _FIGURES if not (getattr(asked, name) or 0) >= 0}
+    below = {name: int(name == "computing_units") for name in _FIGURES if not (getattr(asked, name) or 0) >= 0}
     if below:
-        changes["constraints"] = replace(asked, **below)
+        changes["constraints"] = asked = replace(asked, **below)
+    known = tuple(one for one in asked.processors if one.units >= 0 and one.kind in Kind.__members__)
+    if known != asked.processors:
+        changes["constraints"] = replace(asked, processors=known)
     return replace(template, **changes) if changes else template
+
+
+def _properties(wanted: WantedProcessor) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in WantedProcessor.__struct_fields__ if name != "kind"}
 
 
 def demand_of(constraints: Constraints) -> Capacity:
@@ -50,12 +59,16 @@ def demand_of(constraints: Constraints) -> Capacity:
             name=constraints.processor_name,
             architecture=constraints.processor_architecture,
             speed_ghz=constraints.processor_speed_ghz,
+            internal_memory_gb=constraints.processor_internal_memory_gb,
+            property_name=constraints.processor_property_name,
+            property_value=constraints.processor_property_value,
         )
     ]
+    asked.extend(Processor(kind=Kind(one.kind), **_properties(one)) for one in constraints.processors)
     for units, kind in ((constraints.gpus, Kind.GPU), (constraints.fpgas, Kind.FPGA), (constraints.others, Kind.OTHER)):
         if units:
             asked.append(Processor(units=units, kind=kind))
-    return with_default_cpu(
+    demand = with_default_cpu(
         Capacity(
             processors=tuple(asked),
             memory_mib=constraints.memory_mib,
@@ -71,6 +84,10 @@ def demand_of(constraints: Constraints) -> Capacity:
             labels=frozenset(constraints.labels),
         )
     )
+    if constraints.computing_units == 0:
+        asked_for = tuple(processor for processor in demand.processors if processor.kind is not Kind.CPU)
+        return dataclasses.replace(demand, processors=asked_for)
+    return demand
 
 
 class Shapes:

@@ -11,15 +11,19 @@ from agentd.workers.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from agentd.daemon.settings import Settings
+    from resources_xml import Nodes
 
 
-def worker_settings(settings: Settings) -> WorkerSettings:
-    """Say how users' code runs."""
+def worker_settings(settings: Settings, described: Nodes | None = None) -> WorkerSettings:
+    """Say how users' code runs; `described` by project.xml and resources.xml, if they are given."""
+    web = described.http_services if described is not None else ()
     return WorkerSettings(
         log_folder=settings.log_folder,
         interpreter=settings.python_interpreter,
         roots=tuple(map(str, settings.pythonpath)),
         allow=settings.allow,
+        allow_binary=settings.allow_binary,
+        services={name: one.base_url for one in web for name in one.services},
         hostname=settings.hostname,
         environ=process_environment(),
         pass_names=frozenset(settings.environment),

@@ -179,9 +179,8 @@ class Daemon:
         warnings = [*neighbours.remarks(described), *beyond_hardware(capacity)]
         wanted = [*neighbours.named(settings), *neighbours.described(described)]
         sharing = Sharing()
-        supervisor = Supervisor(
-            loop, worker_settings(settings), self._post, segments=sharing.segments, open_stored=self._open_stored
-        )
+        workers, read = worker_settings(settings, described), self._open_stored
+        supervisor = Supervisor(loop, workers, self._post, segments=sharing.segments, open_stored=read)
         stack.push_async_callback(supervisor.close, 0.0)
         async with asyncio.TaskGroup() as meanwhile:
             meanwhile.create_task(supervisor.start())

@@ -61,6 +61,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Agents beside this one, as for `--parent`."""
     allow: tuple[str, ...] = ()
     """Modules outside the users' folders whose public functions may be called."""
+    allow_binary: tuple[str, ...] = ()
+    """Commands that tasks may run: names or paths; `*` for all."""
     local_access: str = "code"
     """What a process of the same user on this device may do without a token: none, read, submit, code, admin."""
     hop_limit: int = 8
@@ -204,6 +206,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "parent": _words,
     "neighbour": _words,
     "allow": _words,
+    "allow_binary": _words,
     "local_access": _one_of(*SCOPES),
     "hop_limit": _SOME,
     "ready_file": _folder,

@@ -27,10 +27,25 @@ class Form(IntEnum):
     """
 
 
+class WantedProcessor(Struct, frozen=True, omit_defaults=True):
+    """Units of one kind, all of one entry of the host, that have certain properties. None asks for nothing."""
+
+    kind: str = "CPU"
+    """CPU, GPU, FPGA or OTHER."""
+    units: int = 1
+    name: str | None = None
+    architecture: str | None = None
+    speed_ghz: float | None = None
+    internal_memory_gb: float | None = None
+    property_name: str | None = None
+    property_value: str | None = None
+
+
 class Constraints(Struct, frozen=True, omit_defaults=True):
     """What a call demands of the host that runs it, in the words of `@constraint`. None asks for nothing."""
 
     computing_units: int = 1
+    """0: the task waits for disks and networks, and takes no core."""
     gpus: int = 0
     fpgas: int = 0
     others: int = 0
@@ -42,6 +57,11 @@ class Constraints(Struct, frozen=True, omit_defaults=True):
     processor_name: str | None = None
     processor_architecture: str | None = None
     processor_speed_ghz: float | None = None
+    processor_internal_memory_gb: float | None = None
+    processor_property_name: str | None = None
+    processor_property_value: str | None = None
+    processors: tuple[WantedProcessor, ...] = ()
+    """Beside those above."""
     operating_system_type: str | None = None
     operating_system_distribution: str | None = None
     operating_system_version: str | None = None

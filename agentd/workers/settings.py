@@ -30,6 +30,10 @@ class WorkerSettings:
     """Folders of users' code, in the order of the module path: --pythonpath, --appdir, --classpath."""
     allow: tuple[str, ...] = ()
     """Modules outside of the roots whose functions may be called by name, each with what is below it."""
+    allow_binary: tuple[str, ...] = ()
+    """Commands that tasks may run; `*` for all."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of HTTP services, by name."""
     folder: str = ""
     """Working folder of users' code; empty: the daemon's."""
     task_folder: str = ""
@@ -80,6 +84,8 @@ class WorkerSettings:
         return {
             "roots": [str(Path(root).absolute()) for root in self.roots],
             "allow": list(self.allow),
+            "allow_binary": list(self.allow_binary),
+            "services": dict(self.services),
             "own_folder": OWN_FOLDER,
             "folder": self.folder,
             "task_folder": self.task_folder,

@@ -262,6 +262,7 @@ PRODUCT_RULES = {
             "agentd/daemon/callbacks.py": "the loop's monotonic time, between two attempts of one callback",
             "agentd/workers/inside/": "times users' code, in another process than the daemon",
             "agentd/api/": USERS_PROCESS,
+            "agentd/pycompss/": USERS_PROCESS,
             "agentd/comm/": "the loop's monotonic time, in which sessions count silence and nothing else",
             "cli/": "commands run at the user's terminal: they wait for people, and show people the time of day",
             "agentd/rest/server.py": "the wall clock for the Date header, unless another one is handed in",
@@ -304,6 +305,7 @@ PRODUCT_RULES = {
         innocent=("try: f()\nexcept BaseException:\n    g()\n    raise", "try: f()\nexcept OSError: g()"),
         allowed={
             "agentd/workers/inside/": "users' code runs there, and its processes end there",
+            "agentd/api/decorators/": "the operators of users' arguments, and the functions of ranks, run there",
             "agentd/api/values.py": "users' code runs while values are pickled and unpickled",
             "agentd/api/tasks/": "users' code runs while values are pickled, unpickled and compared",
             "agentd/api/mailbox.py": "users' code runs while arguments are pickled",

@@ -218,15 +218,27 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin"
 
 
+PYCOMPSS_PATH = "agentd-pycompss.pth"
+"""Puts PyCOMPSs' names last on the module path of an environment."""
+
+
 def test_the_wheel_holds_the_four_packages_and_nothing_of_ours_besides(wheel: Path) -> None:
-    """Installed are the packages with their marks of being typed, and the licence; no tests, no examples."""
+    """Installed are the packages with their marks of being typed, the licence, a path; no tests, no examples."""
     names = ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(PRODUCT)
+    assert {top for top in tops if not top.endswith(".dist-info")} == {*PRODUCT, PYCOMPSS_PATH}
     assert {f"{package}/py.typed" for package in PRODUCT} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     sent = {path.relative_to(ROOT).as_posix() for top in PRODUCT for path in (ROOT / top).rglob("*.py")}
     assert sent <= set(names)
+
+
+def test_programs_find_pycompss_where_agentd_is_installed(installed: Path, tmp_path: Path) -> None:
+    """A plain program of that environment imports its names, ours last on the path, without PyCOMPSs itself."""
+    said = _run(
+        installed / "python", "-c", "import sys, pycompss.api.task as t; print(t.__file__, sys.path)", cwd=tmp_path
+    )
+    assert said.startswith(str(installed.parent))
 
 
 def test_every_command_is_installed(installed: Path) -> None:

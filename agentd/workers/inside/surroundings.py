@@ -20,6 +20,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 """prctl(2), linux/prctl.h."""
 
+PYCOMPSS = ("agentd", "pycompss")
+"""Where the package `pycompss` lies, for want of a real one: below the folder of our packages."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -86,7 +88,7 @@ class CpuLimit:
 
 
 def set_paths(roots: list[str], user_site: bool, own_folder: str) -> None:
-    """Order the module path: users' folders, the interpreter's own, and last the folder of our packages."""
+    """Order the module path: users' folders, the interpreter's own, that of our packages, and PyCOMPSs' names last."""
     inherited = [entry for entry in sys.path if entry not in roots and entry != own_folder]
     sys.path[:] = [*roots, *inherited]
     if user_site:
@@ -95,6 +97,7 @@ def set_paths(roots: list[str], user_site: bool, own_folder: str) -> None:
         if own_folder in sys.path:
             sys.path.remove(own_folder)
         sys.path.append(own_folder)
+    sys.path.append(os.path.join(own_folder, *PYCOMPSS))  # noqa: PTH118 - no pathlib here
 
 
 def set_streams(out: int, err: int) -> None:

@@ -75,6 +75,11 @@ class Worker:
         """How many tasks run on top of another that waits."""
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
         self._units = Units(config["hostname"], pins=config["pin_cpus"])
+        self._place = {
+            "agent": config["hostname"],
+            "allow_binary": tuple(config["allow_binary"]),
+            "services": config["services"],
+        }
         self._variable = TaskVariable()
         self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
         self._flush_out, self._flush_err = sys.stdout.flush, sys.stderr.flush
@@ -158,6 +163,7 @@ class Worker:
         module.cancelled = self._guard.is_cancelled  # type: ignore[attr-defined]
         module.task_id = lambda: self._words[RUNNING]  # type: ignore[attr-defined]
         module.port = self._port  # type: ignore[attr-defined]
+        vars(module).update(self._place)
         sys.modules[module.__name__] = module
 
     # --- one task -----------------------------------------------------------------------------------------------

@@ -1,0 +1,8 @@
+"""`binary` without effect."""
+
+from pycompss.api.dummy._decorator import Dummy
+
+Binary = Dummy
+binary = Dummy
+
+__all__ = ["Binary", "binary"]

@@ -1,0 +1,7 @@
+"""A command after a task."""
+
+from agentd.api.decorators.binary import epilog
+
+Epilog = epilog
+
+__all__ = ["Epilog", "epilog"]

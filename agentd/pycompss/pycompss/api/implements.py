@@ -1,0 +1,9 @@
+"""As `pycompss.api.implement`, under its other name."""
+
+from agentd.api.decorators.alternatives import implement
+
+Implement = implement
+implements = implement
+Implements = implement
+
+__all__ = ["Implement", "Implements", "implement", "implements"]

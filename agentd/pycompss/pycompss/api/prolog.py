@@ -1,0 +1,7 @@
+"""A command before a task."""
+
+from agentd.api.decorators.binary import prolog
+
+Prolog = prolog
+
+__all__ = ["Prolog", "prolog"]

@@ -1,0 +1,1 @@
+"""Functions that many programs need: maps, reductions, random data, measures."""

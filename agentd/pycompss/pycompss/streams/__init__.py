@@ -1,0 +1,1 @@
+"""Not there: streams between tasks. Importing works, using says what to do."""

@@ -1,0 +1,1 @@
+"""What programs import of PyCOMPSs' inside: its exceptions, and where they run."""
