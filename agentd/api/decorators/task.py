@@ -74,6 +74,8 @@ class TaskDecorator:
         definition = described(function)
         of = definition.label
         definition.returns, definition.pending = returns_of(words.get("returns"), function, of)
+        if isinstance(words.get("returns"), type):
+            definition.options = {"kind": words["returns"]}  # its methods that are tasks can be called on the future
         definition.parameters = self._parameters(definition, words)
         definition.priority = int(truth(words.get("priority", False)))
         definition.on_failure = policy(words.get("on_failure", "RETRY"), of)
