@@ -14,6 +14,8 @@ from agentd.api.tasks.definition import ATTRIBUTE, TaskDefinition
 from agentd.api.tasks.runtime import current
 
 Function = Callable[..., Any]
+_PROGRAM = {"__agentd_main__": "__main__"}
+"""What a worker calls a program while it makes its module is that program."""
 CALL = "call"
 """Option: `(definition, args, kwargs)`, called instead of the runtime; in the end it calls the runtime itself."""
 
@@ -39,10 +41,11 @@ def described(function: Function) -> TaskDefinition:
                 if parameter.default is not parameter.empty:
                     defaults[name] = parameter.default
     qualname = getattr(function, "__qualname__", type(function).__qualname__)
+    module = getattr(function, "__module__", "") or ""
     return TaskDefinition(
         function=function,
         body=function,
-        module=getattr(function, "__module__", "") or "",
+        module=_PROGRAM.get(module, module),
         qualname=qualname,
         names=tuple(names),
         defaults=defaults,
