@@ -202,8 +202,11 @@ class Crew:
         return max(self.pool.cpus, 1)
 
     def room(self, task: Task) -> Line | None:
-        """Find a line that takes the task ahead of time; one is filled before the next is begun."""
-        if self.is_promised:
+        """Find a line that takes the task ahead of time; one is filled before the next is begun.
+
+        None while something is owed: units that pass from task to task would never be given back.
+        """
+        if self.is_promised or self.pool.in_debt:
             return None
         line = self._filling
         if line is not None and line.tasks and line.has_room(task):

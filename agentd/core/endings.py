@@ -116,6 +116,7 @@ class Endings:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
         neighbour = self._state.neighbourhood.ensure(sender, self._state.rules.hop_limit)
         neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
+        neighbour.told.is_expecting = True
         told = replace(outcome, hops=outcome.hops + 1)
         end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
         self._state.outbox.end(sender, end)

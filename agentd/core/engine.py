@@ -161,6 +161,8 @@ class Engine:
 
     def _place(self, now: float) -> None:
         state = self.state
+        if state.pool.in_debt:
+            self._execution.repay()
         changes, state.changes = state.changes, set()
         if state.queue.size and not state.draining:
             self.placing.plan(now, frozenset(changes))

@@ -110,12 +110,16 @@ class Exchange:
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is None:
             return
+        is_timed = False
         for task_id, attempt, epoch in event.accepted:
             task = neighbour.held.get(task_id)
             if task is None or task.attempt != attempt:
                 continue
             if task.state is State.OFFERED:
                 task.state = State.FORWARDED
+                if not is_timed:
+                    neighbour.answered(now - task.placed_at)
+                    is_timed = True
             operation = self._state.operation_of(task)
             if operation is not None and not operation.started_wall:
                 operation.started_wall = self._state.wall(now)

@@ -155,6 +155,13 @@ class Execution:
         if found is not None:
             self.take_back(*found)
 
+    def repay(self) -> None:
+        """Units are owed: take back what stands behind others, so that each line's units are free after its first."""
+        for line in self._state.crew.lines.values():
+            behind = len(line.tasks) - line.depth - 1
+            if behind > 0 and line.revocable and not line.revoking:
+                self.take_back(line, behind)
+
     # --- waiting ----------------------------------------------------------------------------------------------
 
     def block(self, task: Task, now: float) -> None:

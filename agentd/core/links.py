@@ -78,7 +78,7 @@ class Links:
         """A sign of life, with the link's figures."""
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is not None:
-            neighbour.latency_s = event.latency_s
+            neighbour.link_latency_s = event.latency_s
             neighbour.seconds_per_byte = event.seconds_per_byte
             neighbour.link_wait_s = event.link_wait_s
             neighbour.heard_at = now

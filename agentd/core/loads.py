@@ -39,9 +39,11 @@ def checked(report: Report) -> Report:
 class Told:
     """What a neighbour was last told of our load."""
 
-    __slots__ = ("at", "report")
+    __slots__ = ("at", "is_expecting", "report")
 
     def __init__(self) -> None:
+        self.is_expecting = False
+        """It was sent ends since: it may have more for us, and will want to know where there is room."""
         self.report: Report | None = None
         self.at = -1e9
 

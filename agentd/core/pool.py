@@ -88,6 +88,8 @@ class Pool:
         self.slots: list[Slot] = []
         self.memory_free = capacity.memory_mib
         self.memory_owed = 0
+        self.in_debt = False
+        """Something is owed: what ends repays before anything is granted in its place."""
         self._next_unit: dict[Kind, int] = {}
         self._gone: dict[Kind, list[int]] = {}
         """Ids of units that left, to be used again first: they stay within what the device has."""
@@ -197,6 +199,8 @@ class Pool:
             repaid = min(self.memory_owed, reservation.memory_mib)
             self.memory_owed -= repaid
             self.memory_free += reservation.memory_mib - repaid
+            if repaid:
+                self._reckon()
         self._version += 1
 
     def _repay(self, slot: Slot, units: tuple[int, ...]) -> tuple[int, ...]:
@@ -209,6 +213,9 @@ class Pool:
         self.slots = [slot for slot in self.slots if slot.total > 0]
         self._describe()
         return units[:kept]
+
+    def _reckon(self) -> None:
+        self.in_debt = bool(self.memory_owed) or any(slot.owed for slot in self.slots)
 
     # --- reshaping --------------------------------------------------------------------------------------------
 
@@ -294,6 +301,7 @@ class Pool:
             ),
         )
         self.cpus = sum(slot.total for slot in self.slots if slot.processor.kind is Kind.CPU)
+        self._reckon()
         self._version += 1
         self._answers.clear()
         self._possible.clear()

@@ -146,11 +146,11 @@ class Reports:
             distance=self._tree.distance,
             is_way=row.name == self._tree.way,
         )
-        wait = due(told.report, report)
+        wait = due(told.report, report, is_expecting=told.is_expecting)
         if wait is None:
             return
         if now - told.at >= wait:
-            told.report, told.at = report, now
+            told.report, told.at, told.is_expecting = report, now, False
             state.outbox.add(SendReport(row.name, report))
         else:
             self._is_stale = True
@@ -180,7 +180,7 @@ class Reports:
         self._state.timers.at(when, lambda _: None)
 
 
-def due(told: Report | None, report: Report) -> float | None:
+def due(told: Report | None, report: Report, *, is_expecting: bool = False) -> float | None:
     """Say after which pause a report is worth sending, in seconds; None: it says nothing new."""
     if told is None:
         return 0.0
@@ -193,7 +193,7 @@ def due(told: Report | None, report: Report) -> float | None:
     # Sums of speed, free, cores, capacity, backlog, …, over all tiers.
     old, new = (tuple(map(sum, zip(*one.tiers, strict=True))) or (0.0,) * 7 for one in (told, report))
     if bool(old[1]) != bool(new[1]):
-        return EDGE_S
+        return LOOK_S if is_expecting else EDGE_S
     if old[2] != new[2]:
         return CHANGE_S
     for position in (1, 4):

@@ -48,6 +48,29 @@ def test_own_units_come_and_go_and_are_written_down() -> None:
     assert (desk.reply(8), desk.state.pool.total()) == ("own", 0)
 
 
+def test_what_is_owed_is_not_passed_on_while_tasks_wait() -> None:
+    """Units leave after the task that holds them, however many wait behind it: what was handed out ahead comes back."""
+    desk = Desk(2)
+    caller = desk.open_session()
+    desk.call(caller, 0, 1)
+    lines = desk.state.crew.lines
+    for worker in list(lines):
+        first = lines[worker].tasks[0].id
+        desk.turn(e.WorkerStarted(worker, worker), e.TasksEnded(worker, [e.TaskResult(first, 0, seconds=0.01)]))
+    desk.call(caller, *range(2, 12))
+    assert all(len(line.tasks) == 2 for line in lines.values())
+    desk.turn(e.ResourceReduced(6, "own", cores(1)))
+    assert {command.worker for command in desk.of(c.RevokeTasks)} == set(lines)
+    for worker in list(lines):
+        desk.turn(e.TasksRevoked(worker, 1), e.RevokeSettled(worker))
+    assert desk.of(c.RunTasks) == []
+    first = next(iter(lines))
+    desk.turn(e.TasksEnded(first, [e.TaskResult(lines[first].tasks[0].id, 0, seconds=0.01)]))
+    assert (desk.state.pool.total(), desk.state.pool.owed()) == (1, 0)
+    assert desk.state.crew.running() == 1
+    assert all(len(line.tasks) <= 2 for line in lines.values())
+
+
 def test_a_neighbour_that_is_added_is_dialled_and_grows() -> None:
     """A second grant is added to the first."""
     desk = Desk(1)
