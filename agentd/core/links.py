@@ -110,7 +110,9 @@ class Links:
     def lost(self, neighbour: Neighbour, why: str, now: float) -> None:
         """A neighbour's lease has ended: its tasks run elsewhere, under a new attempt number."""
         state = self._state
-        neighbour.state, neighbour.why_not = LinkState.LOST, why
+        # Why there is no connection stays what people have to know: that the pairing was ended, say.
+        cut = neighbour.why_not
+        neighbour.state, neighbour.why_not = LinkState.LOST, f"{why}; {cut}" if cut else why
         state.neighbourhood.arrange()
         tasks = len(neighbour.held)
         self._lose(neighbour, why, now)

@@ -38,7 +38,7 @@ _BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
-_ID = r"\b\d{15,19}\b"
+_ID = r"\b(?:\d{15,19}|agentd1_[a-z2-7]{60,})\b"
 _LOOSE = re.compile(
     rf"(?P<any>…)|(?P<id>{_ID})"
     r"|(?P<time>\b\d+(?:\.\d+)? (?:µs|ms|s|min|h)\b(?: \d+ s\b)?)"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,40 @@ def test_the_commands_of_a_page_say_what_it_says(name: str) -> None:
         finally:
             terminal.close()
     assert page.steps
+
+
+_BESIDE = re.compile(r"^\d{4}-\d\d-\d\d \S+ (INFO|WARNING) |^note: only this device reaches ")
+"""What an agent logs to the terminal that others type into, and that a device of the test is reached on loopback."""
+
+
+@pytest.mark.timeout(300)
+def test_two_devices_are_paired_as_the_page_says() -> None:
+    """Each device has a home and ports of its own, here on loopback; what one prints is typed on the other."""
+    text = (ROOT / "docs/two-devices.md").read_text("utf-8")
+    text = re.sub(r"192\.0\.2\.7|(?<=-host )0\.0\.0\.0|(?<=Comm )0\.0\.0\.0", "127.0.0.1", text)
+    page = read_page(text)
+    names = dict.fromkeys(step.remark.removeprefix("on ") for step in page.steps)
+    assert list(names) == ["server", "phone", "office", "ann"]
+    ports = {name: free_ports(text) for name in names}
+    ports["ann"] = ports["office"]  # she has no agent, and asks that one
+    terminals: dict[str, Terminal] = {}
+    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+        try:
+            for name in names:
+                home = Path(folder) / name
+                (home / "work").mkdir(parents=True)
+                for file, content in page.files.items():
+                    (home / "work" / file).write_text(content)
+                terminals[name] = Terminal(home, home / "work", ports[name])
+                terminals[name].ids = terminals["server"].ids
+            for step in page.steps:
+                terminal = terminals[step.remark.removeprefix("on ")]
+                came = [line for line in terminal.type(step) if not _BESIDE.search(line)]
+                difference = terminal.mismatch(replace(step, remark=""), came)
+                assert not difference, difference
+        finally:
+            for terminal in terminals.values():
+                terminal.close()
 
 
 def _reads(command: str, expected: str, came: str, remark: str = "") -> bool:
