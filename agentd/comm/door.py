@@ -170,6 +170,8 @@ class Door:
             c.AcknowledgeEnds: self.acknowledge_ends,
             c.CancelTasks: self.cancel_tasks,
             c.SendReport: self.send_report,
+            c.SendInventory: self.send_inventory,
+            c.SendDrain: self.send_drain,
             c.OpenLink: self.open_link,
             c.CloseLink: self.close_link,
         }
@@ -228,6 +230,18 @@ class Door:
         end = self._end_of(command.neighbour)
         if end is not None:
             end.cancel(command.tasks)
+
+    def send_inventory(self, command: c.SendInventory) -> None:
+        """Tell a neighbour what we hold of its tasks."""
+        end = self._end_of(command.neighbour)
+        if end is not None and end.compares:
+            end.inventory(command.held, command.finished)
+
+    def send_drain(self, command: c.SendDrain) -> None:
+        """Tell a neighbour that we will leave."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.drain(command.grace_s, command.reason)
 
     def send_report(self, command: c.SendReport) -> None:
         """Tell a neighbour how we stand."""

@@ -15,7 +15,9 @@ from agentd.core.events import (
     CancelReceived,
     EndsAcknowledged,
     EndsReceived,
+    InventoryReceived,
     LoadReported,
+    NeighbourDraining,
     NeighbourHeard,
     OffersAnswered,
     OffersReceived,
@@ -31,15 +33,20 @@ from agentd.wire.messages import (
     CancelTasks,
     Credit,
     Declare,
+    Drain,
     Ends,
     EndsAck,
     Hello,
     HelloAck,
+    Inventory,
     Load,
     Message,
     Offers,
 )
+from agentd.wire.terms import COMPARING
 
+NAMED_MOST = 32_768
+"""Tasks named in one INVENTORY (chosen: a third of a megabyte, behind which a heartbeat may wait)."""
 HEARD_S = 0.25
 """The engine is told of a sign of life at most so often."""
 DEFAULT_LATENCY_S = 0.0005
@@ -75,6 +82,9 @@ class PeerEnd:
         self._held: set[int] | None = None
         """Tasks of its that have not ended here; None until somebody wants to know."""
         self._heard_s = -HEARD_S
+        self.compares = link.session.version >= COMPARING
+        """Both ends begin with what they hold of each other's tasks."""
+        self._has_told = not self.compares
         self._taken: dict[type[Message], Callable[[Any], None]] = {
             Declare: self._declared,
             Offers: self._offered,
@@ -83,6 +93,8 @@ class PeerEnd:
             EndsAck: self._acknowledged,
             CancelTasks: self._cancelled,
             Load: self._reported,
+            Inventory: self._told,
+            Drain: self._draining,
             Credit: lambda _: self._pump(),
         }
 
@@ -115,7 +127,19 @@ class PeerEnd:
         if admitted:
             self._wiring.post(TemplatesDeclared(self.link.number, admitted))
 
+    def _told(self, message: Inventory) -> None:
+        if not self.compares:
+            return  # in version 1 it was for information only
+        self._has_told = True
+        self._wiring.post(
+            InventoryReceived(self.neighbour, self.link.number, message.held, message.finished, message.is_complete)
+        )
+
+    def _draining(self, message: Drain) -> None:
+        self._wiring.post(NeighbourDraining(self.neighbour, self.link.number, message.reason or "it will leave"))
+
     def _offered(self, message: Offers) -> None:
+        self._check_told("OFFER")
         for offer in message.offers:
             key = (offer.task, offer.attempt)
             if key in self._unanswered:
@@ -171,7 +195,12 @@ class PeerEnd:
         self._wiring.post(OffersAnswered(self.neighbour, message.accepted, refused))
         self._pump()
 
+    def _check_told(self, said: str) -> None:
+        if not self._has_told:
+            raise PeerError(f"{said} before INVENTORY, which comes first")
+
     def _ended(self, message: Ends) -> None:
+        self._check_told("ENDED")
         self._wiring.post(EndsReceived(self.neighbour, message.ends))
 
     def _acknowledged(self, message: EndsAck) -> None:
@@ -284,6 +313,18 @@ class PeerEnd:
         rest = tuple(task for task in tasks if task in unwanted)
         if rest:
             self._wiring.send(self.link, CancelTasks(rest))
+
+    def inventory(self, held: tuple[tuple[int, int], ...], finished: tuple[tuple[int, int], ...]) -> None:
+        """Tell it what we hold of its tasks, in as many messages as that takes."""
+        parts = [Inventory(held=held[at : at + NAMED_MOST]) for at in range(0, len(held), NAMED_MOST)]
+        parts += [Inventory(finished=finished[at : at + NAMED_MOST]) for at in range(0, len(finished), NAMED_MOST)]
+        for part in parts[:-1]:
+            self._wiring.send(self.link, replace(part, is_complete=False))
+        self._wiring.send(self.link, parts[-1] if parts else Inventory())
+
+    def drain(self, grace_s: float, reason: str) -> None:
+        """Tell it that we take nothing more of it and will leave."""
+        self._wiring.send(self.link, Drain(grace_s, reason))
 
     def report(self, report: Report) -> None:
         """Tell it how we stand."""

@@ -23,7 +23,7 @@ from agentd.core.events import CallerLeft, LinkClosed, LinkOpened
 from agentd.model.peers import NO_LIMITS, Limits, Peer, fingerprint_of
 from agentd.wire.messages import Hello, HelloAck, Message
 from agentd.wire.session import Session
-from agentd.wire.terms import Side
+from agentd.wire.terms import Side, unlike
 
 OnGuest = Callable[[Hello, str, Callable[[Denial | None], None]], None]
 """Told who comes with an invitation, from where, and how to answer: with None to let in."""
@@ -230,7 +230,9 @@ class Reception:
         neighbour.connect(end)
         self.peers[link.number] = end
         link.on_message = end.take
-        self._wiring.post(LinkOpened(neighbour.name, them.agent_id, them.boot, link.number))
+        differs = unlike(self._wiring.agent.python, them)
+        opened = LinkOpened(neighbour.name, them.agent_id, them.boot, link.number, end.compares, differs)
+        self._wiring.post(opened)
         self._on_connected()
 
     def _limits_of(self, link: Link) -> Limits:
@@ -261,7 +263,7 @@ class Reception:
         neighbour = self.roster.get(end.neighbour)
         if neighbour is not None and neighbour.end is end:
             neighbour.disconnect()
-        self._wiring.post(LinkClosed(end.neighbour, link.number, reason))
+        self._wiring.post(LinkClosed(end.neighbour, link.number, reason, link.closed_for))
 
     def _link_gone(self, _link: Link) -> None:
         self._gone.set()

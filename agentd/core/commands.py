@@ -152,6 +152,22 @@ class CancelTasks(Command, frozen=True, gc=False):
     tasks: tuple[tuple[int, int], ...]
 
 
+class SendInventory(Command, frozen=True, gc=False):
+    """Tell a neighbour, over a new link, what we hold of its tasks; leaves before anything else is said of them."""
+
+    neighbour: str
+    held: tuple[tuple[int, int], ...]
+    finished: tuple[tuple[int, int], ...]
+
+
+class SendDrain(Command, frozen=True, gc=False):
+    """Tell a neighbour that we take no new work of it and will leave."""
+
+    neighbour: str
+    grace_s: float
+    reason: str
+
+
 class SendReport(Command, frozen=True, gc=False):
     """Tell a neighbour how we stand."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentd.core import events as e
-from agentd.core.commands import Alarm, Stop
+from agentd.core.commands import Alarm, SendDrain, Stop
 from agentd.core.endings import Endings
 from agentd.core.entries import Forgotten
 from agentd.core.exchange import Exchange
@@ -111,6 +111,8 @@ class Engine:
             e.DiskFreed: self._disk_freed,
             e.LinkOpened: self._links.link_opened,
             e.LinkClosed: self._links.link_closed,
+            e.InventoryReceived: self._links.inventories.received,
+            e.NeighbourDraining: self._links.neighbour_draining,
             e.NeighbourHeard: self._links.neighbour_heard,
             e.LoadReported: self._links.load_reported,
             e.OffersReceived: self._exchange.offers_received,
@@ -150,7 +152,7 @@ class Engine:
         if state.ledger.is_over:
             self._expire(now)
         if self._resources.leaving:
-            self._resources.let_go()
+            self._resources.let_go(now)
         self._reports.tell(now, is_changed=is_changed)
         return state.outbox.drain()
 
@@ -232,6 +234,9 @@ class Engine:
         state.draining = True
         state.changes.add(Change.PROFILE)
         self._grace_ends = now + event.grace_s
+        for neighbour in state.neighbourhood.by_name.values():
+            if neighbour.link:
+                state.outbox.add(SendDrain(neighbour.name, event.grace_s, "its agent is stopping"))
         state.timers.at(self._grace_ends, lambda _: None)
 
     def _drained(self, now: float) -> None:

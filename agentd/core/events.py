@@ -255,10 +255,37 @@ class LinkOpened(Event, frozen=True, gc=False):
     boot: str
     link: int
     """Number of this connection; the caller number of the frames that come over it."""
+    compares: bool = False
+    """Both ends tell first what they hold of each other's tasks (version 2 of the protocol)."""
+    unlike: str = ""
+    """Why code by value cannot be read there; empty when it can."""
 
 
 class LinkClosed(Event, frozen=True, gc=False):
     """The connection of a neighbour is gone; its lease goes on."""
+
+    neighbour: str
+    link: int
+    reason: str
+    code: str = ""
+    """The same for programs; `slow`: it did not take what was sent to it."""
+
+
+class InventoryReceived(Event, frozen=True, gc=False):
+    """A neighbour says what it holds of our tasks, (task, attempt); over a new link, before it says anything of them."""
+
+    neighbour: str
+    link: int
+    held: tuple[tuple[int, int], ...]
+    """Waiting or running there."""
+    finished: tuple[tuple[int, int], ...]
+    """Ended there; the end is still to be told, or told and not acknowledged."""
+    is_complete: bool = True
+    """Nothing follows."""
+
+
+class NeighbourDraining(Event, frozen=True, gc=False):
+    """A neighbour takes no new work and will leave."""
 
     neighbour: str
     link: int

@@ -62,27 +62,35 @@ class Exchange:
                 self._gated.add(task.id)
                 state.outbox.after(number, lambda: self._offer_once(task, neighbour))
                 return
-        self._offer(task, neighbour)
+        self.offer(task, neighbour)
 
     def _offer_once(self, task: Task, neighbour: Neighbour) -> None:
         self._gated.discard(task.id)
         if task.state is State.OFFERED and task.host == neighbour.name:
-            self._offer(task, neighbour)
+            self.offer(task, neighbour)
+
+    def is_gated(self, task: Task) -> bool:
+        """Tell whether a task that may run only once waits for the disk before it is offered."""
+        return task.id in self._gated
 
     def resume(self, neighbour: Neighbour) -> None:
-        """Over a new link: offer again what was not answered, stop what is not wanted, tell what was not confirmed."""
-        state = self._state
+        """Over a new link to who tells no inventory: offer again what was not answered, stop what is not wanted."""
         for task in list(neighbour.held.values()):
             if task.state is State.STOPPING:
-                state.outbox.cancel(neighbour.name, task.id, task.attempt)
+                self._state.outbox.cancel(neighbour.name, task.id, task.attempt)
             elif task.state is State.OFFERED and task.id not in self._gated:
-                self._offer(task, neighbour)
+                self.offer(task, neighbour)
+
+    def deliver_again(self, neighbour: Neighbour) -> None:
+        """Over a new link: tell the ends that were not confirmed."""
+        state = self._state
         for task_id in list(neighbour.ends_unacknowledged):
             operation = state.ledger.get(task_id)
             if operation is not None and operation.outcome is not None:
                 self._endings.deliver(operation, operation.outcome, neighbour.name)
 
-    def _offer(self, task: Task, neighbour: Neighbour) -> None:
+    def offer(self, task: Task, neighbour: Neighbour) -> None:
+        """Offer a task that is booked there, once over each link."""
         state, shape, path = self._state, task.shape, task.path
         if shape.number not in neighbour.declared_shapes:
             if len(neighbour.declared_shapes) >= DECLARED_MOST:
@@ -115,17 +123,21 @@ class Exchange:
             task = neighbour.held.get(task_id)
             if task is None or task.attempt != attempt:
                 continue
-            if task.state is State.OFFERED:
-                task.state = State.FORWARDED
-                if not is_timed:
-                    neighbour.answered(now - task.placed_at)
-                    is_timed = True
-            operation = self._state.operation_of(task)
-            if operation is not None and not operation.started_wall:
-                operation.started_wall = self._state.wall(now)
+            if task.state is State.OFFERED and not is_timed:
+                neighbour.answered(now - task.placed_at)
+                is_timed = True
+            self.accepted(task, now)
             task.epoch = epoch
         for refusal in event.refused:
             self._refused(neighbour, refusal, now)
+
+    def accepted(self, task: Task, now: float) -> None:
+        """A neighbour has a task of ours."""
+        if task.state is State.OFFERED:
+            task.state = State.FORWARDED
+        operation = self._state.operation_of(task)
+        if operation is not None and not operation.started_wall:
+            operation.started_wall = self._state.wall(now)
 
     def _refused(self, neighbour: Neighbour, refusal: Refusal, now: float) -> None:
         state = self._state
@@ -168,8 +180,9 @@ class Exchange:
         task = neighbour.held.get(end.task)
         if task is None or task.attempt != end.attempt or task.host != neighbour.name:
             state.counters["late_ends"] += 1
-            state.outbox.acknowledge(neighbour.name, end.task, end.attempt)
-            return
+            if task is None or task.attempt < end.attempt:
+                state.outbox.acknowledge(neighbour.name, end.task, end.attempt)
+            return  # else it is about to be told again, under the attempt that was offered there anew
         neighbour.unbook(task)
         self._ended(task, end.outcome, neighbour, now)
         name, number = neighbour.name, state.outbox.number
@@ -235,6 +248,8 @@ class Exchange:
         waiting = len(state.queue)
         if state.draining:
             return Refusal(offer.task, offer.attempt, "this agent is stopping")
+        if neighbour.is_leaving:
+            return Refusal(offer.task, offer.attempt, "this agent takes no more work of yours: it lets the link go")
         if state.disk_full:
             return Refusal(offer.task, offer.attempt, f"the journal's disk is full: {state.disk_full}")
         if waiting >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import Alarm, CloseLink, Publish
+from agentd.core.inventories import Inventories
 from agentd.core.neighbours import LinkState, Neighbour
 from agentd.core.tasks import State
 from agentd.model.task import Failure, Reason
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agentd.core.ledger import Operation
     from agentd.core.state import AgentState
 
+WITH_LINK = frozenset({LinkState.CONNECTED, LinkState.SUSPECT, LinkState.DRAINING})
 OVERSLEPT_S = 1.0
 """A watch that comes so much too late means that we slept ourselves: what was heard meanwhile is read first."""
 
@@ -32,11 +34,12 @@ class Links:
         self._state = state
         self._endings = endings
         self._exchange = exchange
+        self.inventories = Inventories(state, endings, exchange)
 
     # --- connections ------------------------------------------------------------------------------------------
 
     def link_opened(self, event: e.LinkOpened, now: float) -> None:
-        """A neighbour is connected; one that has restarted meanwhile has lost what it had of ours."""
+        """A neighbour is connected; what each holds of the other's is compared, as far as both can say it."""
         state = self._state
         neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
         has_restarted = bool(neighbour.boot) and neighbour.boot != event.boot
@@ -45,17 +48,29 @@ class Links:
         neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
         neighbour.state, neighbour.heard_at = LinkState.CONNECTED, now
         state.neighbourhood.arrange()
+        neighbour.unlike = event.unlike
         self._watch(neighbour, now)
+        if event.compares:
+            given = self.given_by(neighbour)
+            for operation in given:
+                operation.orphan_since = None
+            self.inventories.tell(neighbour, given, has_restarted=has_restarted)
+        else:
+            self._guess(neighbour, now, has_restarted=has_restarted, was_lost=was_lost)
+        self._exchange.deliver_again(neighbour)
+        state.changes |= {Change.ROOM, Change.PROFILE}
+        state.outbox.add(Publish("neighbour", neighbour.name, {"state": neighbour.state.value}))
+
+    def _guess(self, neighbour: Neighbour, now: float, *, has_restarted: bool, was_lost: bool) -> None:
+        """It tells no inventory (version 1): one that has restarted has lost what it had of ours."""
         if has_restarted:
             self._lose(neighbour, "it was restarted", now)
             self._sort_out_orphans(neighbour, now)
         elif was_lost:
-            for operation in self._given_by(neighbour):
+            for operation in self.given_by(neighbour):
                 operation.orphan_since = None
         self._exchange.resume(neighbour)
         self._reclaim(neighbour, now, has_restarted=has_restarted)
-        state.changes |= {Change.ROOM, Change.PROFILE}
-        state.outbox.add(Publish("neighbour", neighbour.name, {"state": neighbour.state.value}))
 
     def link_closed(self, event: e.LinkClosed, now: float) -> None:
         """The connection is gone, or could not be made: what it holds is believed in until its lease ends."""
@@ -66,11 +81,24 @@ class Links:
             return
         neighbour.link = 0
         neighbour.why_not = event.reason
-        if neighbour.state is LinkState.CONNECTED:
+        if neighbour.state in WITH_LINK:
             neighbour.state = LinkState.CUT
             state.outbox.add(Publish("neighbour", neighbour.name, {"state": "cut", "reason": event.reason}))
+        if event.code == "slow":
+            self.lost(neighbour, event.reason, now)
         self._watch(neighbour, now)
         state.neighbourhood.arrange()
+
+    def neighbour_draining(self, event: e.NeighbourDraining, now: float) -> None:  # noqa: ARG002 - all are alike
+        """A neighbour will leave: it is given nothing more, and what it holds comes back or ends."""
+        state = self._state
+        neighbour = state.neighbourhood.get(event.neighbour)
+        if neighbour is None or neighbour.link != event.link or neighbour.state not in WITH_LINK:
+            return
+        neighbour.state, neighbour.why_not = LinkState.DRAINING, event.reason
+        state.neighbourhood.arrange()
+        state.changes.add(Change.ROOM)
+        state.outbox.add(Publish("neighbour", neighbour.name, {"state": "draining", "reason": event.reason}))
 
     # --- leases -----------------------------------------------------------------------------------------------
 
@@ -82,6 +110,20 @@ class Links:
             neighbour.seconds_per_byte = event.seconds_per_byte
             neighbour.link_wait_s = event.link_wait_s
             neighbour.heard_at = now
+            if neighbour.state is LinkState.SUSPECT:
+                self._connected_again(neighbour)
+
+    def _connected_again(self, neighbour: Neighbour) -> None:
+        neighbour.state, neighbour.why_not = LinkState.CONNECTED, ""
+        self._state.neighbourhood.arrange()
+        self._state.changes.add(Change.ROOM)
+        self._state.outbox.add(Publish("neighbour", neighbour.name, {"state": "connected"}))
+
+    def _suspect(self, neighbour: Neighbour, silence_s: float) -> None:
+        words = f"no news for {silence_s:g} s"
+        neighbour.state, neighbour.why_not = LinkState.SUSPECT, words
+        self._state.neighbourhood.arrange()
+        self._state.outbox.add(Publish("neighbour", neighbour.name, {"state": "suspect", "reason": words}))
 
     def believe(self, neighbour: Neighbour, now: float) -> None:
         """Believe for one lease in a neighbour that has not been heard of yet."""
@@ -93,12 +135,16 @@ class Links:
         if neighbour.is_watched or not neighbour.is_believed:
             return
         neighbour.is_watched = True
-        lease_s = self._state.rules.lease_s
-        due = max(neighbour.heard_at + lease_s, now)
+        lease_s, suspect_s = self._state.rules.lease_s, self._state.rules.suspect_s
+        may_suspect = neighbour.state is LinkState.CONNECTED and suspect_s < lease_s
+        due = max(neighbour.heard_at + (suspect_s if may_suspect else lease_s), now)
 
         def look(now: float) -> None:
             neighbour.is_watched = False
-            if neighbour.is_believed and now >= neighbour.heard_at + lease_s:
+            is_over = now >= neighbour.heard_at + lease_s
+            if neighbour.state is LinkState.CONNECTED and not is_over and now >= neighbour.heard_at + suspect_s:
+                self._suspect(neighbour, suspect_s)
+            elif neighbour.is_believed and is_over:
                 if now - due > OVERSLEPT_S:
                     neighbour.heard_at = now - lease_s + OVERSLEPT_S
                 else:
@@ -116,7 +162,7 @@ class Links:
         state.neighbourhood.arrange()
         tasks = len(neighbour.held)
         self._lose(neighbour, why, now)
-        for operation in self._given_by(neighbour):
+        for operation in self.given_by(neighbour):
             operation.orphan_since = now
         self.watch_orphans(neighbour, now)
         state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
@@ -128,6 +174,8 @@ class Links:
     # --- what it held of ours -----------------------------------------------------------------------------------
 
     def _lose(self, neighbour: Neighbour, why: str, now: float) -> None:
+        neighbour.doubted.clear()
+        neighbour.has_restarted = False
         failure = Failure(Reason.SIGNAL, "NeighbourLost", f"{neighbour.name}: {why}", agent=neighbour.name)
         for task in list(neighbour.held.values()):
             neighbour.orphans[task.id] = task.attempt
@@ -148,14 +196,15 @@ class Links:
 
     # --- what we hold of its -------------------------------------------------------------------------------------
 
-    def _given_by(self, neighbour: Neighbour) -> list[Operation]:
+    def given_by(self, neighbour: Neighbour) -> list[Operation]:
+        """List the tasks of a neighbour that have not ended here."""
         name = neighbour.name
         operations = self._state.ledger.operations.values()
         return [operation for operation in operations if operation.path.sender == name and not operation.has_ended]
 
     def _sort_out_orphans(self, neighbour: Neighbour, now: float) -> None:
         """It has forgotten its sessions' calls, and may ask again for what must survive."""
-        for operation in self._given_by(neighbour):
+        for operation in self.given_by(neighbour):
             if operation.durable:
                 operation.orphan_since = now
             else:
@@ -167,11 +216,12 @@ class Links:
         limit_s = self._state.rules.orphan_ttl_s
 
         def stop(now: float) -> None:
-            for operation in self._given_by(neighbour):
-                if operation.orphan_since is not None and now - operation.orphan_since >= limit_s:
+            for operation in self.given_by(neighbour):
+                is_kept = operation.template.on_orphan == "KEEP"
+                if operation.orphan_since is not None and now - operation.orphan_since >= limit_s and not is_kept:
                     self._exchange.stop(operation, now)
 
-        if any(operation.orphan_since == now for operation in self._given_by(neighbour)):
+        if any(operation.orphan_since == now for operation in self.given_by(neighbour)):
             self._state.timers.at(now + limit_s, stop)
 
     # --- load -------------------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ class LinkState(Enum):
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
+    SUSPECT = "suspect"
+    """Connected, and not heard of for longer than it should be silent: it is given nothing more for now."""
     CUT = "cut"
     LOST = "lost"
     DRAINING = "draining"
@@ -77,7 +79,9 @@ class Neighbour:
     is_leaving = False
     """Removed from the pool; its link closes when it holds nothing of ours."""
     why_not = ""
-    """Why there is no connection."""
+    """Why there is no connection, or nothing is given to it over the one that there is."""
+    unlike = ""
+    """Why code by value cannot be read there; empty when it can."""
 
     def __init__(
         self, name: str, hop_limit: int, candidates: Candidates | None = None, asked: Asked | None = None
@@ -130,6 +134,10 @@ class Neighbour:
         """Of the last offer that we had from it."""
         self.orphans: dict[int, int] = {}
         """Tasks that it held when we gave it up, and may still have: task → attempt."""
+        self.doubted: dict[int, int] = {}
+        """Tasks booked there when the link opened, of which its inventory has not spoken yet: task → attempt."""
+        self.has_restarted = False
+        """It has restarted since its inventory was last complete."""
         self.ends_unacknowledged: dict[int, int] = {}
         """Tasks of its, ended here, that it has not confirmed: task → attempt."""
 
@@ -224,6 +232,8 @@ class Neighbour:
             return f"it declined: {refused[0]}"
         if self.lacks(task.shape):
             return f"it does not have {task.shape.template.function}"
+        if self.unlike and task.shape.template.is_pickled:
+            return self.unlike
         if task.shape.template.constraints.is_local:
             return "the task is to stay on the agent that was asked"
         if task.size_bytes > MOST_TRAVEL_BYTES:

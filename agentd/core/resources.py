@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.core.commands import CloseLink, OpenLink, Publish, Reply
+from agentd.core.commands import CloseLink, OpenLink, Publish, Reply, SendDrain
 from agentd.core.entries import HostAdded, HostRemoved
 from agentd.core.neighbours import LinkState, Neighbour
 from agentd.model.errors import RequestError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from agentd.core.state import AgentState
 
 
+LOOK_S = 0.25
+"""Between looks through all operations for those of a neighbour that is leaving (chosen)."""
+
+
 class Resources:
     """Adds, reduces and removes."""
 
@@ -26,7 +30,8 @@ class Resources:
         self._state = state
         self._links = links
         self.leaving: set[str] = set()
-        """Names of those that are let go as soon as they hold nothing of ours."""
+        """Names of those that are let go as soon as they hold nothing of ours, and we nothing of theirs."""
+        self._look_at = 0.0
 
     # --- reshaping --------------------------------------------------------------------------------------------
 
@@ -42,6 +47,8 @@ class Resources:
         is_new = neighbour is None or not neighbour.is_pooled
         neighbour = state.neighbourhood.ensure(event.name, state.rules.hop_limit)
         if is_new:
+            if neighbour.is_leaving and neighbour.link:
+                state.outbox.add(CloseLink(event.name, redial=True))  # it was told that we leave: we meet anew
             neighbour.granted, neighbour.declared = event.capacity, event.declared
             neighbour.adaptor, neighbour.properties = event.adaptor, event.properties
             neighbour.is_parent, neighbour.is_pooled = event.is_parent, True
@@ -99,8 +106,8 @@ class Resources:
             raise RequestError(words, status=404)
         return neighbour
 
-    def _leave(self, neighbour: Neighbour, now: float) -> None:  # noqa: ARG002
-        """Hand nothing more over; let go of the link when nothing is held."""
+    def _leave(self, neighbour: Neighbour, now: float) -> None:
+        """Hand nothing more over and take nothing more; let go of the link when nothing is held on either side."""
         state = self._state
         neighbour.is_pooled = False
         neighbour.is_leaving = True
@@ -108,14 +115,31 @@ class Resources:
         state.neighbourhood.arrange()
         state.outbox.add(Publish("resource", neighbour.name, {"state": "leaving"}))
         self.leaving.add(neighbour.name)
-        self.let_go()
+        if neighbour.link:
+            own = state.identity.name
+            state.outbox.add(SendDrain(neighbour.name, 0.0, f"{own} has taken it out of its pool"))
+        self.let_go(now)
 
-    def let_go(self) -> None:
+    def _is_awaited(self, neighbour: Neighbour, now: float) -> bool:
+        """Tell whether one of the two still holds something of the other; looked at closely now and then only."""
+        if neighbour.held or (neighbour.link and neighbour.ends_unacknowledged):
+            return True
+        if not neighbour.link:
+            return False
+        if now < self._look_at:
+            return True
+        if not self._links.given_by(neighbour):
+            return False
+        self._look_at = now + LOOK_S
+        self._state.timers.at(self._look_at, lambda _: None)
+        return True
+
+    def let_go(self, now: float) -> None:
         """Close the links of those that are leaving and hold nothing any more."""
         state = self._state
         for name in list(self.leaving):
             neighbour = state.neighbourhood.get(name)
-            if neighbour is not None and neighbour.is_leaving and neighbour.held:
+            if neighbour is not None and neighbour.is_leaving and self._is_awaited(neighbour, now):
                 continue
             self.leaving.discard(name)
             if neighbour is not None and neighbour.is_leaving:

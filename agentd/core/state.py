@@ -45,6 +45,8 @@ class Rules(Struct, frozen=True):
 
     hop_limit: int = 8
     lease_s: float = 5.0
+    suspect_s: float = 3.0
+    """Silence after which a neighbour is given nothing more until it is heard of."""
     most_waiting: int = 1_000_000
     """Tasks that may wait; above it users are told to come back later."""
     most_waiting_bytes: int = 512 << 20

@@ -91,6 +91,13 @@ class Template(Struct, frozen=True, omit_defaults=True):
     durable: bool = False
     wants_json: bool = False
     """The result is to be encoded for people too (`Codec.JSON`, `Codec.BOTH`) where it can be."""
+    on_orphan: str = "STOP"
+    """What becomes of it at an agent that has lost the one that gave it: STOP after a while, or KEEP running."""
+
+    @property
+    def is_pickled(self) -> bool:
+        """Tell whether it brings a pickled function along, which only the same minor version of Python can read."""
+        return bool(self.code) and self.form is not Form.SCRIPT
 
 
 class Status(IntEnum):

@@ -255,6 +255,8 @@ class Inventory(Message, frozen=True):
     """Waiting or running."""
     finished: Attempts = ()
     """Ended, and the end is not acknowledged."""
+    is_complete: bool = True
+    """Nothing follows; false where another INVENTORY does."""
 
 
 class Drain(Message, frozen=True):

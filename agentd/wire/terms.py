@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from agentd.wire.framing import MAX_FRAME_BYTES
-from agentd.wire.messages import Hello
+from agentd.wire.messages import Hello, HelloAck
 
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 1
+PROTOCOL_MAX = 2
+COMPARING = 2
+"""From this version on both ends of a peer's connection begin with INVENTORY."""
 
 
 class Side(Enum):
@@ -53,6 +55,18 @@ class Terms:
     lost_beats: int = 5
     local: bool = False
     """Both ends are on one device, on a Unix socket: shared memory may be named, and the kernel tells of a death."""
+
+
+def unlike(own_python: tuple[int, int], them: Hello | HelloAck) -> str:
+    """Say why code that this agent can read by value cannot be read there; empty when it can, or that is not known."""
+    if (0, 0) in {own_python, them.python}:
+        return ""
+    if own_python != them.python:
+        there, here = (".".join(map(str, version)) for version in (them.python, own_python))
+        return f"it runs Python {there}, this agent {here}: code by value needs the same"
+    if them.libraries and "cloudpickle" not in them.libraries:
+        return "it has no cloudpickle, which code by value needs"
+    return ""
 
 
 def agreed_version(terms: Terms, hello: Hello) -> int | None:

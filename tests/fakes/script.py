@@ -315,6 +315,14 @@ class Stage:
         ends = [f"{self._attempts([end])} {Status(end.outcome.status).name.lower()}" for end in command.ends]
         return [f"tell {command.neighbour} {', '.join(ends)}"]
 
+    def _say_send_inventory(self, command: c.SendInventory) -> list[str]:
+        rows = (("hold", command.held), ("ended", command.finished))
+        told = [f"{word} {self._pairs(pairs)}" for word, pairs in rows if pairs]
+        return [f"tell {command.neighbour} inventory: {', '.join(told)}"] if told else []
+
+    def _say_send_drain(self, command: c.SendDrain) -> list[str]:
+        return [f"tell {command.neighbour} that it leaves"]
+
     def _say_cancel_tasks(self, command: c.CancelTasks) -> list[str]:
         return [f"cancel {self._pairs(command.tasks)} → {command.neighbour}"]
 

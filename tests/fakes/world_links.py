@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.fakes.world import World
     from tests.fakes.world_agent import Host
 
+Attempts = tuple[tuple[int, int], ...]
 BEAT_S = 1.0
 SILENCE_S = 5.0
 """An end that has heard nothing for so long gives the connection up."""
@@ -59,7 +60,8 @@ class End:
         self.is_open = True
         self.heard_at = self.host.world.now
         self.host.ends[other.name] = self
-        self.host.post(e.LinkOpened(other.name, other.agent_id, self.other.boot, self.number))
+        compares = self.connection.wire.compares
+        self.host.post(e.LinkOpened(other.name, other.agent_id, self.other.boot, self.number, compares))
         self._beat()
 
     def close(self, reason: str) -> None:
@@ -125,6 +127,8 @@ class Wire:
         self._last: dict[str, float] = {}
         self._opens_at: dict[str, float] = {}
         """When the acceptor's answer is at the dialler: nothing passes that."""
+        self.compares = True
+        """Both ends speak the version of the protocol in which they begin with what they hold."""
         self.is_wanted = True
         world.after(0.0, self._dial)
 
@@ -188,6 +192,8 @@ class Comm:
             c.AcknowledgeEnds: self._acknowledge,
             c.CancelTasks: self._cancel,
             c.SendReport: self._report,
+            c.SendInventory: self._tell,
+            c.SendDrain: self._drain,
             c.OpenLink: lambda _: None,
             c.CloseLink: self._close,
         }
@@ -244,6 +250,23 @@ class Comm:
 
     def _cancel(self, command: c.CancelTasks) -> None:
         self._to(command.neighbour, lambda *_: e.CancelReceived(self._host.name, command.tasks), again=True)
+
+    def _tell(self, command: c.SendInventory) -> None:
+        """In two messages, as an inventory that does not fit into one."""
+
+        def part(held: Attempts, finished: Attempts, *, is_last: bool) -> None:
+            self._to(
+                command.neighbour,
+                lambda _, end: e.InventoryReceived(self._host.name, end.number, held, finished, is_last),
+            )
+
+        part(command.held, (), is_last=False)
+        part((), command.finished, is_last=True)
+
+    def _drain(self, command: c.SendDrain) -> None:
+        self._to(
+            command.neighbour, lambda _, end: e.NeighbourDraining(self._host.name, end.number, command.reason)
+        )
 
     def _report(self, command: c.SendReport) -> None:
         self._to(command.neighbour, lambda *_: e.LoadReported(self._host.name, command.report), urgent=True)
