@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
+from msgspec.structs import replace
+
 from agentd.comm.admission import Admission, Denial, is_name
 from agentd.comm.dialer import Dialer
 from agentd.comm.link import Link
@@ -132,7 +134,9 @@ class Reception:
         return link
 
     def _greet(self, link: Link) -> None:
-        link.send(self._wiring.agent.hello("peer", self.address, self._wiring.settings.offer_credits))
+        settings = self._wiring.settings
+        hello = self._wiring.agent.hello("peer", self.address, settings.offer_credits)
+        link.send(replace(hello, protocol_min=settings.protocol_min, protocol_max=settings.protocol_max))
         link.flush()
 
     # --- the first message --------------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ class LinkClosed(Event, frozen=True, gc=False):
 
 
 class InventoryReceived(Event, frozen=True, gc=False):
-    """A neighbour says what it holds of our tasks, (task, attempt); over a new link, before it says anything of them."""
+    """A neighbour says, over a new link and before anything else, what it holds of our tasks: (task, attempt)."""
 
     neighbour: str
     link: int

@@ -109,11 +109,12 @@ class Links:
             neighbour.link_latency_s = event.latency_s
             neighbour.seconds_per_byte = event.seconds_per_byte
             neighbour.link_wait_s = event.link_wait_s
-            neighbour.heard_at = now
-            if neighbour.state is LinkState.SUSPECT:
-                self._connected_again(neighbour)
+            self._heard(neighbour, now)
 
-    def _connected_again(self, neighbour: Neighbour) -> None:
+    def _heard(self, neighbour: Neighbour, now: float) -> None:
+        neighbour.heard_at = now
+        if neighbour.state is not LinkState.SUSPECT:
+            return
         neighbour.state, neighbour.why_not = LinkState.CONNECTED, ""
         self._state.neighbourhood.arrange()
         self._state.changes.add(Change.ROOM)
@@ -146,7 +147,7 @@ class Links:
                 self._suspect(neighbour, suspect_s)
             elif neighbour.is_believed and is_over:
                 if now - due > OVERSLEPT_S:
-                    neighbour.heard_at = now - lease_s + OVERSLEPT_S
+                    neighbour.heard_at = now - min(suspect_s, lease_s) + OVERSLEPT_S
                 else:
                     self.lost(neighbour, f"no news for {lease_s:g} s", now)
             self._watch(neighbour, now)
@@ -231,5 +232,5 @@ class Links:
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is not None:
             neighbour.take_report(event.report, now)
-            neighbour.heard_at = now
+            self._heard(neighbour, now)
             self._state.changes.add(Change.PROFILE)

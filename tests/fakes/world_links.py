@@ -264,9 +264,7 @@ class Comm:
         part((), command.finished, is_last=True)
 
     def _drain(self, command: c.SendDrain) -> None:
-        self._to(
-            command.neighbour, lambda _, end: e.NeighbourDraining(self._host.name, end.number, command.reason)
-        )
+        self._to(command.neighbour, lambda _, end: e.NeighbourDraining(self._host.name, end.number, command.reason))
 
     def _report(self, command: c.SendReport) -> None:
         self._to(command.neighbour, lambda *_: e.LoadReported(self._host.name, command.report), urgent=True)

@@ -207,16 +207,21 @@ class Storm:
     def _is_quiet(self) -> bool:
         return self.world.is_quiet and not self.users.asking and not self._draining
 
-    # --- the whole --------------------------------------------------------------------------------------------
-
-    def run(self) -> list[str]:
-        """Play it; gives what must not have happened."""
+    def _acts(self) -> list[Callable[[], None]]:
+        """Give what may happen, as often as it is likely."""
         acts: list[Callable[[], None]] = [self.submit] * 8 + [self.call] * 5 + [self.cancel] * 3 + [self.leave]
         if self.is_rough:
             acts += [self.crash, self.kill_worker, self.cut, self.cut, self.reset, self.pause] * 2
             acts += [self.fill, self.reshape, self.drain]
         else:
             acts += [self.reshape]
+        return acts
+
+    # --- the whole --------------------------------------------------------------------------------------------
+
+    def run(self) -> list[str]:
+        """Play it; gives what must not have happened."""
+        acts = self._acts()
         while self.world.now < STORM_S:
             act = self.random.choice(acts)
             self.log.append(f"{self.world.now:.3f} {act.__name__}")
@@ -230,6 +235,36 @@ class Storm:
             self.world.history.broken(f"not everything has ended {PEACE_S:g} s after the faults stopped")
         self.world.history.breaches.extend(self.users.unsettled())
         return self.world.history.close()
+
+
+class Flaps(Storm):
+    """Sound programs and agents that never fail; their connections break, and their wires are cut for a moment."""
+
+    _cut_at = -1.0
+
+    def _program(self, template: int) -> str:
+        is_short = TEMPLATES[template].function == "m:short"
+        return "ok 0.0004" if is_short else f"ok {self.random.choice((0.001, 0.1, 1.0, 4.0))}"
+
+    def flap(self) -> None:
+        """A wire is cut for less than the silence after which anybody is given up."""
+        if self.world.wires and self.world.now - self._cut_at > 3.0:
+            self._cut_at = self.world.now
+            wire = self.random.choice(list(self.world.wires.values()))
+            wire.cut()
+            self.world.after(self.random.choice((0.05, 0.5, 1.5)), wire.heal)
+
+    def _acts(self) -> list[Callable[[], None]]:
+        return [self.submit] * 8 + [self.call] * 5 + [self.reset] * 4 + [self.flap] * 4
+
+    def run(self) -> list[str]:
+        """Play it; gives what must not have happened."""
+        self.is_rough = False
+        found = super().run()
+        for task, runs in self.world.history.runs.items():
+            if len(runs) > 1:
+                found.append(f"task {task} was healthy and was started again: {runs}")
+        return found
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from agentd.comm.reception import OnGuest, no_guests
 from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
 from agentd.comm.wiring import Identity
-from agentd.core.commands import OpenLink
-from agentd.core.events import Event
+from agentd.core.commands import OpenLink, SendInventory
+from agentd.core.events import Event, LinkOpened
 from agentd.model.values import Payload
 from agentd.wire.messages import Hello, HelloAck, Message
 from agentd.wire.session import Session
@@ -50,6 +50,8 @@ class Agent:
         held: Callable[[str], set[int]] = lambda _: set(),
     ) -> None:
         self.events: list[Event] = []
+        self.tells = True
+        """Say, as an engine does first over each link, what is held of the other's tasks."""
         self._changed = asyncio.Event()
         self.address = ("", 0)
         uid = os.getuid() if owner_uid is None else owner_uid
@@ -81,6 +83,8 @@ class Agent:
     def post(self, event: Event) -> None:
         self.events.append(event)
         self._changed.set()
+        if isinstance(event, LinkOpened) and event.compares and self.tells:
+            self.do(SendInventory(event.neighbour, (), ()))
 
     def of(self, kind: type[E_]) -> list[E_]:
         return [event for event in self.events if isinstance(event, kind)]

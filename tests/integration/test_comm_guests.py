@@ -217,7 +217,7 @@ def test_a_result_above_the_cap_settles_as_a_failure():
         (frame(m.Submit([])), "SUBMIT while the connection opens: expected HELLO"),
         (b"".join(encode_frame(1, b"\xc1")), "cannot be read"),
         (frame(m.Hello(role="root")), "role 'root'"),
-        (frame(m.Hello(2, 3, "user")), "you speak versions 2 to 3 of the protocol, this agent 1 to 1"),
+        (frame(m.Hello(3, 4, "user")), "you speak versions 3 to 4 of the protocol, this agent 1 to 2"),
     ],
 )
 def test_a_stranger_gets_a_reason_and_is_dropped(said, words):

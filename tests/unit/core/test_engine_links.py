@@ -12,6 +12,7 @@ from agentd.core.tasks import State
 from agentd.model.exchange import End, Report
 from agentd.model.task import Outcome, Status, Template
 from schedulers.capacity import Capacity, cores
+from schedulers.view import Tier
 
 TASK = 5_000_001
 
@@ -32,14 +33,25 @@ def row(desk: Desk):
     return found
 
 
+def silent(desk: Desk, seconds: float) -> None:
+    """Let time pass as an agent does that is awake: it is woken when it wants to be."""
+    end = desk.now + seconds
+    while (due := desk.engine.next_wakeup) is not None and due <= end:
+        desk.turn(e.Ticked(), after_s=max(due - desk.now, 0.0))
+    desk.turn(e.Ticked(), after_s=end - desk.now)
+
+
 def test_a_silent_neighbour_is_lost_when_its_lease_ends() -> None:
-    """Five seconds after its last sign of life, whether or not its connection looks alive."""
+    """Suspect three seconds after its last sign of life and lost after five, however its connection looks."""
     desk = giving()
     desk.turn(e.NeighbourHeard("n", 0.002, 1e-8, 0.0), after_s=3.0)
     desk.turn(e.Ticked(), after_s=2.1)
     assert row(desk).state is LinkState.CONNECTED
+    assert desk.engine.next_wakeup == 6.0
+    desk.turn(e.Ticked(), after_s=0.9)
+    assert row(desk).state is LinkState.SUSPECT
     assert desk.engine.next_wakeup == 8.0
-    desk.turn(e.Ticked(), after_s=2.9)
+    desk.turn(e.Ticked(), after_s=2.0)
     assert row(desk).state is LinkState.LOST
     assert desk.one(c.CloseLink).redial
     assert desk.state.tasks[1].attempt == 2
@@ -48,10 +60,24 @@ def test_a_silent_neighbour_is_lost_when_its_lease_ends() -> None:
 def test_a_cut_does_not_lengthen_the_lease() -> None:
     """It counts from the last sign of life, not from the cut."""
     desk = giving()
-    desk.turn(e.LinkClosed("n", LINK, "reset"), after_s=4.0)
+    desk.turn(e.LinkClosed("n", LINK, "reset"), after_s=3.0)
     assert row(desk).state is LinkState.CUT
-    desk.turn(e.Ticked(), after_s=1.0)
+    desk.turn(e.Ticked(), after_s=2.0)
     assert row(desk).state is LinkState.LOST
+
+
+def test_a_suspect_is_given_nothing_until_it_is_heard_of() -> None:
+    """Work that comes up meanwhile waits, and says why; a sign of life, or a report, brings it there."""
+    report = Report(1, 2, 1, (Tier(1.0, 2.0, 2.0, 2.0, 0.0),), cores(2))
+    for sign in (e.NeighbourHeard("n", 0.002, 1e-8, 0.0), e.LoadReported("n", report)):
+        desk = giving()
+        desk.turn(e.Ticked(), after_s=3.0)
+        desk.submit(caller=51)
+        assert desk.of(c.SendOffers) == []
+        assert row(desk).objection(desk.state.tasks[2]) == "its link is suspect: no news for 3 s"
+        desk.turn(sign)
+        assert row(desk).state is LinkState.CONNECTED
+        assert [offer.task for offer in desk.one(c.SendOffers).offers] == [2]
 
 
 def test_who_overslept_reads_first_what_was_said_meanwhile() -> None:
@@ -62,7 +88,8 @@ def test_who_overslept_reads_first_what_was_said_meanwhile() -> None:
     desk.turn(e.NeighbourHeard("n", 0.002, 1e-8, 0.0))
     desk.turn(e.Ticked(), after_s=1.0)
     assert row(desk).state is LinkState.CONNECTED
-    desk.turn(e.Ticked(), after_s=4.5)
+    desk.turn(e.Ticked(), after_s=2.0)
+    desk.turn(e.Ticked(), after_s=2.0)
     assert row(desk).state is LinkState.LOST
 
 
@@ -107,7 +134,7 @@ def test_the_same_boot_after_the_lease_takes_up_what_waits_and_stops_the_rest() 
     desk.submit(Template("m:g", durable=True), caller=51)
     desk.turn(e.OffersAnswered("n", ((2, 1, 1),)))
     desk.turn(e.LinkClosed("n", LINK, "reset"))
-    desk.turn(e.Ticked(), after_s=5.0)
+    silent(desk, 5.0)
     desk.turn(e.CancelRequested(7, 2))
     desk.turn(e.LinkOpened("n", "id-n", "b1", LINK + 1))
     assert [(offer.task, offer.attempt) for offer in desk.one(c.SendOffers).offers] == [(1, 2)]
@@ -143,11 +170,11 @@ def test_work_for_a_neighbour_that_stays_away_stops() -> None:
     desk.offer(TASK)
     desk.commit()
     desk.turn(e.LinkClosed("n", LINK, "reset"))
-    desk.turn(e.Ticked(), after_s=5.0)
+    silent(desk, 5.0)
     desk.turn(e.LinkOpened("n", "id-n", "b1", LINK + 1), after_s=10.0)
     assert desk.state.ledger.operations[TASK].orphan_since is None
     desk.turn(e.LinkClosed("n", LINK + 1, "reset"))
-    desk.turn(e.Ticked(), after_s=5.0)
+    silent(desk, 5.0)
     desk.turn(e.Ticked(), after_s=10.0)
     assert desk.state.tasks[TASK].state is State.RUNNING
     desk.turn(e.Ticked(), after_s=10.0)
@@ -192,7 +219,7 @@ def test_a_neighbour_that_is_added_again_while_it_is_cut_still_has_a_lease() -> 
     desk.turn(e.LinkClosed("n", LINK, "reset"), e.ResourceRemoved(0, "n"))
     desk.turn(e.ResourceAdded(0, "n", Capacity(), "comm", declared=False))
     assert row(desk).state is LinkState.CONNECTING
-    desk.turn(e.Ticked(), after_s=5.0)
+    silent(desk, 5.0)
     assert row(desk).held == {}
 
 
@@ -272,7 +299,7 @@ def test_an_idle_agent_is_woken_by_leases_alone() -> None:
         desk.turn(e.NeighbourHeard("m", 0.1, 0.0, 0.0), after_s=0.005)
         wanted.add(desk.engine.next_wakeup)
         assert desk.of(c.SendReport) == []
-    assert len(wanted) <= 2 * 20 / 5 + 1
+    assert len(wanted) <= 2 * 20 / 3 + 1
 
 
 def test_reports_are_told_no_more_often_than_they_are_worth() -> None:

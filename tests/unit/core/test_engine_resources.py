@@ -129,7 +129,7 @@ def test_a_neighbour_that_leaves_stays_known_while_it_waits_for_ends() -> None:
     desk.offer(TASK)
     desk.end(1, TASK)
     desk.commit()
-    desk.turn(e.ResourceRemoved(5, "n"))
+    desk.turn(e.LinkClosed("n", LINK, "reset"), e.ResourceRemoved(5, "n"))
     assert desk.one(c.CloseLink).neighbour == "n"
     row = desk.state.neighbourhood.get("n")
     assert (row.is_pooled, list(row.ends_unacknowledged)) == (False, [TASK])

@@ -162,7 +162,7 @@ def test_without_a_common_version_there_is_no_welcome():
 @pytest.mark.parametrize(
     "ack",
     [
-        m.HelloAck(ok=True, version=2),
+        m.HelloAck(ok=True, version=3),
         m.HelloAck(ok=True, version=0),
         m.HelloAck(ok=True, version=1, heartbeat_s=0.0),
         m.HelloAck(ok=True, version=1, heartbeat_s=float("nan")),
