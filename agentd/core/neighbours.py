@@ -78,6 +78,10 @@ class Neighbour:
     """A timer will forget the refusals that are not for good."""
     is_leaving = False
     """Removed from the pool; its link closes when it holds nothing of ours."""
+    has_restarted = False
+    """It has restarted since its inventory was last complete."""
+    received_sequence = 0
+    """Of the last offer that we had from it."""
     why_not = ""
     """Why there is no connection, or nothing is given to it over the one that there is."""
     unlike = ""
@@ -130,14 +134,10 @@ class Neighbour:
         self._tiers: Sequence[Tier] | None = None
         """What `tiers` gave last; None when something has changed since."""
         self.told = Told()
-        self.received_sequence = 0
-        """Of the last offer that we had from it."""
         self.orphans: dict[int, int] = {}
         """Tasks that it held when we gave it up, and may still have: task → attempt."""
         self.doubted: dict[int, int] = {}
         """Tasks booked there when the link opened, of which its inventory has not spoken yet: task → attempt."""
-        self.has_restarted = False
-        """It has restarted since its inventory was last complete."""
         self.ends_unacknowledged: dict[int, int] = {}
         """Tasks of its, ended here, that it has not confirmed: task → attempt."""
 

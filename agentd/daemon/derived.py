@@ -38,6 +38,7 @@ def rules(settings: Settings) -> Rules:
     return Rules(
         hop_limit=settings.hop_limit,
         lease_s=settings.lease_s,
+        suspect_s=3 * settings.heartbeat_s,
         most_waiting=settings.queue_limit,
         most_waiting_bytes=settings.queue_mib << 20,
         unschedulable_after_s=settings.unschedulable_after,
