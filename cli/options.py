@@ -141,6 +141,8 @@ _OWN_SETTINGS = (
     _setting("output-mib", "What one task may print; the rest is cut.", "MIB", "64"),
     _setting("worker-memory-mib", "Address space of one worker at the most.", "MIB", "no limit"),
     _setting("pin-cpus", "Bind each worker to the processors that its tasks were granted."),
+    _setting("input-profile", "What functions take, to begin with: an execution profile.", "PATH", is_compss=True),
+    _setting("output-profile", "Where what functions take is written too.", "PATH", is_compss=True),
     _setting("callback-host", "Host that may be called back when an operation ends.", "HOST", many=True),
 )
 
@@ -194,8 +196,6 @@ _COMPSS_IDLE = (
     _idle("python-worker-cache", SERVED, "Large values stay in shared memory by themselves.", "BOOL"),
     _idle("python-cache-profiler", SERVED, "There is no separate cache.", "BOOL"),
     _idle("reuse-resources-on-block", SERVED, "A task that waits for its children always lends its cores.", "BOOL"),
-    _idle("input-profile", SERVED, "What functions take is learned and kept by itself.", "PATH"),
-    _idle("output-profile", SERVED, "What functions take is learned and kept by itself.", "PATH"),
     _idle("tracing", SERVED, _TRACING, "BOOL", short="t"),
     _idle("trace-label", SERVED, _TRACING, "TEXT"),
     _idle("generate-trace", SERVED, _TRACING, "BOOL"),

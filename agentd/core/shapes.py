@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from agentd.core.tasks import Shape
 from agentd.model.task import Constraints, Template, WantedProcessor
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SHAPES_MOST = 4096
 """Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
@@ -90,6 +93,16 @@ def demand_of(constraints: Constraints) -> Capacity:
     return demand
 
 
+class Learned(NamedTuple):
+    """What is known of a function from former runs."""
+
+    function: str
+    seconds: float
+    """Mean run time on a core of speed 1."""
+    result_bytes: float
+    runs: int
+
+
 class Shapes:
     """The templates that are in use, each once; those that were not asked for lately are forgotten.
 
@@ -101,6 +114,8 @@ class Shapes:
         self._demands: dict[Capacity, Capacity] = {}
         self._kin: dict[str, Shape] = {}
         """A shape of each function: a new variant starts from what is known of the function."""
+        self._taught: dict[str, Learned] = {}
+        """What was known before this boot, of functions by name."""
         self._last_number = 0
         self._code_bytes = 0
 
@@ -110,6 +125,21 @@ class Shapes:
     def functions(self) -> list[str]:
         """Name the functions of what is remembered, each once, in the order in which they came."""
         return list(dict.fromkeys(template.function for template in self._by_template if template.function))
+
+    def teach(self, learned: Iterable[Learned]) -> None:
+        """Take up what is known of functions by name; it holds for those that have not run since."""
+        for one in learned:
+            if len(self._taught) < SHAPES_MOST or one.function in self._taught:
+                self._taught[one.function] = one
+
+    def learned(self) -> list[Learned]:
+        """Give what is known of functions by name: what was learned since the start, then what was taught."""
+        found = dict(self._taught)
+        for shape in self._by_template.values():
+            name = shape.template.function
+            if shape.estimate_s is not None and shape.runs and name and not shape.template.code:
+                found[name] = Learned(name, shape.estimate_s, shape.result_bytes, shape.runs)
+        return sorted(found.values())[:SHAPES_MOST]
 
     def intern(self, template: Template) -> Shape:
         """Give the one shape of a template."""
@@ -130,6 +160,9 @@ class Shapes:
         kin = self._kin.setdefault(template.function, shape)
         if template.function and kin.template.code == template.code:
             shape.estimate_s, shape.result_bytes = kin.estimate_s, kin.result_bytes
+        taught = None if shape.estimate_s is not None or template.code else self._taught.get(template.function)
+        if taught is not None:
+            shape.estimate_s, shape.result_bytes = min(max(LEAST_S, taught.seconds), MOST_S), taught.result_bytes
         self._by_template[template] = shape
         self._code_bytes += len(template.code)
         return shape

@@ -40,6 +40,7 @@ from agentd.daemon.jobs import Jobs
 from agentd.daemon.lane import Lane
 from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
+from agentd.daemon.profile import Profile
 from agentd.daemon.results import Results
 from agentd.daemon.settings import OFF, Settings
 from agentd.daemon.sharing import Sharing
@@ -187,7 +188,7 @@ class Daemon:
             key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
             store = self._open_store(stack, sharing)
         warnings += [*remarks, *store.alarms]
-        engine = self._engine(capacity, policy, store.recovered.epoch + 1)
+        engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
         jobs = self._jobs(stack)
@@ -227,11 +228,15 @@ class Daemon:
         self._keep_time(loop, store, functions)
         announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
-    def _engine(self, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
+    def _engine(self, stack: AsyncExitStack, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
         ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
         identity = Identity(self._settings.hostname, agent, boot, epoch)
-        return Engine(identity, capacity, policy, ids, rules(self._settings))
+        engine = Engine(identity, capacity, policy, ids, rules(self._settings))
+        self._profile = Profile(self._disk, self._folder, self._settings, engine.state.shapes)
+        self._profile.take_up()
+        stack.callback(self._profile.write)
+        return engine
 
     def _tokens(self, warnings: list[str]) -> TokenBook:
         """Open the token book, with a token for this agent's own user in it."""
@@ -387,6 +392,7 @@ class Daemon:
             try:
                 store.clock.mark()
                 store.objects.expire(BLOB_S)
+                self._profile.write()
             except (OSError, DiskError) as error:
                 log.warning("housekeeping put off: %s", error)
             loop.call_later(CLOCK_S, look)

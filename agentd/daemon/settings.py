@@ -119,6 +119,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Address space of one worker at the most; off by default."""
     pin_cpus: bool = False
     """Bind each worker to the processors that its tasks were granted; not for several agents on one machine."""
+    input_profile: Path | None = None
+    """What functions take, as the operator knows it: a profile to begin with."""
+    output_profile: Path | None = None
+    """Where what was learned is written too, beside the state folder."""
     callback_host: tuple[str, ...] = ()
     """Hosts that may be called back when an operation ends."""
     summary: bool = False
@@ -235,6 +239,8 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "output_mib": _SOME,
     "worker_memory_mib": _SOME,
     "pin_cpus": _truth,
+    "input_profile": _folder,
+    "output_profile": _folder,
     "callback_host": _words,
     "summary": _truth,
 }
