@@ -134,8 +134,8 @@ class Call:
             datum = Datum(family.home)
             fresh = datum
             self._later.append(lambda: family.registry.track(value, fresh))
-        if direction is Direction.OUT:
-            return (None if type(value) is Future else family.outline(value)), self.make(datum)
+        if direction is Direction.OUT and type(value) is not Future:  # of a future nobody knows what it would be
+            return family.outline(value), self.make(datum)
         without_order = direction is _WITHOUT_ORDER
         read = self._read_base(value, datum) if without_order else self._read(value)
         return read, self.make(datum, without_order=without_order)
