@@ -35,6 +35,7 @@ class Nested:
         self._plan_of = Plans().of
         self._main = threading.main_thread().ident
         self._of_thread = threading.local()
+        self._beginning = threading.Lock()
 
     # --- families -----------------------------------------------------------------------------------------------
 
@@ -46,24 +47,26 @@ class Nested:
         task = self.port.task()
         if families and families[-1].task == task:
             return families[-1]
-        if not task:
-            return None
-        family = Family(self, task)
-        families.append(family)
-        self.port.enter(family)
-        return family
+        return self._begun(task) if task else None
+
+    def _begun(self, task: int) -> Family:
+        """Give the family of a task, which is made if this is the first call; threads may come at a time."""
+        with self._beginning:
+            if self._families and self._families[-1].task == task:
+                return self._families[-1]
+            family = Family(self, task)
+            self.port.enter(family)
+            self._families.append(family)
+            return family
 
     def _thread_family(self) -> Family | None:
         """A thread belongs to the task that ran when it first called a task."""
         family: Family | None = getattr(self._of_thread, "family", None)
         if family is None:
             task = self.port.task()
-            if not self._families or self._families[-1].task != task:
-                if not task:
-                    return None
-                self._families.append(Family(self, task))
-                self.port.enter(self._families[-1])
-            family = self._of_thread.family = self._families[-1]
+            if not task:
+                return None
+            family = self._of_thread.family = self._begun(task)
         if not family.home.is_open:
             raise RuntimeError("the task that started this thread has ended: wait for your threads in it")
         return family

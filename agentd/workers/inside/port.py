@@ -107,6 +107,9 @@ class TaskPort:
 
     def send(self, kind: int, body: bytes) -> None:
         """Send one frame."""
+        if threading.get_ident() != self._main:  # no signal ever interrupts it
+            self._link.send(frame(kind, body))
+            return
         guard = self._guard
         task, guard.task = guard.task, 0
         try:
