@@ -134,6 +134,8 @@ _OWN_SETTINGS = (
     _setting("grace-s", "How long running work may go on after the agent was asked to stop.", "SECONDS", "30"),
     _setting("queue-limit", "Tasks that may wait; above it submissions are put off (429).", "N", "1000000"),
     _setting("queue-mib", "Arguments that may wait.", "MIB", "512"),
+    _setting("refer-kib", "Values from this size on stay with the agent that made them.", "KIB", "256"),
+    _setting("shared-memory-mib", "Shared memory that values may fill; beyond it: disk.", "MIB", "a quarter"),
     _setting("unschedulable-after", "Fail an operation that no host could run for so long.", "SECONDS", "never"),
     _setting("keep-operations", "Ended operations to keep at the most.", "N", "100000"),
     _setting("keep-s", "How long ended operations are kept.", "SECONDS", "604800"),

@@ -137,6 +137,15 @@ class Door:
         self._security.trust(book)
         self._reception.book_changed()
 
+    def neighbour_of(self, link: Link) -> str:
+        """Name the neighbour at the other end of a link; empty for a user."""
+        end = self._reception.peers.get(link.number)
+        return end.neighbour if end is not None else ""
+
+    def flush_later(self, link: Link) -> None:
+        """Write what a link was given with the end of this drain, or at once where there is none."""
+        self._wiring.dirty.add(link)
+
     def close(self, reason: str) -> None:
         """Accept and dial no more, and say goodbye to everybody."""
         self._reception.listener.close()
@@ -172,6 +181,8 @@ class Door:
             c.SendReport: self.send_report,
             c.SendInventory: self.send_inventory,
             c.SendDrain: self.send_drain,
+            c.ReleaseObjects: self.release_objects,
+            c.TellHeld: self.tell_held,
             c.OpenLink: self.open_link,
             c.CloseLink: self.close_link,
         }
@@ -248,6 +259,18 @@ class Door:
         end = self._end_of(command.neighbour)
         if end is not None:
             end.report(command.report)
+
+    def release_objects(self, command: c.ReleaseObjects) -> None:
+        """Tell a neighbour which objects are needed no more; one that is gone asks for the rest when it is back."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.release_objects(command.objects)
+
+    def tell_held(self, command: c.TellHeld) -> None:
+        """Tell a neighbour that is back which objects are still needed."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.tell_held(command.objects, is_last=command.is_last)
 
     def open_link(self, command: c.OpenLink) -> None:
         """Keep a link to a neighbour: properties `Host` (default: its name) and `Port`."""

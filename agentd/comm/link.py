@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from agentd.comm.admission import Origin
 from agentd.comm.carriers import CARRIER_BYTES, Carrier
@@ -24,8 +25,25 @@ from agentd.wire.terms import Life, Phase
 
 _URGENT = frozenset({Kind.HEARTBEAT, Kind.CREDIT, Kind.LOAD})
 """These pass frames that wait: no other message's meaning depends on coming after or before them."""
+CHUNK_MOST_BYTES, CHUNK_LEAST_BYTES = 1 << 20, 64 << 10
+"""Of one chunk (measured: larger ones are no faster; chosen: on a slow link one takes no longer than a beat)."""
+CHUNK_S = 0.05
+"""How long a chunk may occupy a link whose speed is known."""
 _STRAY_DESCRIPTORS = 64
 """Descriptors that may have arrived ahead of their SEGMENT frames."""
+
+
+class Bulk(Protocol):
+    """Something long to be sent when nothing else waits: one chunk at a time, made when there is room for it."""
+
+    def next(self) -> Message | None:
+        """Give the next chunk; None when there is none at the moment: `Link.send_bulk` it again when there is."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be asked for: the link is gone."""
+        ...
+
 
 OnMessage = Callable[["Link", Message], None]
 OnClosed = Callable[["Link", str], None]
@@ -77,6 +95,8 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._carrier: Carrier | None = None
         self._outbox = Outbox()
+        self._bulk: deque[Bulk] = deque()
+        """What has chunks to send, in turn; they wait for everything else, and nothing waits for them but one chunk."""
         self._written_bytes = 0
         self._descriptors: deque[int] = deque()
         self._slow_since: float | None = None
@@ -140,15 +160,45 @@ class Link:
         if carrier is None:
             return
         outbox = self._outbox
-        while outbox.pending_bytes:
+        while outbox.pending_bytes or self._bulk:
             if carrier.is_full:
                 self.bandwidth.begin(self._loop.time(), self._drained_bytes)
                 break
+            if not outbox.pending_bytes:
+                self._take_chunk()
+                continue
             pending = outbox.pending_bytes
             pieces, fds = outbox.take(CARRIER_BYTES)
             self._written_bytes += pending - outbox.pending_bytes
             carrier.write(pieces, fds)
         carrier.flush()
+
+    def send_bulk(self, bulk: Bulk) -> None:
+        """Send chunks of this, in turn with others, until it gives none; the caller flushes."""
+        if self.is_closed:
+            bulk.close()
+        elif bulk not in self._bulk:
+            self._bulk.append(bulk)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How large a chunk may be, so that a heartbeat behind it is not late."""
+        speed = self.bandwidth.bytes_per_s
+        return (
+            CHUNK_MOST_BYTES if speed is None else min(max(int(speed * CHUNK_S), CHUNK_LEAST_BYTES), CHUNK_MOST_BYTES)
+        )
+
+    def _take_chunk(self) -> None:
+        """Ask the next in turn for a chunk."""
+        bulk = self._bulk.popleft()
+        message = bulk.next()
+        if message is not None:
+            self._bulk.append(bulk)
+            self.send(message)
+
+    def _drop_bulk(self) -> None:
+        while self._bulk:
+            self._bulk.popleft().close()
 
     # --- what the carrier tells ---------------------------------------------------------------------------------
 
@@ -163,7 +213,7 @@ class Link:
         except PeerError as error:
             self.close("protocol", str(error))
         else:
-            if self._outbox.pending_bytes:
+            if self._outbox.pending_bytes or self._bulk:
                 self.flush()
 
     def _read(self, data: bytes) -> None:
@@ -283,6 +333,7 @@ class Link:
         if not self.is_closed:
             self.is_closed = True
             self.closed_reason = reason
+            self._drop_bulk()
             self._close_descriptors()
             self.on_closed(self, reason)
 

@@ -19,6 +19,8 @@ from agentd.core.events import (
     LoadReported,
     NeighbourDraining,
     NeighbourHeard,
+    ObjectsHeld,
+    ObjectsReleased,
     OffersAnswered,
     OffersReceived,
     TemplatesDeclared,
@@ -27,11 +29,14 @@ from agentd.model.errors import PeerError
 from agentd.model.exchange import End, Offer, Refusal, Report
 from agentd.model.peers import NO_LIMITS
 from agentd.model.task import Reason, Template
+from agentd.model.values import ObjectKey
 from agentd.wire.faults import Unsendable
 from agentd.wire.messages import (
     Answers,
     CancelTasks,
     Credit,
+    DataHeld,
+    DataRelease,
     Declare,
     Drain,
     Ends,
@@ -96,6 +101,8 @@ class PeerEnd:
             Inventory: self._told,
             Drain: self._draining,
             Credit: lambda _: self._pump(),
+            DataRelease: self._objects_released,
+            DataHeld: self._objects_held,
         }
 
     # --- what it says -------------------------------------------------------------------------------------------
@@ -212,6 +219,12 @@ class PeerEnd:
     def _reported(self, message: Load) -> None:
         self._wiring.post(LoadReported(self.neighbour, message.report))
 
+    def _objects_released(self, message: DataRelease) -> None:
+        self._wiring.post(ObjectsReleased(self.neighbour, self.link.number, message.objects))
+
+    def _objects_held(self, message: DataHeld) -> None:
+        self._wiring.post(ObjectsHeld(self.neighbour, self.link.number, message.objects, message.last))
+
     # --- what we say --------------------------------------------------------------------------------------------
 
     def declare(self, templates: tuple[tuple[int, Template], ...]) -> None:
@@ -293,6 +306,14 @@ class PeerEnd:
 
     def _end_unsendable(self, end: End, words: str) -> End:
         return replace(end, outcome=self._wiring.failed("ResultTooLarge", Reason.NOT_ENCODABLE, words))
+
+    def release_objects(self, objects: tuple[tuple[ObjectKey, int], ...]) -> None:
+        """Tell it which objects are needed no more."""
+        self._wiring.send(self.link, DataRelease(objects))
+
+    def tell_held(self, objects: tuple[ObjectKey, ...], *, is_last: bool) -> None:
+        """Tell it which objects are still needed."""
+        self._wiring.send(self.link, DataHeld(objects, is_last))
 
     def acknowledge(self, tasks: tuple[tuple[int, int], ...]) -> None:
         """Tell it that ends are recorded."""

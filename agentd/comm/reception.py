@@ -235,7 +235,8 @@ class Reception:
         self.peers[link.number] = end
         link.on_message = end.take
         differs = unlike(self._wiring.agent.python, them)
-        opened = LinkOpened(neighbour.name, them.agent_id, them.boot, link.number, end.compares, differs)
+        fetches = bool(them.capabilities.get("data", False)) and "data" in self._wiring.agent.services
+        opened = LinkOpened(neighbour.name, them.agent_id, them.boot, link.number, end.compares, differs, fetches)
         self._wiring.post(opened)
         self._on_connected()
 

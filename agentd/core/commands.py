@@ -9,6 +9,7 @@ from agentd.core.tasks import Task
 from agentd.model.exchange import End, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
 from agentd.model.task import Template
+from agentd.model.values import ObjectKey, Remote
 
 
 class Command(Struct, frozen=True, gc=False):
@@ -78,6 +79,43 @@ class ReleaseSegments(Command, frozen=True, gc=False):
     """The engine no longer needs these shared segments: whoever made them may reuse them when the readers are done."""
 
     segments: tuple[int, ...]
+
+
+class RetainSegments(Command, frozen=True, gc=False):
+    """The engine needs these shared segments once more than before."""
+
+    segments: tuple[int, ...]
+
+
+class FetchObject(Command, frozen=True, gc=False):
+    """Bring an object here from a neighbour, from where it stopped; ends in `ObjectFetched` or `FetchFailed`.
+
+    Given again with another neighbour, or the same one over a new link, the one before does not count any more.
+    """
+
+    remote: Remote
+    neighbour: str
+
+
+class AbandonFetch(Command, frozen=True, gc=False):
+    """An object is not wanted any more: nothing is told of it."""
+
+    key: ObjectKey
+
+
+class ReleaseObjects(Command, frozen=True, gc=False):
+    """Tell a neighbour that objects are needed no more; with each, how many leases over this link go back to it."""
+
+    neighbour: str
+    objects: tuple[tuple[ObjectKey, int], ...]
+
+
+class TellHeld(Command, frozen=True, gc=False):
+    """Tell a neighbour, over a new link, which objects are still needed of those that it granted leases on before."""
+
+    neighbour: str
+    objects: tuple[ObjectKey, ...]
+    is_last: bool = True
 
 
 class CallBack(Command, frozen=True, gc=False):

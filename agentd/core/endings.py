@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agentd.core.commands import CallBack, Publish, Reply
-from agentd.core.entries import Ended, Returned
+from agentd.core.entries import Ended, Forgotten, Returned
 from agentd.core.tasks import State, Task
-from agentd.model.exchange import End, Settled
+from agentd.model.errors import BrokenInvariant
+from agentd.model.exchange import End, Refusal, Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
 
 if TYPE_CHECKING:
     from agentd.core.families import Families
     from agentd.core.ledger import Operation
+    from agentd.core.neighbours import Neighbour
     from agentd.core.state import AgentState
     from agentd.model.values import Payload
 
@@ -53,6 +55,9 @@ class Endings:
             state.stopping.pop(task.id, None)
         if task.payload.parts:
             self.release(task.payload)
+        if task.inputs and not task.family:
+            for value in task.inputs:
+                self.release(value)
         if task.caller:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
@@ -65,12 +70,9 @@ class Endings:
             self._end_operation(operation, outcome, now)
 
     def release(self, payload: Payload) -> None:
-        """Let go of the shared memory that a value lies in."""
-        if not payload.parts:
-            return
-        segments = tuple({part.segment for part in payload.parts if part.segment})
-        if segments:
-            self._state.outbox.release(segments)
+        """Let go of the shared memory that a value lies in, and of the objects that it names."""
+        if payload.parts:
+            self._state.objects.release(payload)
 
     def release_outcome(self, outcome: Outcome) -> None:
         """Let go of all values of an outcome."""
@@ -114,12 +116,34 @@ class Endings:
 
     def deliver(self, operation: Operation, outcome: Outcome, sender: str) -> None:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
-        neighbour = self._state.neighbourhood.ensure(sender, self._state.rules.hop_limit)
+        state = self._state
+        neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
         neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
         neighbour.told.is_expecting = True
         told = replace(outcome, hops=outcome.hops + 1)
+        if outcome.value.parts or outcome.made:
+            share, export = state.objects.share, state.objects.export
+            value, made = share(outcome.value), tuple(map(share, outcome.made))
+            operation.outcome = replace(outcome, value=value, made=made)
+            told = replace(told, value=export(value, sender), made=tuple(export(one, sender) for one in made))
         end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
         self._state.outbox.end(sender, end)
+
+    def hand_back(self, task: Task, neighbour: Neighbour, reason: str) -> None:
+        """Give a task that has not started back to the connected neighbour that gave it; it has left the queue."""
+        state = self._state
+        operation = state.ledger.get(task.id)
+        if operation is None or task.path.sender != neighbour.name:
+            raise BrokenInvariant(f"task {task.id} of {task.path.sender} has no operation")
+        del state.tasks[task.id]
+        task.state = State.ENDED
+        for value in task.values:
+            self.release(value)
+        if operation.durable:
+            state.outbox.record(Forgotten((task.id,)))
+        state.ledger.forget(operation)
+        refusal = Refusal(task.id, operation.sender_attempt, reason)
+        state.outbox.refuse(neighbour.name, neighbour.link, refusal)
 
     # --- ends of our own making -------------------------------------------------------------------------------
 
@@ -156,6 +180,8 @@ class Endings:
         task.host = ""
         task.worker = 0
         task.epoch = 0
+        if task.payload.parts or task.inputs:
+            task.places = self._state.fetches.places(task.values)
         self._state.wait(task)
 
     def user_code_raised(self, task: Task, outcome: Outcome, now: float) -> None:

@@ -21,10 +21,9 @@ from agentd.core.reports import Reports
 from agentd.core.resources import Resources
 from agentd.core.restoring import Restoring
 from agentd.core.state import AgentState, Identity, Rules
+from agentd.core.supply import Supply
 from agentd.core.tasks import State
 from agentd.core.waiting import Waiting
-from agentd.model.errors import BrokenInvariant
-from agentd.model.exchange import Refusal
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from agentd.core.commands import Command
     from agentd.core.neighbours import Neighbour
+    from agentd.core.objects import Object
     from agentd.core.recovery import Recovered
     from agentd.core.tasks import Task
     from agentd.model.task import Outcome
@@ -56,19 +56,32 @@ class Engine:
         scheduler: Scheduler,
         ids: Iterator[int],
         rules: Rules | None = None,
+        object_ids: Iterator[int] | None = None,
     ) -> None:
-        state = self.state = AgentState(identity, capacity, rules or Rules(), ids)
+        """Make the agent of this identity.
+
+        Args:
+            identity: who it is.
+            capacity: of this device.
+            scheduler: decides where tasks go.
+            ids: numbers of tasks, positive, none twice.
+            rules: settings.
+            object_ids: numbers of objects, hard to guess, since who knows one may fetch it; None: those of `ids`.
+        """
+        state = self.state = AgentState(identity, capacity, rules or Rules(), ids, object_ids)
         self._endings = Endings(state)
-        self._execution = Execution(state, self._endings)
-        self._intake = Intake(state, self._execution, self._endings)
+        self._supply = Supply(state, self._endings)
+        self._execution = Execution(state, self._endings, self._supply)
+        self._intake = Intake(state, self._execution, self._endings, self._supply)
         self._waiting = Waiting(state, self._execution)
         self._families = Families(state, self._endings, self._intake.stop, self._waiting.satisfied)
         self._waiting.families = self._endings.families = self._families
-        self._exchange = Exchange(state, self._endings, self._intake)
+        self._exchange = Exchange(state, self._endings, self._intake, self._supply)
         self._links = Links(state, self._endings, self._exchange)
         self._resources = Resources(state, self._links)
         self._reports = Reports(state)
-        self.window = Window(OwnSide(state.crew, state.queue, state.rules.speed), state.queue, state.neighbourhood)
+        own = OwnSide(state.crew, state.queue, state.rules.speed, self._supply.may_fetch)
+        self.window = Window(own, state.queue, state.neighbourhood)
         self.placing = Placing(
             scheduler,
             self.window,
@@ -82,6 +95,7 @@ class Engine:
 
     def _table(self) -> dict[type[e.Event], Callable[[Any, float], None]]:
         """Say who answers for which event."""
+        state = self.state
         return {
             e.TemplatesDeclared: self._intake.templates_declared,
             e.CallsSubmitted: self._intake.calls_submitted,
@@ -120,6 +134,10 @@ class Engine:
             e.EndsReceived: self._exchange.ends_received,
             e.EndsAcknowledged: self._exchange.ends_acknowledged,
             e.CancelReceived: self._exchange.cancel_received,
+            e.ObjectFetched: self._object_fetched,
+            e.FetchFailed: state.fetches.fetch_failed,
+            e.ObjectsReleased: self._links.objects_released,
+            e.ObjectsHeld: self._links.objects_held,
             e.ResourceAdded: self._resources.added,
             e.ResourceReduced: self._resources.reduced,
             e.ResourceRemoved: self._resources.removed,
@@ -155,6 +173,10 @@ class Engine:
             self._resources.let_go(now)
         self._reports.tell(now, is_changed=is_changed)
         return state.outbox.drain()
+
+    def awaited(self, task: Task) -> list[Object]:
+        """Give the objects that a task waits for; mostly none."""
+        return self._supply.awaited(task)
 
     @property
     def next_wakeup(self) -> float | None:
@@ -210,6 +232,10 @@ class Engine:
     def _committed(self, event: e.Committed, now: float) -> None:  # noqa: ARG002 - all handlers are alike
         self.state.outbox.commit(event.up_to)
 
+    def _object_fetched(self, event: e.ObjectFetched, now: float) -> None:
+        self.state.fetches.object_fetched(event, now)
+        self.state.changes.add(Change.READY)
+
     def _disk_filled(self, event: e.DiskFilled, now: float) -> None:  # noqa: ARG002
         self.state.disk_full = event.message
         self.state.outbox.add(Alarm("the journal's disk is full", {"message": event.message}))
@@ -242,10 +268,11 @@ class Engine:
     def _drained(self, now: float) -> None:
         """Hand back what waits; the daemon may end once nothing runs that it must see, or the grace is over."""
         state = self.state
-        for task in [task for bucket in state.queue.buckets() if bucket.path.sender for task in bucket.tasks]:
+        waiting = [task for bucket in state.queue.buckets() if bucket.path.sender for task in bucket.tasks]
+        for task in [*waiting, *(task for task in self._supply.fetching() if task.path.sender)]:
             if not task.dropped:
                 self._hand_back(task)
-        is_busy = state.crew.running() or state.outbox.number > state.outbox.committed
+        is_busy = self._supply.is_collecting() or state.crew.running() or state.outbox.number > state.outbox.committed
         is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
         if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
             self._grace_ends = None
@@ -263,20 +290,10 @@ class Engine:
 
     def _hand_back(self, task: Task) -> None:
         """Give a task that has not started back to the neighbour that gave it, if it can be reached."""
-        state = self.state
-        operation = state.ledger.get(task.id)
-        sender = task.path.sender
-        if operation is None or sender is None:
-            raise BrokenInvariant(f"task {task.id} of {sender} has no operation")
-        neighbour = state.neighbourhood.get(sender)
+        neighbour = self.state.neighbourhood.get(task.path.sender or "")
         if neighbour is None or not neighbour.link:
             return
-        state.queue.drop(task)
-        del state.tasks[task.id]
-        task.state = State.ENDED
-        self._endings.release(task.payload)
-        if operation.durable:
-            state.outbox.record(Forgotten((task.id,)))
-        state.ledger.forget(operation)
-        refusal = Refusal(task.id, operation.sender_attempt, "this agent is stopping")
-        state.outbox.refuse(sender, neighbour.link, refusal)
+        if task.state is State.WAITING:
+            self.state.queue.drop(task)
+        self._supply.forget(task)
+        self._endings.hand_back(task, neighbour, "this agent is stopping")

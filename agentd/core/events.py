@@ -7,7 +7,7 @@ from msgspec import Struct
 from agentd.model.exchange import End, Offer, Refusal, Report, Submission
 from agentd.model.graph import Put, Spawned
 from agentd.model.task import Failure, Template
-from agentd.model.values import NO_VALUE, Payload
+from agentd.model.values import NO_VALUE, ObjectKey, Payload
 from schedulers.capacity import Capacity
 
 
@@ -259,6 +259,8 @@ class LinkOpened(Event, frozen=True, gc=False):
     """Both ends tell first what they hold of each other's tasks (version 2 of the protocol)."""
     unlike: str = ""
     """Why code by value cannot be read there; empty when it can."""
+    fetches: bool = True
+    """It understands references to objects, and gives those that it has."""
 
 
 class LinkClosed(Event, frozen=True, gc=False):
@@ -344,6 +346,45 @@ class CancelReceived(Event, frozen=True, gc=False):
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]
+
+
+# --- objects ----------------------------------------------------------------------------------------------------
+
+
+class ObjectFetched(Event, frozen=True, gc=False):
+    """All bytes of an object are here, and whole, in a segment that is held once for the engine."""
+
+    key: ObjectKey
+    segment: int
+
+
+class FetchFailed(Event, frozen=True, gc=False):
+    """A neighbour that was asked for an object did not give it."""
+
+    key: ObjectKey
+    neighbour: str
+    reason: str
+    is_gone: bool = False
+    """It does not have it, and will not."""
+    is_no_room: bool = False
+    """There is no room for it on this agent."""
+
+
+class ObjectsReleased(Event, frozen=True, gc=False):
+    """A neighbour needs these objects no more; with each, how many leases over this link it gives back."""
+
+    neighbour: str
+    link: int
+    objects: tuple[tuple[ObjectKey, int], ...]
+
+
+class ObjectsHeld(Event, frozen=True, gc=False):
+    """A neighbour says, over a new link, which objects it needs from before; after the last message the rest go."""
+
+    neighbour: str
+    link: int
+    objects: tuple[ObjectKey, ...]
+    is_last: bool = True
 
 
 # --- resources --------------------------------------------------------------------------------------------------

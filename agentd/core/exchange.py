@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from agentd.core.collecting import Collecting
 from agentd.core.commands import DeclareTemplates
 from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Returned, Started
 from agentd.core.ledger import Operation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from agentd.core.intake import Intake
     from agentd.core.neighbours import Neighbour
     from agentd.core.state import AgentState
+    from agentd.core.supply import Supply
 
 DECLARED_MOST = 4096
 """Templates told over one link before they are told anew (the other end remembers at least so many)."""
@@ -36,10 +38,12 @@ TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
 class Exchange:
     """Works with the neighbours."""
 
-    def __init__(self, state: AgentState, endings: Endings, intake: Intake) -> None:
+    def __init__(self, state: AgentState, endings: Endings, intake: Intake, supply: Supply) -> None:
         self._state = state
         self._endings = endings
         self._intake = intake
+        self._supply = supply
+        self._collecting = Collecting(state, endings, supply)
         self._gated: set[int] = set()
         """Tasks that may run only once, booked at a neighbour, of which the start is not on the disk yet."""
 
@@ -98,17 +102,21 @@ class Exchange:
             neighbour.declared_shapes.add(shape.number)
             state.outbox.add(DeclareTemplates(neighbour.name, ((shape.number, shape.template),)))
         own = state.identity.agent_id
+        payload = task.payload
+        if payload.parts and neighbour.fetches:
+            task.payload = state.objects.share(payload)
+            payload = state.objects.wire(task.payload)
         offer = Offer(
             task=task.id,
             template=shape.number,
-            payload=task.payload,
+            payload=payload,
             attempt=task.attempt,
             epoch=state.identity.epoch,
             origin=path.origin or own,
             hops=path.hops + 1,
             visited=(*path.visited, own),
             sequence=neighbour.unseen.sequence,
-            inputs=task.inputs,
+            inputs=tuple(map(state.objects.wire, task.inputs)) if task.inputs else (),
             makes=task.makes,
         )
         state.outbox.offer(neighbour.name, offer)
@@ -179,22 +187,45 @@ class Exchange:
         state = self._state
         task = neighbour.held.get(end.task)
         if task is None or task.attempt != end.attempt or task.host != neighbour.name:
+            for value in end.outcome.values:
+                state.objects.give_back(value, neighbour.name)
+            if self._supply.is_collecting(end.task):
+                return
             state.counters["late_ends"] += 1
             if task is None or task.attempt < end.attempt:
                 state.outbox.acknowledge(neighbour.name, end.task, end.attempt)
             return  # else it is about to be told again, under the attempt that was offered there anew
         neighbour.unbook(task)
-        self._ended(task, end.outcome, neighbour, now)
-        name, number = neighbour.name, state.outbox.number
-        state.outbox.after(number, lambda: state.outbox.acknowledge(name, end.task, end.attempt))
+        for value in end.outcome.values:
+            state.objects.take(value, neighbour.name, is_leased=True)
+
+        def ended(outcome: Outcome, now: float) -> None:
+            self._ended(task, outcome, neighbour, now)
+
+        def over() -> None:
+            self._note_used_up(task)
+            self._acknowledge_safely(neighbour, end)
+
+        if self._collecting.wants(task, end.outcome):
+            self._collecting.collect(task, end.outcome, neighbour.name, ended, over, now)
+        else:
+            ended(end.outcome, now)
+            self._acknowledge_safely(neighbour, end)
+
+    def _acknowledge_safely(self, neighbour: Neighbour, end: End) -> None:
+        """Tell a neighbour that it may forget an end, once what came of it is on our disk."""
+        outbox = self._state.outbox
+        outbox.after(outbox.number, lambda: outbox.acknowledge(neighbour.name, end.task, end.attempt))
 
     def _ended(self, task: Task, outcome: Outcome, neighbour: Neighbour, now: float) -> None:
         """Take an end as the task's own, or as that of one attempt, of which there may be more."""
         if outcome.status == Status.DONE:
             learn(task.shape, outcome.seconds, outcome.value.size_bytes)
         if task.id in self._state.stopping:
+            self._endings.release_outcome(outcome)
             self._endings.stopped(task, now)
         elif outcome.status not in TRUE_ENDS:
+            self._endings.release_outcome(outcome)
             unsaid = Failure(Reason.SIGNAL, "Lost", f"{neighbour.name} gave no reason", agent=neighbour.name)
             blame = outcome.status == Status.QUARANTINED
             self._endings.host_lost(task, outcome.failure or unsaid, now, blame=blame)
@@ -289,6 +320,8 @@ class Exchange:
         )
         state.ledger.open(operation)
         state.counters["accepted"] += 1
+        for value in (offer.payload, *offer.inputs):
+            state.objects.take(value, neighbour.name)
         task = self._intake.begin(operation, entry)
         task.inputs, task.makes = offer.inputs, offer.makes
         self._accept(neighbour, link, operation, offer)
@@ -331,6 +364,10 @@ class Exchange:
     def _adopt(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
         operation.sender_attempt, operation.sender_epoch = offer.attempt, offer.epoch
         operation.orphan_since = None
+        task = self._state.tasks.get(operation.id)
+        is_large = bool(offer.payload.parts) or bool(offer.inputs)
+        if task is not None and is_large and task.state is State.WAITING:
+            self._supply.renew(task, offer.payload, offer.inputs, neighbour.name)
         self._accept(neighbour, link, operation, offer)
 
     def _forget(self, operation: Operation) -> None:

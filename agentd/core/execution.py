@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentd.core.endings import Endings
     from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
     from agentd.core.state import AgentState
+    from agentd.core.supply import Supply
     from agentd.core.timers import Timer
 
 STORM = 5
@@ -29,9 +30,10 @@ SPARE_S = 30.0
 class Execution:
     """Runs tasks on this agent."""
 
-    def __init__(self, state: AgentState, endings: Endings) -> None:
+    def __init__(self, state: AgentState, endings: Endings, supply: Supply) -> None:
         self._state = state
         self._endings = endings
+        self._supply = supply
         self._speed, self._name = state.rules.speed, state.identity.name
         self._losses: list[float] = []
         self._clocks: dict[int, Timer] = {}
@@ -44,13 +46,27 @@ class Execution:
     # --- giving -----------------------------------------------------------------------------------------------
 
     def run(self, task: Task, now: float) -> bool:
-        """Seat a waiting task in a worker's line, if there is room; one that may run only once waits for the disk."""
+        """Seat a waiting task in a worker's line, if there is room; one that may run only once waits for the disk.
+
+        What it lacks of its arguments is fetched first, without cores; then it is placed once more.
+        """
         state = self._state
+        is_lacking = task.missing_bytes
+        if is_lacking:
+            missing = state.objects.missing(task.values)
+            if missing:
+                if not self._supply.may_fetch(task):
+                    return False
+                self._supply.begin(task, missing, now)
+                return True
         seat = state.crew.seat(task)
         if seat is None:
             return False
         line, is_new, binding = seat
         state.queue.take(task)
+        if is_lacking:
+            task.payload = state.objects.localized(task.payload)
+            task.inputs = tuple(map(state.objects.localized, task.inputs))
         if is_new:
             state.outbox.add(StartWorker(line.worker))
         task.host = ""

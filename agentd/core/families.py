@@ -102,7 +102,7 @@ class Families:
             if family is None:
                 self._endings.release(put.value)
             else:
-                family.versions.put(put.version, put.value)
+                family.versions.put(put.version, self._state.objects.share(put.value))
 
     def versions_released(self, event: e.VersionsReleased, now: float) -> None:  # noqa: ARG002
         """A running task will not ask for these any more."""
@@ -153,8 +153,9 @@ class Families:
             task.family, task.submitted_at, task.makes = parent, now, len(spawned.makes)
             if spawned.reads:
                 task.inputs = versions.inputs(spawned.reads)
+                task.places = state.fetches.places(task.inputs)
             tasks[task.id] = task
-            if fresh and fresh[0].shape is not shape:
+            if fresh and (fresh[0].shape is not shape or fresh[0].places != task.places):
                 state.queue.extend(fresh)
                 fresh = []
             fresh.append(task)
@@ -179,7 +180,8 @@ class Families:
         ready: list[Child] = []
         if outcome.status == Status.DONE:
             for number, value in zip(makes, outcome.made, strict=False):
-                self._told(family, family.versions.settle(number, Standing.THERE, value, None), ready, now)
+                shared = self._state.objects.share(value)
+                self._told(family, family.versions.settle(number, Standing.THERE, shared, None), ready, now)
             if outcome.failure is not None and outcome.failure.reason == Reason.GROUP_EXCEPTION:
                 self._end_groups(family, child, failure_of(outcome, ""), now)
         else:

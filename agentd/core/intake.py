@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentd.core.endings import Endings
     from agentd.core.execution import Execution
     from agentd.core.state import AgentState
+    from agentd.core.supply import Supply
     from agentd.model.exchange import Submission
     from agentd.model.task import Template
     from agentd.model.values import Payload
@@ -33,10 +34,11 @@ REFS_MOST = 1000
 class Intake:
     """Takes what users ask."""
 
-    def __init__(self, state: AgentState, execution: Execution, endings: Endings) -> None:
+    def __init__(self, state: AgentState, execution: Execution, endings: Endings, supply: Supply) -> None:
         self._state = state
         self._execution = execution
         self._endings = endings
+        self._supply = supply
         self._by_ref: dict[int, dict[int, int]] = {}
         """For callers that have cancelled calls: the tasks by the caller's numbers, some of them ended."""
         self._is_watching = False
@@ -86,6 +88,7 @@ class Intake:
 
     def _decline(self, caller: int, call: Submission, refusal: RequestError | None) -> None:
         words = str(refusal) if refusal else f"template {call.template} was not declared on this connection"
+        self._endings.release(call.payload)
         failure = Failure(Reason.NOT_CALLABLE, "RequestError", words, agent=self._state.identity.name)
         self._state.outbox.settle(caller, Settled(call.ref, Outcome(Status.FAILED, failure=failure)))
 
@@ -161,9 +164,11 @@ class Intake:
     def _take(self, event: e.OperationSubmitted, now: float) -> tuple[Operation, bool]:
         known = self._state.ledger.known(event.key, event.digest)
         if known is not None:
+            self._endings.release(event.payload)
             return known, False
         refusal = self._refusal()
         if refusal is not None:
+            self._endings.release(event.payload)
             self._state.counters["refused"] += 1
             raise refusal
         self._state.counters["accepted"] += 1
@@ -199,6 +204,8 @@ class Intake:
         shape = state.shapes.intern(operation.template)
         task = Task(operation.id, shape, entry.payload, state.path(operation.path), state.next_order())
         task.submitted_at = operation.submitted_at
+        if task.payload.parts:
+            task.places = state.fetches.places(task.values)
         task.attempt = attempt
         state.tasks[task.id] = task
         if operation.template.idempotent or operation.accepted <= state.outbox.committed:
@@ -320,6 +327,11 @@ class Intake:
             if task.state is State.WAITING:
                 state.queue.drop(task)
             self._endings.cancel(task, now)
+        elif task.state is State.FETCHING:
+            self._supply.forget(task)
+            self._endings.cancel(task, now)
+        elif task.state is State.COLLECTING:
+            self._supply.abandon(task, now)
         elif task.state is State.ASSIGNED:
             if task.id not in state.stopping:
                 self._execution.cancel_assigned(task)

@@ -44,11 +44,16 @@ class Links:
         neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
         has_restarted = bool(neighbour.boot) and neighbour.boot != event.boot
         was_lost = neighbour.state is LinkState.LOST
+        state.objects.begin_link(neighbour.name, has_restarted=has_restarted, was_known=bool(neighbour.boot))
         neighbour.begin_link(has_restarted=has_restarted)
         neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
         neighbour.state, neighbour.heard_at = LinkState.CONNECTED, now
+        neighbour.fetches = event.fetches
         state.neighbourhood.arrange()
         neighbour.unlike = event.unlike
+        if has_restarted:
+            state.fetches.host_gone(now)
+        state.fetches.link_opened(neighbour.name, now)
         self._watch(neighbour, now)
         if event.compares:
             given = self.given_by(neighbour)
@@ -88,6 +93,23 @@ class Links:
             self.lost(neighbour, event.reason, now)
         self._watch(neighbour, now)
         state.neighbourhood.arrange()
+        state.fetches.link_closed(neighbour.name, now)
+
+    # --- objects ----------------------------------------------------------------------------------------------
+
+    def objects_released(self, event: e.ObjectsReleased, now: float) -> None:  # noqa: ARG002 - all are alike
+        """A neighbour needs objects no more."""
+        if self._is_present(event.neighbour, event.link):
+            self._state.objects.released(event.neighbour, event.objects)
+
+    def objects_held(self, event: e.ObjectsHeld, now: float) -> None:  # noqa: ARG002
+        """A neighbour that came back says what it still needs."""
+        if self._is_present(event.neighbour, event.link):
+            self._state.objects.held(event.neighbour, event.objects, is_last=event.is_last)
+
+    def _is_present(self, name: str, link: int) -> bool:
+        neighbour = self._state.neighbourhood.get(name)
+        return neighbour is not None and neighbour.link == link
 
     def neighbour_draining(self, event: e.NeighbourDraining, now: float) -> None:  # noqa: ARG002 - all are alike
         """A neighbour will leave: it is given nothing more, and what it holds comes back or ends."""
@@ -169,8 +191,15 @@ class Links:
         state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
         state.changes.add(Change.LOST)
+        state.fetches.host_gone(now)
+        state.timers.at(now + state.rules.orphan_ttl_s, lambda _: self._forget_leases(neighbour))
         if neighbour.link:
             state.outbox.add(CloseLink(neighbour.name, redial=True))
+
+    def _forget_leases(self, neighbour: Neighbour) -> None:
+        """A neighbour has stayed away: nothing is kept for it any more."""
+        if neighbour.state is LinkState.LOST:
+            self._state.objects.forget(neighbour.name)
 
     # --- what it held of ours -----------------------------------------------------------------------------------
 

@@ -82,6 +82,8 @@ class Neighbour:
     """It has restarted since its inventory was last complete."""
     received_sequence = 0
     """Of the last offer that we had from it."""
+    fetches = True
+    """It takes references in the place of large values."""
     why_not = ""
     """Why there is no connection, or nothing is given to it over the one that there is."""
     unlike = ""
@@ -236,11 +238,18 @@ class Neighbour:
             return self.unlike
         if task.shape.template.constraints.is_local:
             return "the task is to stay on the agent that was asked"
-        if task.size_bytes > MOST_TRAVEL_BYTES:
+        if task.size_bytes > MOST_TRAVEL_BYTES and self._carried_bytes(task) > MOST_TRAVEL_BYTES:
             return f"its arguments of {task.size_bytes} bytes do not fit into one message"
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None
+
+    def _carried_bytes(self, task: Task) -> int:
+        """Count what a message to it carries of a task: not what it can fetch."""
+        if not self.fetches:
+            return task.size_bytes
+        inline = sum(part.size for value in task.values for part in value.parts if part.data is not None)
+        return inline + sum(len(value.data) for value in task.values)
 
     def lacks(self, shape: Shape) -> bool:
         """Tell whether it, and all beyond it, are known not to have the function."""

@@ -30,20 +30,29 @@ _STAND_IN = Fifo()
 class OwnSide:
     """This agent's cores, as a policy sees them."""
 
-    def __init__(self, crew: Crew, queue: Queue, speed: float) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        queue: Queue,
+        speed: float,
+        may_fetch: Callable[[Task], bool] = lambda _: True,
+    ) -> None:
         self._crew = crew
         self._queue = queue
+        self._may_fetch = may_fetch
         self.speed = speed
         self._backlog_s: float | None = None
 
     def is_idle(self, task: Any) -> bool:
         """Tell whether cores for `task` are free this moment."""
-        return task.shape.is_here and self._crew.is_idle(task)
+        return task.shape.is_here and self._crew.is_idle(task) and (not task.payload.parts or self._may_fetch(task))
 
     def has_room(self, task: Any) -> bool:
         """Tell whether `task` may be handed to a worker now."""
         crew = self._crew
-        return task.shape.is_here and (crew.room(task) is not None or crew.is_idle(task))
+        if not task.shape.is_here or (crew.room(task) is None and not crew.is_idle(task)):
+            return False
+        return not task.payload.parts or self._may_fetch(task)
 
     def could_host(self, task: Any) -> bool:
         """Tell whether `task` would fit if all own cores were free."""

@@ -84,6 +84,8 @@ class Restoring:
         sender = operation.path.sender
         if sender is not None and not operation.is_delivered and outcome is not None:
             operation.outcome = outcome
+            for value in outcome.values:
+                state.objects.take(value, "")
             neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
             neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
 
@@ -104,6 +106,7 @@ class Restoring:
             orphan_since=None if accepted.path.sender is None else now,
         )
         state.ledger.open(operation)
+        state.objects.take(accepted.payload, accepted.path.sender or "")
         task = self._intake.begin(operation, accepted, attempt=live.attempts + 1)
         doubt = self._doubt(live)
         if live.is_cancelling:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from agentd.core.crew import Crew
+from agentd.core.fetches import Fetches
 from agentd.core.ledger import Ledger, Operation, Retention
 from agentd.core.neighbours import Neighbourhood
+from agentd.core.objects import Objects
 from agentd.core.outbox import Outbox
 from agentd.core.pool import Pool
 from agentd.core.queue import Queue
@@ -67,12 +69,21 @@ class Rules(Struct, frozen=True):
     """A task that waits for its tasks gives its cores back meanwhile."""
     spares: int | None = None
     """Workers beyond the pool's while tasks wait; None: twice the cores, and 4 at least."""
+    refer_bytes: int = 256 << 10
+    """From this size on a value stays where it is until somebody needs it."""
 
 
 class AgentState:
     """The engine's memory."""
 
-    def __init__(self, identity: Identity, capacity: Capacity, rules: Rules, ids: Iterator[int]) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        capacity: Capacity,
+        rules: Rules,
+        ids: Iterator[int],
+        object_ids: Iterator[int] | None = None,
+    ) -> None:
         self.identity = identity
         self.rules = rules
         self.ids = ids
@@ -86,6 +97,8 @@ class AgentState:
         self.shapes = Shapes()
         self.outbox = Outbox()
         self.timers = Timers()
+        self.objects = Objects(identity.agent_id, identity.boot, self.outbox, object_ids or ids, rules.refer_bytes)
+        self.fetches = Fetches(self.objects, self.neighbourhood, self.timers, self.outbox)
         self.declared: dict[int, dict[int, Shape]] = {}
         """Shapes by caller and the caller's number for their template."""
         self.stopping: dict[int, Failure | None] = {}

@@ -35,19 +35,25 @@ class State(IntEnum):
     """Its code has ended, and some of the tasks that it asked for have not."""
     ENDED = 9
     """It has its one outcome."""
+    FETCHING = 10
+    """It is to run here, and its arguments are on their way; it has no cores yet."""
+    COLLECTING = 11
+    """It has ended at a neighbour, and its value is on its way."""
 
 
 MOVES: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.WAITING, State.ENDED}),
-    State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD}),
+    State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD, State.FETCHING}),
     State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
     State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING}),
-    State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED}),
-    State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED}),
+    State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
+    State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
     State.BLOCKED: frozenset({State.RUNNING, State.STOPPING, State.WAITING, State.JOINING, State.ENDED}),
     State.STOPPING: frozenset({State.ENDED, State.JOINING}),
     State.JOINING: frozenset({State.ENDED, State.WAITING}),
     State.ENDED: frozenset(),
+    State.FETCHING: frozenset({State.WAITING, State.ENDED}),
+    State.COLLECTING: frozenset({State.WAITING, State.ENDED}),
 }
 """Row: from; entries: to. A task that had started goes back to WAITING when its host was lost, or its code raised."""
 
@@ -170,3 +176,15 @@ class Task(Struct, eq=False, gc=False):
         if not self.inputs:
             return self.payload.size_bytes
         return self.payload.size_bytes + sum([value.size_bytes for value in self.inputs])
+
+    @property
+    def values(self) -> tuple[Payload, ...]:
+        """All values that it needs where it runs: its arguments, then its inputs."""
+        return (self.payload, *self.inputs) if self.inputs else (self.payload,)
+
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes of its values were not on this agent when it was last looked for them."""
+        if not self.payload.parts and not self.inputs:
+            return 0
+        return sum([part.size for value in self.values for part in value.parts if not part.is_here])

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
     from agentd.daemon.tokens import TokenBook
+    from agentd.daemon.transfers import Transfers
     from agentd.model.task import Template
     from agentd.store.journal import Journal
     from agentd.store.objects import Objects
@@ -83,9 +84,11 @@ class Agent(Reshaping):
         self.comm: str | None = None
         self.feed = Feed(self._snapshot)
 
-    def join(self, lane: Lane, output: RemoteOutput) -> None:
-        """Take the lane, and the way to output elsewhere; called once, before anybody asks: each needs the other."""
+    def join(self, lane: Lane, output: RemoteOutput, transfers: Transfers) -> None:
+        """Take the lane, and the ways to output and bytes elsewhere; called once, before anybody asks."""
         self._lane = lane
+        self._transfers = transfers
+        self.showing.progress = transfers.progress
         self._output = output
         output.holder_of = self._holder
 
@@ -363,7 +366,8 @@ class Agent(Reshaping):
     def metrics(self) -> str:
         """Give Prometheus text."""
         extra = {"journal_bytes": float(self._journal.size_bytes), "objects_bytes": float(self._objects.total_bytes)}
-        return render(self._engine, extra)
+        extra["shared_bytes"] = float(self._supervisor.segments.total_bytes)
+        return render(self._engine, {**extra, **self._transfers.figures, "objects": len(self._state.objects)})
 
     async def ending(self, operation: int) -> bytes | None:
         """Give an ended operation as JSON, for whoever is called back; None when it has expired."""

@@ -6,12 +6,26 @@ from typing import TYPE_CHECKING
 
 from agentd.core.ledger import Retention
 from agentd.core.state import Rules
-from agentd.daemon.settings import process_environment
+from agentd.daemon.arrivals import Arrivals
+from agentd.daemon.serving import Serving
+from agentd.daemon.settings import machine_memory_mib, process_environment
+from agentd.daemon.transfers import Transfers
 from agentd.workers.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.comm.door import Door
+    from agentd.core.engine import Engine
+    from agentd.core.events import Event
+    from agentd.daemon.agent import Agent
+    from agentd.daemon.main import Store
     from agentd.daemon.settings import Settings
+    from agentd.daemon.sharing import Sharing
+    from agentd.store.disk import Disk
     from resources_xml import Nodes
+
+    Post = Callable[[Event], None]
 
 
 def worker_settings(settings: Settings, described: Nodes | None = None) -> WorkerSettings:
@@ -43,5 +57,17 @@ def rules(settings: Settings) -> Rules:
         most_waiting_bytes=settings.queue_mib << 20,
         unschedulable_after_s=settings.unschedulable_after,
         speed=settings.speed,
+        refer_bytes=settings.refer_kib << 10,
         retention=Retention(settings.keep_operations, settings.keep_s, settings.keep_mib << 20),
     )
+
+
+def transfers_of(
+    settings: Settings, engine: Engine, agent: Agent, door: Door, sharing: Sharing, store: Store, disk: Disk, post: Post
+) -> Transfers:
+    """Make what moves objects: those that come fill shared memory up to its limit, then the disk of the state."""
+    chosen = settings.shared_memory_mib
+    memory_bytes = (machine_memory_mib() // 4 if chosen is None else chosen) << 20
+    arrivals = Arrivals(sharing.segments, disk, settings.state / "objects", memory_bytes)
+    serving = Serving(engine.state, door, sharing.segments, store.objects)
+    return Transfers(door, serving, arrivals, post, agent.feed.publish, store.clock.now)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentd.daemon.neighbours import Links
     from agentd.daemon.results import Results
     from agentd.daemon.sharing import Sharing
+    from agentd.daemon.transfers import Transfers
     from agentd.store.journal import Journal
     from agentd.workers.supervisor import Supervisor
 
@@ -33,6 +34,7 @@ class Effects:
         results: Results,
         door: Door,
         sharing: Sharing,
+        transfers: Transfers,
         links: Links,
         callbacks: Callbacks,
         agent: Agent,
@@ -52,6 +54,9 @@ class Effects:
             c.InterruptTask: supervisor.interrupt,
             c.Resume: supervisor.resume,
             c.ReleaseSegments: self._release,
+            c.RetainSegments: self._retain,
+            c.FetchObject: transfers.fetch,
+            c.AbandonFetch: transfers.abandon,
             c.Record: self._record,
             c.Reply: lambda command: agent.reply(command.caller, command.value),
             **door.performers(),
@@ -88,3 +93,7 @@ class Effects:
     def _release(self, command: c.ReleaseSegments) -> None:
         for segment in command.segments:
             self._supervisor.segments.release(segment)
+
+    def _retain(self, command: c.RetainSegments) -> None:
+        for segment in command.segments:
+            self._supervisor.segments.retain(segment)

@@ -33,7 +33,7 @@ from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock
-from agentd.daemon.derived import rules, worker_settings
+from agentd.daemon.derived import rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
 from agentd.daemon.jobs import Jobs
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.events import Event
+    from agentd.daemon.transfers import Transfers
     from agentd.model.task import Outcome
     from agentd.rest.server import RestServer
     from schedulers.capacity import Capacity
@@ -138,6 +139,7 @@ class Daemon:
         self._failure: BaseException | None = None
         self._lane: Lane | None = None
         self._objects: Objects | None = None
+        self._transfers: Transfers | None = None
         self._now: Callable[[], float] = lambda: 0.0
         self._callers = itertools.count(1)
         self._first_token = ""
@@ -213,18 +215,18 @@ class Daemon:
         door = self._make_door(engine.state.identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
-        links = neighbours.Links(door)
-        end = partial(self._end, agent)
-        effects = Effects(supervisor, store.journal, results, door, sharing, links, callbacks, agent, end)
+        links, end = neighbours.Links(door), partial(self._end, agent)
+        transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
+        stack.callback(transfers.close)
+        effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
-        agent.join(lane, RemoteOutput(door, supervisor))
-        self._lane = lane
+        agent.join(lane, RemoteOutput(door, supervisor), transfers)
+        self._lane, self._transfers = lane, transfers
         sharing.serve(door, store.objects)
         await self._take_up(engine, store)
         for event in (*neighbours.unknown(wanted, engine), e.ModulesListed(functions.modules())):
             lane.post(event)
         await self._open_doors(stack, door, agent)
-        self._listen_for_signals(loop)
         self._keep_time(loop, store, functions)
         announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
@@ -232,7 +234,7 @@ class Daemon:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
         ids = itertools.count(random.SystemRandom().getrandbits(62) + 1)
         identity = Identity(self._settings.hostname, agent, boot, epoch)
-        engine = Engine(identity, capacity, policy, ids, rules(self._settings))
+        engine = Engine(identity, capacity, policy, ids, rules(self._settings), iter(_hidden_number, 0))
         self._profile = Profile(self._disk, self._folder, self._settings, engine.state.shapes)
         self._profile.take_up()
         stack.callback(self._profile.write)
@@ -291,7 +293,7 @@ class Daemon:
             boot=identity.boot,
             epoch=identity.epoch,
             python=sys.version_info[:2],
-            services=frozenset({"output", "segments"}),
+            services=frozenset({"data", "output", "segments"}),
         )
         door = Door(
             own,
@@ -316,6 +318,8 @@ class Daemon:
 
     def _declared(self, agent: Agent) -> Callable[[Event], None]:
         def post(event: Event) -> None:
+            if type(event) is e.LinkClosed and self._transfers is not None:
+                self._transfers.link_closed(event.link)
             self._post(agent.declared(event) if type(event) is e.TemplatesDeclared else event)
 
         return post
@@ -393,10 +397,13 @@ class Daemon:
                 store.clock.mark()
                 store.objects.expire(BLOB_S)
                 self._profile.write()
+                if self._transfers is not None:
+                    self._transfers.trim()
             except (OSError, DiskError) as error:
                 log.warning("housekeeping put off: %s", error)
             loop.call_later(CLOCK_S, look)
 
+        self._listen_for_signals(loop)
         loop.call_later(CLOCK_S, look)
 
 
@@ -407,6 +414,11 @@ def _load_rest() -> tuple[type[RestServer], Callable[..., Any], tuple[Any, ...]]
     from agentd.rest.server import RestServer
 
     return RestServer, create_app, ROUTES
+
+
+def _hidden_number() -> int:
+    """Make the number of an object: nobody guesses it who was not told of it."""
+    return secrets.randbits(62) + 1
 
 
 async def _undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:

@@ -105,6 +105,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Tasks that may wait; above it submissions get a 429."""
     queue_mib: int = 512
     """Arguments that may wait, in MiB."""
+    refer_kib: int = 256
+    """Values from this size on, in KiB, stay with the agent that made them until another needs them."""
+    shared_memory_mib: int | None = None
+    """Shared memory that values may fill, in MiB; beyond it they go to the disk. Default: a quarter of the memory."""
     unschedulable_after: float | None = None
     """Fail an operation that no host could run for so long; off by default."""
     keep_operations: int = 100_000
@@ -232,6 +236,8 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "grace_s": _SECONDS,
     "queue_limit": _SOME,
     "queue_mib": _SOME,
+    "refer_kib": _SOME,
+    "shared_memory_mib": _SOME,
     "unschedulable_after": _SECONDS,
     "keep_operations": _COUNT,
     "keep_s": _SECONDS,

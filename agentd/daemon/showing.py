@@ -31,11 +31,14 @@ from agentd.wire.terms import PROTOCOL_MAX
 from schedulers.capacity import Kind, shortfalls, unknowns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentd.core.engine import Engine
     from agentd.core.ledger import Operation
     from agentd.core.neighbours import Neighbour
     from agentd.core.pool import Pool
     from agentd.core.tasks import Task
+    from agentd.model.values import ObjectKey
 
 INLINE_BYTES = 16 << 10
 """A JSON result up to this size is shown with its operation (chosen: a screenful)."""
@@ -51,8 +54,10 @@ _LIVE = {
     State.STOPPING: "running",
     State.JOINING: "running",
     State.ENDED: "running",
+    State.FETCHING: "queued",
+    State.COLLECTING: "running",
 }
-_BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING})
+_BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING})
 UNCONSTRAINED = Constraints()
 _ENDED = {status: status.name.lower() for status in Status}
 
@@ -95,6 +100,8 @@ class Showing:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._state = engine.state
+        self.progress: Callable[[ObjectKey], tuple[int, int, str] | None] = lambda _: None
+        """Tells how much of an object on its way is here, of how much, and who gives it."""
 
     # --- operations -------------------------------------------------------------------------------------------
 
@@ -150,7 +157,7 @@ class Showing:
         return "running" if task is None else _LIVE[task.state]
 
     def _host(self, task: Task | None) -> str | None:
-        if task is None or task.state in {State.WAITING, State.HELD}:
+        if task is None or task.state in {State.WAITING, State.HELD, State.FETCHING}:
             return None
         return task.host or self._state.identity.name
 
@@ -176,6 +183,8 @@ class Showing:
             return "it waits for tasks that it asked for"
         if task.state is State.JOINING:
             return "its code has ended, tasks that it asked for have not"
+        if task.state in {State.FETCHING, State.COLLECTING}:
+            return self._on_its_way(task)
         if task.state is not State.WAITING:
             return ""
         if state.draining:
@@ -184,6 +193,18 @@ class Showing:
             return state.not_starting
         shortfall = "" if state.pool.could_fit(task.demand) else "; ".join(shortfalls(state.pool.capacity, task.demand))
         return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
+
+    def _on_its_way(self, task: Task) -> str:
+        """Say how far the bytes have come that a task waits for."""
+        what = "its arguments are" if task.state is State.FETCHING else "its result is"
+        here = total = 0
+        givers: dict[str, None] = {}
+        for found in self._engine.awaited(task):
+            come, _, giver = self.progress(found.key) or (0, 0, "")
+            here, total = here + come, total + found.remote.size
+            givers[giver] = None
+        names = ", ".join(filter(None, givers)) or "nobody at the moment"
+        return f"{what} on the way: {here / 1e6:.1f} of {total / 1e6:.1f} MB, from {names}"
 
     def task(self, operation: Operation) -> TaskView:
         """Show the root task of an operation."""

@@ -159,3 +159,8 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
     attempts: int = 1
     made: tuple[Payload, ...] = ()
     """The values of the versions that it makes, in order, where another task asked for it."""
+
+    @property
+    def values(self) -> tuple[Payload, ...]:
+        """All values that came of it."""
+        return (self.value, *self.made) if self.made else (self.value,)

@@ -29,11 +29,37 @@ class Codec(IntEnum):
     """A folder: a tar archive of it is the payload's parts, joined."""
 
 
+class Remote(Struct, frozen=True, array_like=True, gc=False):
+    """A reference to an object: bytes that stay with the agents that have them until somebody needs them."""
+
+    home: str
+    """Agent that gave the object its number, by its id."""
+    boot: str
+    """Of the home, when it did."""
+    number: int
+    """Unique at that home and boot; hard to guess, since who knows it may ask for the bytes."""
+    size: int
+    """Of the whole object in bytes; a part is a range of it."""
+    holders: tuple[str, ...] = ()
+    """Agents that had all of it when this was said, by their ids."""
+
+    @property
+    def key(self) -> ObjectKey:
+        """What tells the object from all others."""
+        return self.home, self.boot, self.number
+
+
+ObjectKey = tuple[str, str, int]
+"""Home, boot, number."""
+
+
 class Part(Struct, frozen=True, array_like=True, gc=False):
     """A buffer that travels beside the encoded bytes.
 
-    Exactly one of three forms: `data` holds it inline; `segment` names shared memory of this device with `offset`
-    and `size` in bytes; `stored` names an object of this agent's store on the disk.
+    Exactly one of four forms: `data` holds it inline; `segment` names shared memory of this device with `offset`
+    and `size` in bytes; `stored` names an object of this agent's store on the disk; `remote` names an object of which
+    it is `size` bytes from `offset`. Inside of one agent a part may be `remote` and have its place here besides, of
+    which `offset` then speaks.
     """
 
     size: int
@@ -41,6 +67,12 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
     segment: int = 0
     offset: int = 0
     stored: int = 0
+    remote: Remote | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Tell whether its bytes are on this agent."""
+        return self.remote is None or self.segment != 0 or self.stored != 0
 
 
 class Payload(Struct, frozen=True, array_like=True, gc=False):
@@ -59,8 +91,13 @@ class Payload(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_portable(self) -> bool:
-        """Tell whether every byte is inline, so that it can leave the device in one message."""
-        return all(part.data is not None for part in self.parts)
+        """Tell whether every byte is inline or elsewhere, so that it can leave the device in one message."""
+        return all(part.data is not None or not (part.segment or part.stored) for part in self.parts)
+
+    @property
+    def carried_bytes(self) -> int:
+        """How many bytes a message carries for it; what is named by reference weighs nothing."""
+        return len(self.data) + sum(part.size for part in self.parts if part.remote is None)
 
 
 NO_VALUE = Payload()

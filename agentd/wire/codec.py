@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from agentd.model.errors import PeerError
 from agentd.model.values import Payload
@@ -175,8 +175,8 @@ def _encoded(job: _Job, items: Sequence[Any]) -> list[Buffer]:
 
 
 def _plain(message: Message) -> tuple[bytes, Sequence[Buffer]]:
-    if isinstance(message, DataChunk) and message.data:
-        return _encode_body(replace(message, data=_EMPTY)), (message.data,)
+    if isinstance(message, DataChunk) and (message.data or message.raw):
+        return _encode_body(replace(message, data=_EMPTY, raw=())), message.pieces
     return _encode_body(message), ()
 
 
@@ -187,8 +187,10 @@ def _attach_all(payloads: Iterable[Payload], raw: RawBytes, local: bool) -> None
 
 
 def _with_data(message: DataChunk, raw: Sequence[Buffer]) -> DataChunk:
-    if message.data:
+    if message.data or message.raw:
         raise PeerError("a DATA_CHUNK with its bytes in the body: they belong behind it")
-    if not raw:
-        return message
-    return replace(message, data=memoryview(raw[0] if len(raw) == 1 else b"".join(raw)))
+    if len(raw) == 1:
+        force_setattr(message, "data", memoryview(raw[0]))
+    elif raw:
+        force_setattr(message, "raw", tuple(raw))
+    return message

@@ -6,13 +6,15 @@ one finds a default where an older writer said nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
 from agentd.model.exchange import End, Offer, Refusal, Report, Settled, Submission
 from agentd.model.task import Template
+from agentd.wire.framing import Buffer
 from schedulers.capacity import Capacity
 
 MAX_ITEMS = 65_536
@@ -23,6 +25,8 @@ Text = Annotated[str, Meta(max_length=256)]
 """A name, an address, an identifier."""
 Reason = Annotated[str, Meta(max_length=4_096)]
 """A sentence for people."""
+ObjectKey = tuple[Text, Text, int]
+"""An object: its home, the home's boot, its number."""
 Attempt = tuple[int, int]
 """(task, attempt number)."""
 Attempts = Annotated[tuple[Attempt, ...], Meta(max_length=MAX_ITEMS)]
@@ -53,6 +57,7 @@ class Kind(IntEnum):
     DATA_REQUEST = 48
     DATA_CHUNK = 49
     DATA_RELEASE = 50
+    DATA_HELD = 53
     OUTPUT_REQUEST = 51
     OUTPUT = 52
     SEGMENT = 64
@@ -271,13 +276,21 @@ class Drain(Message, frozen=True):
 
 
 class DataRequest(Message, frozen=True):
-    """Send me this part of an object, in chunks."""
+    """Send me this range of an object, in chunks."""
 
     kind: ClassVar[Kind] = Kind.DATA_REQUEST
     object: int = 0
     offset: int = 0
     size: int = 0
     """How many bytes; 0 for all that follow `offset`."""
+    home: Text = ""
+    """Agent that gave the object its number."""
+    boot: Text = ""
+    """Of the home, when it did."""
+    stream: int = 0
+    """The asker's number for this transfer: the same in all its requests on this connection, and in the chunks."""
+    hops: int = 0
+    """Agents that have passed the request on."""
 
 
 class DataChunk(Message, frozen=True):
@@ -288,19 +301,40 @@ class DataChunk(Message, frozen=True):
     offset: int = 0
     size: int = 0
     """Size of the whole object in bytes."""
-    hash: bytes = b""
-    """SHA-256 of the whole object; may be empty in all chunks but the last."""
+    hash: Annotated[bytes, Meta(max_length=64)] = b""
+    """Of this chunk's bytes: the tag of AES-128-GCM, see the protocol's page."""
     error: Reason = ""
-    """Why there is none: the object is unknown here. Ends the request."""
+    """Why there is none. Ends the stream."""
     data: memoryview = memoryview(b"")
     """Empty in the body: it is the raw buffer."""
+    stream: int = 0
+    """That of the request."""
+    gone: bool = False
+    """With an error: whoever was asked does not have the object, and will not."""
+    raw: Annotated[tuple[Any, ...], Meta(max_length=0)] = ()
+    """Always empty on the wire. Where a chunk was received: the pieces that its data came in, in order."""
+
+    @property
+    def pieces(self) -> Sequence[Buffer]:
+        """The bytes of the chunk, in order, as they came."""
+        return self.raw or (self.data,)
 
 
 class DataRelease(Message, frozen=True):
     """The sender does not need these objects any more."""
 
     kind: ClassVar[Kind] = Kind.DATA_RELEASE
-    objects: Annotated[tuple[int, ...], Meta(max_length=MAX_ITEMS)] = ()
+    objects: Annotated[tuple[tuple[ObjectKey, int], ...], Meta(max_length=MAX_ITEMS)] = ()
+    """With each: how many ENDED over this connection named it, not counting those that were released before."""
+
+
+class DataHeld(Message, frozen=True):
+    """Over a new connection: what the sender still needs of all that ENDED over earlier ones named."""
+
+    kind: ClassVar[Kind] = Kind.DATA_HELD
+    objects: Annotated[tuple[ObjectKey, ...], Meta(max_length=MAX_ITEMS)] = ()
+    last: bool = True
+    """Nothing follows: what was not named is not needed."""
 
 
 class OutputRequest(Message, frozen=True):

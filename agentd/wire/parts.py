@@ -1,7 +1,7 @@
 """Buffers of payloads: the large ones leave the body of a message and travel raw behind it.
 
-Law: a part without data, segment and stored object stands for the next `size` bytes of the frame's raw buffers, in
-the order in which such parts appear in the message; all raw bytes are claimed, none twice.
+Law: a part that says nothing but its size stands for the next `size` bytes of the frame's raw buffers, in the order
+in which such parts appear in the message; all raw bytes are claimed, none twice.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from collections.abc import Sequence
 from msgspec.structs import force_setattr, replace
 
 from agentd.model.errors import PeerError
-from agentd.model.values import Part, Payload
+from agentd.model.values import Part, Payload, Remote
 from agentd.wire.faults import LocalError, NotPortable
 from agentd.wire.framing import Buffer
 
 INLINE_BYTES = 4_096
 """A part up to this size stays in the body (chosen: copying a page costs less than another piece to write)."""
+
+MOST_HOLDERS = 16
+"""Holders that one reference may name (chosen: enough to find one that is near)."""
+NAME_MOST = 256
+"""Characters of a name, as everywhere in the protocol."""
 
 
 def detach(payload: Payload, buffers: list[Buffer], *, local: bool) -> Payload:
@@ -34,6 +39,8 @@ def detach(payload: Payload, buffers: list[Buffer], *, local: bool) -> Payload:
 
 def _detached(part: Part, buffers: list[Buffer], local: bool) -> Part:
     if part.data is None:
+        if part.remote is not None and not part.segment and not part.stored:
+            return part
         if not part.segment and not part.stored:
             raise LocalError(f"a part of {part.size} bytes has no data, no segment and no stored object")
         if not local:
@@ -96,9 +103,27 @@ def attach(payload: Payload, raw: RawBytes, *, local: bool) -> None:
         if part.data is not None:
             if len(part.data) != part.size:
                 raise PeerError(f"a part says {part.size} bytes and holds {len(part.data)}")
+            if part.remote is not None:
+                raise PeerError("a part holds its bytes and names an object")
+        elif part.remote is not None:
+            _check_remote(part, part.remote)
         elif not part.segment and not part.stored:
             force_setattr(part, "data", raw.take(part.size))
         elif not local:
             raise PeerError("a part names shared memory or a stored object over a connection between devices")
         elif part.segment and part.stored:
             raise PeerError("a part names both shared memory and a stored object")
+
+
+def _check_remote(part: Part, remote: Remote) -> None:
+    """Check a part that names an object.
+
+    Raises:
+        PeerError: it lies outside of the object, is in two places, or the reference is none.
+    """
+    if part.segment or part.stored:
+        raise PeerError("a part names an object and a place beside it")
+    if remote.number <= 0 or part.offset + part.size > remote.size:
+        raise PeerError(f"a part of {part.size} bytes lies outside of its object of {remote.size}")
+    if len(remote.holders) > MOST_HOLDERS or max(map(len, (remote.home, remote.boot, *remote.holders))) > NAME_MOST:
+        raise PeerError("a reference to an object with too many or too long names")

@@ -27,6 +27,7 @@ RIGHTS: dict[Speaker, frozenset[Kind]] = {
     Speaker.SERVER: ALWAYS | _DATA | {Kind.SETTLED, Kind.OUTPUT, Kind.DRAIN},
     Speaker.PEER: ALWAYS
     | _DATA
+    | {Kind.DATA_HELD}
     | {Kind.DECLARE, Kind.OFFER, Kind.ANSWER, Kind.ENDED, Kind.ENDED_ACK, Kind.CANCEL_TASKS}
     | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT},
     Speaker.GUEST: _LEAVING,

@@ -40,6 +40,8 @@ class Segments:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
         self._numbers = itertools.count(1)
+        self.total_bytes = 0
+        """What all of them may hold together."""
         self._watchers: list[Callable[[int], None]] = []
 
     def __len__(self) -> int:
@@ -66,8 +68,18 @@ class Segments:
         status = os.fstat(fd)
         if not seals & fcntl.F_SEAL_SHRINK or not stat.S_ISREG(status.st_mode) or status.st_size < size:
             raise ValueError("a segment was offered that its owner could cut off: it must be sealed against shrinking")
+        return self.adopt_own(fd, size, free)
+
+    def adopt_own(self, fd: int, size: int, free: Callable[[int], None]) -> int:
+        """As `adopt`, for memory or a file that this process made and will not cut off.
+
+        Raises:
+            OSError: this process cannot open more files.
+        """
+        descriptor = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         number = next(self._numbers)
-        self._entries[number] = _Entry(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), size, free)
+        self._entries[number] = _Entry(descriptor, size, free)
+        self.total_bytes += size
         return number
 
     def on_gone(self, watcher: Callable[[int], None]) -> None:
@@ -126,7 +138,9 @@ class Segments:
             self._remove(number)
 
     def _remove(self, number: int) -> None:
+        entry = self._entries.pop(number)
+        self.total_bytes -= entry.size
         with suppress(OSError):
-            os.close(self._entries.pop(number).fd)
+            os.close(entry.fd)
         for watcher in self._watchers:
             watcher(number)

@@ -23,7 +23,7 @@ OPENING = {Kind.HELLO, Kind.HELLO_ACK}
 """Sent before anybody has rights."""
 SHELLS = {
     "the daemon": ("agentd/daemon/effects.py", "agentd/comm/door.py"),
-    "the world of the tests": ("tests/fakes/world_agent.py", "tests/fakes/world_links.py"),
+    "the world of the tests": ("tests/fakes/world_agent.py", "tests/fakes/world_links.py", "tests/fakes/world_data.py"),
 }
 """Who performs commands, and where its tables are."""
 

@@ -26,6 +26,7 @@ from tests.fakes.world_workers import DEATHS, KILLED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentd.model.values import ObjectKey
     from tests.fakes.world_agent import Host
 
 LEVELS = ("flag", "SIGINT", "SIGKILL")
@@ -59,6 +60,7 @@ class Stage:
         self._lines: list[tuple[str, str, list[str]]] = []
         self._sessions: dict[str, int] = {}
         self._templates: dict[str, list[Template]] = {}
+        self._objects: dict[ObjectKey, str] = {}
         self._refs = 0
 
     def perform(self, line: str) -> None:
@@ -84,6 +86,10 @@ class Stage:
     def label(self, task: int) -> str:
         """Give the short name of a task."""
         return self._labels.setdefault(task, f"t{len(self._labels) + 1}")
+
+    def object(self, key: ObjectKey) -> str:
+        """Give the short name of an object: its home, and which it is of all."""
+        return self._objects.setdefault(key, f"{key[0].removeprefix('id-')}.{len(self._objects) + 1}")
 
     def task(self, label: str) -> int:
         """Find a task by its short name, or as `a+3`: the third that agent a has made."""
@@ -325,6 +331,20 @@ class Stage:
 
     def _say_cancel_tasks(self, command: c.CancelTasks) -> list[str]:
         return [f"cancel {self._pairs(command.tasks)} → {command.neighbour}"]
+
+    def _say_fetch_object(self, command: c.FetchObject) -> list[str]:
+        return [f"fetch {self.object(command.remote.key)} ← {command.neighbour}"]
+
+    def _say_abandon_fetch(self, command: c.AbandonFetch) -> list[str]:
+        return [f"abandon {self.object(command.key)}"]
+
+    def _say_release_objects(self, command: c.ReleaseObjects) -> list[str]:
+        objects = " ".join(self.object(key) for key, _ in command.objects)
+        return [f"need no more {objects} → {command.neighbour}"]
+
+    def _say_tell_held(self, command: c.TellHeld) -> list[str]:
+        objects = " ".join(map(self.object, command.objects))
+        return [f"still need {objects} → {command.neighbour}"] if objects else []
 
     def _say_close_link(self, command: c.CloseLink) -> list[str]:
         return [f"close {command.neighbour}"]

@@ -18,6 +18,7 @@ from agentd.model.exchange import Submission
 from agentd.model.task import Template
 from agentd.model.values import Codec, Payload
 from schedulers.capacity import Capacity, Processor, cores
+from tests.fakes.world_data import Courier, Memory
 from tests.fakes.world_links import Comm
 from tests.fakes.world_workers import KILLED, Process, Program
 
@@ -65,6 +66,8 @@ class Host:
         self.ends: dict[str, End] = {}
         self.answers: dict[int, Callable[[object], None]] = {}
         self.sessions: dict[int, Callable[[int, Outcome], None]] = {}
+        self.memory = Memory(self)
+        self.courier = Courier(self)
         self._make_scheduler = scheduler
         self._inbox: deque[e.Event] = deque()
         self._is_due = False
@@ -77,7 +80,6 @@ class Host:
             c.RunTasks: lambda command: self._with(command.worker, lambda one: one.run(command)),
             c.RevokeTasks: lambda command: self._with(command.worker, lambda one: one.revoke(command.count)),
             c.InterruptTask: lambda command: self._with(command.worker, lambda one: one.interrupt(command)),
-            c.ReleaseSegments: lambda _: None,
             c.Resume: lambda command: self._with(command.worker, lambda one: one.resume(command)),
             c.Record: self._record,
             c.Reply: self._reply,
@@ -87,6 +89,7 @@ class Host:
             c.Alarm: lambda _: None,
             c.Stop: self._stop,
             **Comm(self).performers,
+            **self.courier.performers,
         }
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -111,6 +114,8 @@ class Host:
         """Die as by kill -9: memory, workers and connections are gone, the disk stays."""
         self.world.history.crashed(self, [entry for _, entry in self._undurable])
         self.is_down, self.boot = True, ""
+        self.memory.crash()
+        self.courier.crash()
         for process in self.processes.values():
             process.is_dead = True
         self.processes.clear()
@@ -199,7 +204,7 @@ class Host:
     # --- the journal ------------------------------------------------------------------------------------------
 
     def _record(self, command: c.Record) -> None:
-        self._undurable.append((command.number, command.entry))
+        self._undurable.append((command.number, self.memory.keep(command.entry)))
         if not self._is_committing:
             self._is_committing = True
             boot = self.boot
@@ -237,11 +242,23 @@ class Host:
 
     def started(self, process: Process, task: Task) -> None:
         """Users' code has begun."""
+        for value in task.values:
+            self.memory.check(value, value.data.decode(), f"task {task.id}")
         self.world.history.started(self, process, task)
 
     def result_of(self, task: Task) -> Payload:
         """Give a value that tells this execution from any other."""
-        return Payload(Codec.BYTES, f"{task.id} {self.name} {self.world.history.nonce()}".encode())
+        text = f"{task.id} {self.name} {self.world.history.nonce()}"
+        parts = (self.memory.put(text),) if Program.read(task.payload).is_big else ()
+        return Payload(Codec.BYTES, text.encode(), parts)
+
+    def arguments(self, program: str) -> Payload:
+        """Write what a user submits."""
+        payload = Program.write(program)
+        if self.is_down or not Program.read(payload).is_big:
+            return payload
+        text = f"{program} {self.world.history.nonce()}"
+        return Payload(Codec.BYTES, text.encode(), (self.memory.put(text),))
 
     # --- neighbours and resources -----------------------------------------------------------------------------
 
@@ -274,7 +291,7 @@ class Host:
 
     def submit(self, template: Template, program: str, answer: Callable[[object], None], key: str = "") -> None:
         """Ask for one operation, as the user port does."""
-        payload, digest = Program.write(program), program.encode()
+        payload, digest = self.arguments(program), program.encode()
         self.post(e.OperationSubmitted(self.ask(answer), template, payload, key, digest))
 
     def watch(self, operation: int, answer: Callable[[object], None]) -> None:
@@ -294,7 +311,7 @@ class Host:
 
     def call(self, caller: int, calls: list[tuple[int, int, str]]) -> None:
         """Submit calls: (ref, template, program)."""
-        rows = [Submission(ref, template, Program.write(program)) for ref, template, program in calls]
+        rows = [Submission(ref, template, self.arguments(program)) for ref, template, program in calls]
         self.post(e.CallsSubmitted(caller, rows))
 
     def leave(self, caller: int) -> None:
@@ -304,8 +321,12 @@ class Host:
 
     def _settle(self, command: c.SettleCalls) -> None:
         settled = self.sessions.get(command.caller)
-        for one in command.settled if settled is not None else ():
-            settled(one.ref, one.outcome)
+        for one in command.settled:
+            value = one.outcome.value
+            self.memory.check(value, value.data.decode(), f"the value of call {one.ref}")
+            self.memory.release(tuple(part.segment for part in value.parts if part.segment))
+            if settled is not None:
+                settled(one.ref, one.outcome)
 
     def _stop(self, _: c.Stop) -> None:
         """The daemon ends by itself: everything that it recorded is on the disk."""

@@ -175,6 +175,11 @@ def leftovers(host: Host) -> list[str]:
         "unseen": [len(row.unseen) for row in state.neighbourhood.by_name.values() if row.unseen],
         "booked": [row._booked for row in state.neighbourhood.by_name.values() if row._booked],
         "unfinished": [one.id for one in state.ledger.operations.values() if not one.is_terminal],
+        "segments": host.memory.segments,
+        "objects": [(found.remote, found.uses, list(found.leases)) for found in state.objects],
+        "fetches": len(state.fetches),
+        "tasks that want bytes": engine._supply._wants,
+        "transfers": host.courier._under_way,
         "calls": [one.id for one in state.ledger.operations.values() if not one.durable and one.is_delivered],
     }
     return [f"{host.name} keeps {what}: {str(rest)[:200]}" for what, rest in kept.items() if rest]

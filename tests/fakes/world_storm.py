@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agentd.core.events import DrainRequested
 from agentd.core.state import Rules
 from tests.fakes.world import World
+from tests.fakes.world_data import BIG
 from tests.fakes.world_users import CALLS, DURABLE, TEMPLATES, Users
 from tests.fakes.world_workers import DEATHS, KILLED
 
@@ -81,7 +82,8 @@ class Storm:
             return "ok 0.0004"
         seconds = self.random.choice((0.001, 0.01, 0.1, 0.5, 1.0))
         act = self.random.choice(ACTS)
-        return f"{act if act not in DEATHS or self._is_bearable() else 'ok'} {seconds}"
+        big = f" {BIG}" if self.random.random() < 0.3 else ""
+        return f"{act if act not in DEATHS or self._is_bearable() else 'ok'} {seconds}{big}"
 
     def _is_bearable(self) -> bool:
         """Tell whether one more bad program leaves time enough for the rest."""

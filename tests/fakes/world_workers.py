@@ -11,6 +11,7 @@ from agentd.model.graph import Put
 from agentd.model.task import Failure, Reason, Status
 from agentd.model.values import Codec, Payload
 from tests.fakes import world_nested as nested
+from tests.fakes.world_data import BIG
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,18 +28,20 @@ TELL_S = 0.0003
 
 
 class Program(NamedTuple):
-    """What a task does: `ok 0.1`, `raise 0.1`, `segv 0.1`, `oom 0.1`, `exit 0.1`, `hang`, `deaf`."""
+    """What a task does: `ok 0.1`, `raise 0.1`, `segv 0.1`, `oom 0.1`, `exit 0.1`, `hang`, `deaf`; `big` behind it."""
 
     act: str
     seconds: float
+    is_big: bool = False
+    """Its arguments and its result are large."""
 
     @classmethod
     def read(cls, payload: Payload) -> Program:
         """Read it from a task's arguments."""
-        act, _, seconds = payload.data.decode().partition(" ")
+        act, *words = payload.data.decode().split()
         if act == "nest":
             return cls(act, 0.0)
-        return cls(act, float(seconds or 0.0))
+        return cls(act, float(words[0]) if words else 0.0, BIG in words)
 
     @staticmethod
     def write(text: str) -> Payload:

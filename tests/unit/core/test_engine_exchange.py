@@ -496,7 +496,8 @@ def test_each_objection_has_its_words() -> None:
     assert declined.objection(plain) == "it declined: not today"
     local = task_of(Template("m:f", constraints=Constraints(is_local=True)))
     assert "stay on the agent" in row().objection(local)
-    large = task_of(CALL, Payload(1, b"", (Part(16 << 20, None, 3),)))
+    large = task_of(CALL, Payload(1, bytes(16 << 20)))
+    assert row().objection(task_of(CALL, Payload(1, b"", (Part(16 << 20, None, 3),)))) is None
     assert "do not fit into one message" in row().objection(large)
     assert "memory" in row().objection(task_of(Template("m:f", constraints=Constraints(memory_mib=200))))
     assert row(granted=Capacity()).objection(task_of(CALL)) != ""

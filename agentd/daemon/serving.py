@@ -1,0 +1,214 @@
+"""Objects for others: pieces of what is here, and the way through for what is not.
+
+Law: nothing is read before the link has room for it, and of what is passed on no more is kept than was asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from agentd.model.errors import AgentdError
+from agentd.store.checksum import checksum
+from agentd.wire.messages import DataChunk, DataRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentd.comm.door import Door
+    from agentd.comm.link import Link
+    from agentd.core.objects import Object
+    from agentd.core.state import AgentState
+    from agentd.store.objects import Objects as Stored
+    from agentd.workers.segments import Segments
+
+HOPS_MOST = 8
+"""Agents that pass a request on (as for tasks)."""
+STREAMS_MOST = 1024
+"""Streams of one neighbour (chosen: far above what one asks for at a time)."""
+
+Stream = tuple[int, int]
+"""Link and the asker's number on it."""
+
+
+class Serving:
+    """Answers requests for objects."""
+
+    def __init__(self, state: AgentState, door: Door, segments: Segments, stored: Stored) -> None:
+        self._state = state
+        self._door = door
+        self._segments = segments
+        self._stored = stored
+        self._sending: dict[Stream, _Sending] = {}
+        self._relays: dict[Stream, _Relay] = {}
+        """By the stream of the neighbour that asks us."""
+        self._upstream: dict[Stream, _Relay] = {}
+        """By the stream on which we ask another."""
+        self._streams = itertools.count(-1, -1)
+        self.served_bytes = 0
+        self.relayed_bytes = 0
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def requested(self, link: Link, message: DataRequest) -> None:
+        """A neighbour wants a range of an object."""
+        neighbour = self._door.neighbour_of(link)
+        if not neighbour:
+            return
+        found = self._state.objects.get((message.home, message.boot, message.object))
+        stream = link.number, message.stream
+        if found is None:
+            self._refuse(link, message, f"{self._state.identity.name} does not have that object any more", gone=True)
+        elif not self._is_sound(found, message):
+            self._refuse(link, message, f"the object has {found.remote.size} bytes", gone=True)
+        elif len(self._sending) + len(self._relays) >= STREAMS_MOST and stream not in self._sending:
+            self._refuse(link, message, "too many transfers at once")
+        elif found.place is not None:
+            self._send(link, message, found)
+        else:
+            self._pass_on(link, message, found, neighbour)
+
+    @staticmethod
+    def _is_sound(found: Object, message: DataRequest) -> bool:
+        return 0 <= message.offset <= found.remote.size and message.size >= 0
+
+    def _refuse(self, link: Link, message: DataRequest, why: str, *, gone: bool = False) -> None:
+        link.send(DataChunk(message.object, message.offset, error=why, stream=message.stream, gone=gone))
+
+    # --- what is here -----------------------------------------------------------------------------------------
+
+    def _send(self, link: Link, message: DataRequest, found: Object) -> None:
+        key = link.number, message.stream
+        sending = self._sending.get(key)
+        if sending is None:
+            try:
+                fd, close = self._open(found)
+            except (AgentdError, OSError, KeyError) as error:
+                self._refuse(link, message, f"it cannot be read: {error}", gone=True)
+                return
+            sending = self._sending[key] = _Sending(self, link, message, found.remote.size, fd, close)
+        end = found.remote.size if not message.size else min(message.offset + message.size, found.remote.size)
+        sending.ranges.append((message.offset, end))
+        link.send_bulk(sending)
+
+    def _open(self, found: Object) -> tuple[int, Callable[[], None]]:
+        """Give a descriptor of an object, and what lets go of it."""
+        place = found.place
+        assert place is not None
+        if place.stored:
+            fd, _ = self._stored.open(place.stored)
+            return fd, lambda: os.close(fd)
+        fd = self._segments.fd(place.segment)
+        self._segments.retain(place.segment)
+        return fd, lambda: self._segments.release(place.segment)
+
+    def sent(self, sending: _Sending) -> None:
+        """A stream has nothing more to send at the moment."""
+        self._sending.pop((sending.link.number, sending.stream), None)
+
+    # --- what is elsewhere ------------------------------------------------------------------------------------
+
+    def _pass_on(self, link: Link, message: DataRequest, found: Object, asker: str) -> None:
+        key = link.number, message.stream
+        relay = self._relays.get(key)
+        if relay is None:
+            way = self._state.fetches.way(found, asker) if message.hops < HOPS_MOST else ""
+            upstream = self._door.link_to(way) if way else None
+            if upstream is None:
+                self._refuse(link, message, f"{self._state.identity.name} cannot reach who has it")
+                return
+            relay = self._relays[key] = _Relay(link, message.stream, upstream, next(self._streams))
+            self._upstream[upstream.number, relay.number] = relay
+        relay.upstream.send(replace(message, stream=relay.number, hops=message.hops + 1))
+        relay.upstream.flush()
+
+    def passed(self, link: Link, message: DataChunk) -> bool:
+        """Pass a chunk on that was asked for in another's name; False: it was not."""
+        relay = self._upstream.get((link.number, message.stream))
+        if relay is None:
+            return False
+        size = sum(map(len, message.pieces))
+        self.relayed_bytes += size
+        relay.chunks.append(replace(message, stream=relay.stream))
+        relay.link.send_bulk(relay)
+        relay.link.flush()
+        if message.error or message.offset + size >= message.size:
+            self._end(relay)
+        return True
+
+    def _end(self, relay: _Relay) -> None:
+        self._relays.pop((relay.link.number, relay.stream), None)
+        self._upstream.pop((relay.upstream.number, relay.number), None)
+
+    def link_closed(self, number: int) -> None:
+        """A link is gone: what went over it towards others ends with a word to them."""
+        for relay in [one for one in self._relays.values() if number in {one.link.number, one.upstream.number}]:
+            self._end(relay)
+            if relay.link.number != number:
+                relay.chunks.append(DataChunk(error="the way to who has it is cut", stream=relay.stream))
+                relay.link.send_bulk(relay)
+                relay.link.flush()
+
+
+class _Sending:
+    """Ranges of one object on their way to one neighbour."""
+
+    def __init__(
+        self, serving: Serving, link: Link, request: DataRequest, size: int, fd: int, close: Callable[[], None]
+    ) -> None:
+        self.link = link
+        self.stream = request.stream
+        self.ranges: deque[tuple[int, int]] = deque()
+        self._serving = serving
+        self._number = request.object
+        self._size = size
+        self._fd = fd
+        self._close = close
+
+    def next(self) -> DataChunk | None:
+        if not self.ranges:
+            self.close()
+            return None
+        offset, end = self.ranges.popleft()
+        size = min(end - offset, self.link.chunk_bytes)
+        if offset + size < end:
+            self.ranges.appendleft((offset + size, end))
+        view = window(self._fd, offset, size)
+        self._serving.served_bytes += size
+        return DataChunk(self._number, offset, self._size, checksum((view,)), "", view, self.stream)
+
+    def close(self) -> None:
+        self.ranges.clear()
+        self._serving.sent(self)
+        self._close()
+
+
+class _Relay:
+    """One object on its way through."""
+
+    def __init__(self, link: Link, stream: int, upstream: Link, number: int) -> None:
+        self.link = link
+        self.stream = stream
+        self.upstream = upstream
+        self.number = number
+        self.chunks: deque[DataChunk] = deque()
+
+    def next(self) -> DataChunk | None:
+        return self.chunks.popleft() if self.chunks else None
+
+    def close(self) -> None:
+        self.chunks.clear()
+
+
+def window(fd: int, offset: int, size: int) -> memoryview:
+    """Map a range of a file for as long as the view lives: nothing is copied, and no more is mapped than is sent."""
+    if not size:
+        return memoryview(b"")
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    mapped = mmap.mmap(fd, offset - start + size, offset=start, access=mmap.ACCESS_READ)
+    return memoryview(mapped)[offset - start :]
