@@ -63,6 +63,9 @@ class Call:
         version = self._family.new_version()
         self.makes.append(version)
         self._later.append((lambda: datum.join(version)) if without_order else (lambda: datum.renew(version)))
+        if datum.home.keeps:
+            groups = self._family.open_groups
+            self._later.append(lambda: setattr(datum, "groups", groups))
         return len(self.makes) - 1
 
     def later(self, act: Callable[[], object]) -> None:

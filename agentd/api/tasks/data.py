@@ -21,6 +21,8 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "<absent>"})()
 """Where no value is known."""
 PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None), type, range, slice})
 """Types whose values cannot be changed: as arguments they are what they are, also where a task is to write them."""
+_EARLIER_MOST = 256
+"""Versions of one datum that are kept for the case that the later ones are cancelled; chosen."""
 _SWEEP_AT = 256
 """Objects that only we hold are looked for when so many are kept alive, and at each doubling; chosen."""
 
@@ -28,7 +30,10 @@ _SWEEP_AT = 256
 class Datum:
     """One datum of a family of tasks. What it stands for is let go when nothing refers to it any more."""
 
-    __slots__ = ("after", "base", "error", "home", "image", "is_joined", "is_pending", "value", "version")
+    __slots__ = (
+        *("after", "base", "earlier", "error", "groups", "home", "image", "is_joined", "is_object", "is_pending"),
+        *("is_undone", "value", "version", "__weakref__"),
+    )
 
     def __init__(self, home: Home, version: int = 0) -> None:
         self.home = home
@@ -48,10 +53,31 @@ class Datum:
         """The last writer wrote without order."""
         self.error: BaseException | None = None
         """Why there is no value."""
+        self.earlier: tuple[int, ...] = ()
+        """Versions before the last one, where tasks may be cancelled: the last that is there counts then."""
+        self.groups: tuple[int, ...] = ()
+        """Groups of the task that writes the last version."""
+        self.is_object = not version
+        """It began as what the program itself has, not as what a task makes."""
+        self.is_undone = False
+        """All its writers were cancelled: the object itself is what it was."""
 
     def renew(self, version: int) -> None:
         """Let a task write it: the version before is let go, what is known of its value does not count any more."""
-        self.drop()
+        home = self.home
+        if home.keeps:
+            earlier = self.earlier
+            if self.version and self.is_pending and not (self.base or self.after):
+                earlier, self.version = (*earlier, self.version), 0
+                if len(earlier) > _EARLIER_MOST:
+                    home.released.append(earlier[0])
+                    earlier = earlier[1:]
+            self.earlier = ()
+            self.drop()
+            self.earlier, self.is_undone = earlier, False
+            home.written.add(self)
+        else:
+            self.drop()
         self.version = version
         self.is_pending = True
         self.value, self.error = ABSENT, None
@@ -69,10 +95,19 @@ class Datum:
         self.is_pending = True
         self.value, self.image, self.error = ABSENT, None, None
 
+    def revert(self) -> bool:
+        """Go back to the version before, since the last one was cancelled; tells whether there is one to ask for."""
+        self.home.released.append(self.version)
+        if self.earlier:
+            self.version, self.earlier = self.earlier[-1], self.earlier[:-1]
+            return True
+        self.version, self.is_pending, self.is_undone = 0, False, True
+        return False
+
     def drop(self) -> None:
-        """Let the version go, and those of concurrent writers."""
+        """Let the version go, those before it, and those of concurrent writers."""
         self._release()
-        self.version, self.base, self.after = 0, 0, ()
+        self.version, self.base, self.after, self.earlier = 0, 0, (), ()
         self.is_joined = self.is_pending = False
         self.image = None
 
@@ -84,6 +119,8 @@ class Datum:
             released.append(self.base)
         if self.after:
             released.extend(self.after)
+        if self.earlier:
+            released.extend(self.earlier)
 
     def __del__(self) -> None:
         self._release()  # possibly within a garbage collection: it only takes a note
@@ -92,13 +129,17 @@ class Datum:
 class Home:
     """What all data of a family share."""
 
-    __slots__ = ("fetch", "is_open", "released")
+    __slots__ = ("fetch", "is_open", "keeps", "released", "written")
 
     def __init__(self, released: deque[int], fetch: Callable[[Datum], Any]) -> None:
         self.released = released
         """Versions that were let go; filled from anywhere."""
         self.fetch = fetch
         """Waits for a datum and gives its value."""
+        self.keeps = False
+        """Tasks may be cancelled, and what they write is then what it was before: versions are kept for that."""
+        self.written: weakref.WeakSet[Datum] = weakref.WeakSet()
+        """Data that were written since then."""
         self.is_open = True
         """False when the task whose family it is has ended."""
 

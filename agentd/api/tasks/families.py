@@ -16,7 +16,7 @@ from agentd.api.tasks.failures import exception_of
 from agentd.api.tasks.files import Files
 from agentd.api.tasks.images import Image, is_large, outline
 from agentd.api.tasks.messages import number, numbers, packed, packed_task, packed_value
-from agentd.api.tasks.port import THERE, Kind, Received
+from agentd.api.tasks.port import CANCELLED, THERE, Kind, Received
 from agentd.api.tasks.templates import template_of
 from agentd.api.tasks.values import decoded, renewed
 
@@ -31,6 +31,11 @@ _RELEASE_AT = 64
 """Versions that were let go are told when they are so many, or before a wait; chosen."""
 
 
+def _is_written(datum: Datum) -> bool:
+    """Tell whether there was something before the last version, and not only a task that would return it."""
+    return bool(datum.earlier) or datum.is_object
+
+
 class Family:
     """All that the code of one task has asked for. Safe to use from several threads of the task."""
 
@@ -42,10 +47,12 @@ class Family:
         self.lock = threading.RLock()
         self._released: deque[int] = deque()
         self.home = Home(self._released, self.fetch)
+        self.home.keeps = runtime.may_cancel
         self.registry = Registry()
         self.files = Files(self)
         self.groups: dict[str, int] = {}
-        self._open: tuple[int, ...] = ()
+        self.open_groups: tuple[int, ...] = ()
+        """Numbers of the groups that are open, outermost first."""
         self._parent = number(task)
         self._spawn_head = b"\x92" + self._parent + b"\x91"
 
@@ -59,6 +66,7 @@ class Family:
             template = plan.template
             if not template or not plan.is_fixed:
                 template, returns = template_of(self._runtime, plan, args, kwargs)
+                self.home.keeps = self.home.keeps or self._runtime.may_cancel
             call = Call(self, returns)
             if plan.is_plain and not kwargs:
                 taken, named, writes = call.read_plainly(args), kwargs, None
@@ -69,7 +77,7 @@ class Family:
             if call.after:
                 call.after = list(dict.fromkeys(call.after))
             row = packed_task(
-                self._runtime.new_ref(), template, encoded, call.reads, call.makes, call.after, self._open, chain
+                self._runtime.new_ref(), template, encoded, call.reads, call.makes, call.after, self.open_groups, chain
             )
             self.port.send(Kind.SPAWN, self._spawn_head + row)
             call.commit()
@@ -170,7 +178,7 @@ class Family:
         """Give the value of a datum, which is waited for if it must be."""
         if datum.is_pending:
             self.check(datum)
-            self.await_all([datum], mode)
+            self.await_all([datum], mode, reverts=lost is not None)
         elif mode != "r" and datum.value is not ABSENT and datum.version:
             self.registry.forget(datum.value)  # from now on it may be changed
             datum.drop()
@@ -180,8 +188,11 @@ class Family:
             return lost(datum.error)
         return datum.value
 
-    def await_all(self, data: Iterable[Datum], mode: str) -> None:
-        """Wait until each of these is there or known not to come, and take their values."""
+    def await_all(self, data: Iterable[Datum], mode: str, *, reverts: bool = False) -> None:
+        """Wait until each of these is there or known not to come, and take their values.
+
+        `reverts`: what was to be written by a task that was cancelled is what it was before.
+        """
         wanted: dict[int, list[Datum]] = {}
         for datum in data:
             wanted.setdefault(datum.version, []).append(datum)
@@ -190,12 +201,20 @@ class Family:
             return
         if also:
             self._ask(also, wants_values=False)
+        again: list[Datum] = []
         for row in self._ask(list(wanted), wants_values=True):
+            if reverts and row.standing == CANCELLED:
+                again.extend(datum for datum in wanted[row.version] if _is_written(datum) and datum.revert())
+                wanted[row.version] = [datum for datum in wanted[row.version] if datum.version == row.version]
             self._settle(wanted[row.version], row, mode)
+        if again:
+            self.await_all(again, mode, reverts=True)
 
     def await_file(self, datum: Datum) -> Any:
         """Wait for the content of a file or folder, which stays what its version holds; None where there is none."""
         for row in self._ask([datum.version], wants_values=True):
+            if row.standing == CANCELLED and _is_written(datum):
+                return self.await_file(datum) if datum.revert() else None
             if row.standing != THERE:
                 self._settle([datum], row, "r")
             else:
@@ -249,22 +268,25 @@ class Family:
             if row.standing != THERE or row.data:
                 buffers = self.port.buffers(row.parts, writable=False) if row.parts else []
                 raise exception_of(row.standing, bytes(row.data), bytes(buffers[0]) if buffers else b"")
+        if self.home.keeps and not group:
+            self._revert_cancelled(0)
 
     # --- groups -------------------------------------------------------------------------------------------------
 
     def open_group(self, name: str) -> None:
         """Have calls from now on belong to a group too."""
         with self.lock:
+            self.home.keeps = True
             found = self.groups.setdefault(name, len(self.groups) + 1)
-            self._open = (*self._open, found)
+            self.open_groups = (*self.open_groups, found)
 
     def close_group(self, name: str) -> None:
         """End what `open_group` began."""
         with self.lock:
             found = self.groups.get(name, 0)
-            if found in self._open:
-                last = len(self._open) - 1 - self._open[::-1].index(found)
-                self._open = self._open[:last] + self._open[last + 1 :]
+            if found in self.open_groups:
+                last = len(self.open_groups) - 1 - self.open_groups[::-1].index(found)
+                self.open_groups = self.open_groups[:last] + self.open_groups[last + 1 :]
 
     def group(self, name: str) -> int:
         """Give the number of a group.
@@ -278,8 +300,21 @@ class Family:
         return self.groups[name]
 
     def cancel(self, group: int) -> None:
-        """Cancel the tasks of a group."""
+        """Cancel the tasks of a group; what they should have written is what it was before, for calls from now on."""
         self.port.send(Kind.CANCEL, b"\x92" + self._parent + number(group))
+        self._revert_cancelled(group)
+
+    def _revert_cancelled(self, group: int) -> None:
+        """Have data whose writers were cancelled be what they were before; `group` of the writers, 0 for any."""
+        written = {
+            datum.version: datum
+            for datum in list(self.home.written)
+            if datum.is_pending and _is_written(datum) and (not group or group in datum.groups)
+        }
+        while written:
+            rows = self._ask(list(written), wants_values=False)
+            undone = [written[row.version] for row in rows if row.standing == CANCELLED]
+            written = {datum.version: datum for datum in undone if datum.revert()}
 
     def limit(self, seconds: float) -> None:
         """Limit what is left of the family."""
@@ -292,7 +327,7 @@ class Family:
         pending: dict[int, Datum] = {}
         self._collect(value, pending)
         if pending:
-            self.await_all(list(pending.values()), mode)
+            self.await_all(list(pending.values()), mode, reverts=lost is not None)
         return self._resolved(value, mode, lost)
 
     def _datum(self, value: Any) -> Datum | None:
@@ -331,6 +366,8 @@ class Family:
     def _found(self, datum: Datum, value: Any, mode: str, lost: Callable[[BaseException], Any] | None) -> Any:
         """Give what an object stands for: itself, made what it should be, where that can be done."""
         found = self.known(datum, mode, lost)
+        if datum.is_undone:
+            self.registry.forget(value)
         if found is ABSENT or datum.error is not None:
             return value if found is ABSENT else found
         if type(value) is not Future and found is not value and mode != "r" and renewed(value, found):

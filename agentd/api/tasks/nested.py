@@ -26,6 +26,8 @@ class Nested:
     def __init__(self, port: Port, in_place: InPlace) -> None:
         self.port = port
         self._in_place = in_place
+        self.may_cancel = False
+        """A task was called whose failure cancels what needs its results."""
         upper = port.number << 32
         versions, refs, templates = itertools.count(upper + 1), itertools.count(1), itertools.count(1)
         self.new_version: Callable[[], int] = versions.__next__

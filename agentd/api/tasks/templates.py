@@ -36,7 +36,7 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
         return plan.template, plan.returns
     bound = plan.bound(args, kwargs)
     constraints = {name: value(bound) if callable(value) else value for name, value in definition.constraints.items()}
-    key = tuple(constraints.items())
+    key = repr(constraints)
     number = plan.templates.get(key)
     if number is None:
         number = plan.templates[key] = _declare(runtime, definition, constraints)
@@ -60,6 +60,8 @@ def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[s
         template["timeout_s"] = float(definition.timeout_s)
     if definition.on_failure == "RETRY":
         template["max_attempts"] = _RUNS
+    if definition.on_failure == "CANCEL_SUCCESSORS":
+        runtime.may_cancel = True
     if definition.module == _MAIN:
         template["code"] = source_of_main()
     runtime.port.send(Kind.DECLARE, packed([[number, template]]))
