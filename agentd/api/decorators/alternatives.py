@@ -17,7 +17,7 @@ from typing import Any
 from agentd.api.decorators.bodies import perform
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.making import CALL, Words, above_task, bound, with_options
-from agentd.api.tasks.definition import ATTRIBUTE, TaskDefinition
+from agentd.api.tasks.definition import ATTRIBUTE, TaskDefinition, definition_of
 from agentd.api.tasks.runtime import PORT, current
 
 _WORDS = Words("implement", ("source_class", "method"), (), {"sourceClass": "source_class", "sourceMethod": "method"})
@@ -80,7 +80,16 @@ def implementations(definition: TaskDefinition) -> list[TaskDefinition]:
     """Give all ways to do a task, its own first."""
     source = definition.options.get("source")
     with _lock:
-        return [definition, *_known.get(source, ())] if source else [definition]
+        others = list(_known.get(source, ())) if source else []
+    return [definition, *map(_latest, others)]
+
+
+def _latest(definition: TaskDefinition) -> TaskDefinition:
+    """Give an implementation as the decorators above `@implement` left it."""
+    found: Any = sys.modules.get(definition.module)
+    for name in definition.qualname.split("."):
+        found = getattr(found, name, None)
+    return definition_of(found) or definition
 
 
 def fits(constraints: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
