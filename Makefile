@@ -17,7 +17,7 @@ PURE := $(filter-out %_storms.py, $(wildcard tests/scenarios tests/properties/te
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint bench format clean
+.PHONY: help demo test lint compat bench format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(VENV)/installed-dev ## Check style, types and layers without running a t
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent and on three (heavy packages, minutes)
+	@$(PYTEST) tests/compat
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)
