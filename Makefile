@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+SOAK_S ?= 3600
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ PURE := $(filter-out %_storms.py, $(wildcard tests/scenarios tests/properties/te
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint compat bench format clean
+.PHONY: help demo test lint compat bench soak format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent a
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+soak: $(VENV)/installed-dev ## Agents under work and faults for an hour, whose memory must not grow; SOAK_S=600 for less
+	@AGENTD_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -s tests/integration/test_daemon_soak.py
 
 format: $(VENV)/installed-dev ## Bring the code into the one format, and mend what can be mended by itself
 	@$(BIN)/ruff check --fix
