@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.family import Family, Group
 from agentd.core.tasks import HERE, State, Task
+from agentd.core.tracks import lost_row, row_of
 from agentd.core.versions import Child, Wait, failure_of
 from agentd.model.errors import BrokenInvariant
 from agentd.model.graph import Standing
@@ -58,10 +59,18 @@ class Families:
             task = state.tasks.get(parent)
             if task is None or task.worker != worker or task.state not in {State.RUNNING, State.STOPPING}:
                 return None
-            family = state.families[parent] = Family(parent, worker, self._endings.release)
+            family = state.families[parent] = self._found(task, worker)
             if task.state is State.STOPPING:
                 family.refusal = _given_up("the task that asked for it is being stopped")
         return family
+
+    def _found(self, task: Task, worker: int) -> Family:
+        """Begin the family of a task."""
+        state = self._state
+        above = state.families.get(task.family) if task.family else None
+        root = above.root if above is not None else task.id
+        tracks, is_shown = state.ledger.tracks, state.ledger.get(root) is not None
+        return Family(task.id, root, tracks.open(root) if is_shown else None, worker, self._endings.release)
 
     def tasks_spawned(self, event: e.TasksSpawned, now: float) -> None:
         """A running task asks for tasks."""
@@ -74,9 +83,11 @@ class Families:
         shapes = state.declared.get(-event.worker, {})
         ids, children, versions = state.ids, family.children, family.versions
         ready: list[Child] = []
+        if family.track is not None:
+            family.track.asked += len(event.tasks)
         for spawned in event.tasks:
             family.spawned += 1
-            child = Child(next(ids), spawned, family.spawned)
+            child = Child(next(ids), spawned, family.spawned, now)
             children[child.id] = child
             versions.open(spawned.makes)
             for number in spawned.groups:
@@ -183,10 +194,12 @@ class Families:
                 shared = self._state.objects.share(value)
                 self._told(family, family.versions.settle(number, Standing.THERE, shared, None), ready, now)
             if outcome.failure is not None and outcome.failure.reason == Reason.GROUP_EXCEPTION:
-                self._end_groups(family, child, failure_of(outcome, ""), now)
+                self._end_groups(family, child, failure_of(outcome, "", task.attempt), now)
         else:
             self._unmade(family, child, task, outcome, ready, now)
-        family.counts[_COUNTED[Status(outcome.status)]] += 1
+        if family.track is not None:
+            row = row_of(child, task, outcome, now)
+            self._state.ledger.tracks.add(family.root, family.track, row, _COUNTED[outcome.status])
         self._leave(family, child, ready, now)
         self._release(family, ready, now)
 
@@ -196,7 +209,7 @@ class Families:
         """A child has no values: whoever needs them is cancelled, and the parent is to know."""
         for value in outcome.made:
             self._endings.release(value)
-        failure = child.why or failure_of(outcome, "cancelled before it ended")
+        failure = child.why or failure_of(outcome, "cancelled before it ended", task.attempt + task.retries)
         standing = Standing.FAILED
         if outcome.status == Status.CANCELLED or task.shape.template.on_failure == "CANCEL_SUCCESSORS":
             standing = Standing.CANCELLED
@@ -237,9 +250,11 @@ class Families:
                 continue
             if one.id not in family.shapes and one.id in self._state.tasks:
                 raise BrokenInvariant(f"task {one.id} is lost for a version that it had")
-            family.shapes.pop(one.id, None)
+            shape = family.shapes.pop(one.id, None)
             self._endings.release(one.spawned.payload)
-            family.counts[2] += 1
+            if family.track is not None:
+                row = lost_row(family.parent, one, shape, failure, now)
+                self._state.ledger.tracks.add(family.root, family.track, row, 2)
             for number in one.spawned.makes:
                 for who in family.versions.settle(number, Standing.CANCELLED, NO_VALUE, failure):
                     who.missing -= 1
@@ -382,7 +397,7 @@ class Families:
         return Outcome(Status.FAILED, NO_VALUE, why, outcome.seconds, outcome.agent, outcome.hops, task.attempt)
 
 
-_COUNTED = {
+_COUNTED: dict[int, int] = {
     Status.DONE: 0,
     Status.FAILED: 1,
     Status.CANCELLED: 2,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from agentd.core.tasks import Shape, Task
     from agentd.core.timers import Timer
+    from agentd.core.tracks import Track
     from agentd.model.task import Failure, Outcome
     from agentd.model.values import Payload
 
@@ -48,24 +49,31 @@ class Family:
         "again",
         "chains",
         "children",
-        "counts",
         "groups",
         "limit",
         "outcome",
         "over",
         "parent",
         "refusal",
+        "root",
         "shapes",
         "spawned",
         "timer",
+        "track",
         "untold",
         "versions",
         "waits",
         "worker",
     )
 
-    def __init__(self, parent: int, worker: int, release: Callable[[Payload], None]) -> None:
+    def __init__(
+        self, parent: int, root: int, track: Track | None, worker: int, release: Callable[[Payload], None]
+    ) -> None:
         self.parent = parent
+        self.root = root
+        """The task that a user or a neighbour asked for, of which this is all a part."""
+        self.track = track
+        """Where it is noted what became of the children; None where nobody can look at it."""
         self.worker = worker
         self.children: dict[int, Child] = {}
         """Those that have not ended."""
@@ -81,8 +89,6 @@ class Family:
         self.untold: list[Failure] = []
         """Failures that the parent was not told of."""
         self.spawned = 0
-        self.counts = [0, 0, 0]
-        """Children that are done, failed, cancelled."""
         self.refusal: Failure | None = None
         """Why nothing more is taken: it was given up, or its time is over."""
         self.timer: Timer | None = None

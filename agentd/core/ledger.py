@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from agentd.core.tasks import HERE, Path
+from agentd.core.tracks import Tracks
 from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Outcome, Status
 
@@ -100,6 +101,8 @@ class Ledger:
         self.retention = retention
         self.operations: OrderedDict[int, Operation] = OrderedDict()
         self.keys: dict[str, int] = {}
+        self.tracks = Tracks()
+        """What is kept of the tasks that operations asked for."""
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         """Oldest end first."""
         self._spare: OrderedDict[int, Operation] = OrderedDict()
@@ -194,6 +197,7 @@ class Ledger:
     def forget(self, operation: Operation) -> None:
         """Keep nothing of an operation."""
         self.operations.pop(operation.id, None)
+        self.tracks.forget(operation.id)
         self._spare.pop(operation.id, None)
         if self._ended.pop(operation.id, None) is not None:
             self._result_bytes -= operation.result_bytes

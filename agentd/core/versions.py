@@ -32,6 +32,8 @@ class Child(Struct, eq=False, gc=False):
     spawned: Spawned
     index: int
     """The how-manieth of its family."""
+    asked_at: float = 0.0
+    """Agent time in seconds."""
     missing: int = 0
     """Versions that it waits for."""
     is_over: bool = False
@@ -181,17 +183,17 @@ def _await(version: Version, who: Child | Wait) -> None:
         version.waiting.append(who)
 
 
-def failure_of(outcome: Outcome, words: str) -> Failure:
-    """Say why a task has no values, signed with where and when it ran."""
+def failure_of(outcome: Outcome, words: str, attempt: int) -> Failure:
+    """Say why a task has no values, signed with where and in which attempt it ran."""
     failure = outcome.failure
     if failure is None:
-        return Failure(Reason.NONE, "Cancelled", words, agent=outcome.agent, attempt=outcome.attempts)
+        return Failure(Reason.NONE, "Cancelled", words, agent=outcome.agent, attempt=attempt)
     return Failure(
         failure.reason,
         failure.type,
         failure.message,
         failure.traceback,
         failure.agent or outcome.agent,
-        failure.attempt or outcome.attempts,
+        failure.attempt or attempt,
         failure.exception,
     )

@@ -254,7 +254,7 @@ class Agent(Reshaping):
 
     async def tasks(self, operation: int) -> list[TaskView]:
         """List the tasks of an operation."""
-        return [self.showing.task(self._operation(operation))]
+        return self.showing.tasks(self._operation(operation))
 
     async def logs(self, operation: int, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
         """Yield what users' code wrote; with `follow`, until the operation is terminal."""

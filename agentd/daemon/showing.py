@@ -15,6 +15,7 @@ from agentd.core.placing import explain
 from agentd.core.shapes import demand_of
 from agentd.core.tasks import State
 from agentd.daemon.capacity import beyond_hardware
+from agentd.daemon.task_rows import LIVE, TaskRows
 from agentd.model.task import Constraints, Outcome, Status
 from agentd.model.values import Codec
 from agentd.model.views import (
@@ -24,7 +25,6 @@ from agentd.model.views import (
     OperationView,
     ProcessorView,
     ResourceView,
-    TaskCounts,
     TaskView,
 )
 from agentd.wire.terms import PROTOCOL_MAX
@@ -43,21 +43,6 @@ if TYPE_CHECKING:
 INLINE_BYTES = 16 << 10
 """A JSON result up to this size is shown with its operation (chosen: a screenful)."""
 
-_LIVE = {
-    State.HELD: "queued",
-    State.WAITING: "queued",
-    State.ASSIGNED: "queued",
-    State.RUNNING: "running",
-    State.OFFERED: "queued",
-    State.FORWARDED: "forwarded",
-    State.BLOCKED: "running",
-    State.STOPPING: "running",
-    State.JOINING: "running",
-    State.ENDED: "running",
-    State.FETCHING: "queued",
-    State.COLLECTING: "running",
-}
-_BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING})
 UNCONSTRAINED = Constraints()
 _ENDED = {status: status.name.lower() for status in Status}
 
@@ -102,6 +87,7 @@ class Showing:
         self._state = engine.state
         self.progress: Callable[[ObjectKey], tuple[int, int, str] | None] = lambda _: None
         """Tells how much of an object on its way is here, of how much, and who gives it."""
+        self._rows = TaskRows(engine.state, self.reason)
 
     # --- operations -------------------------------------------------------------------------------------------
 
@@ -132,7 +118,7 @@ class Showing:
             ran_on=operation.ran_on or self._host(task),
             hops=operation.hops,
             attempts=operation.attempts if operation.status is not None else (task.attempt if task else 1),
-            tasks=self._counts(operation, task),
+            tasks=self._rows.counts(operation, task),
             result=msgspec.Raw(raw) if raw is not None and len(raw) <= INLINE_BYTES else None,
             error=ErrorView(failure.type, failure.message, failure.traceback) if failure is not None else None,
             assumed=self._assumed(operation, task),
@@ -154,19 +140,12 @@ class Showing:
 
     @staticmethod
     def _live(task: Task | None) -> str:
-        return "running" if task is None else _LIVE[task.state]
+        return "running" if task is None else LIVE[task.state]
 
     def _host(self, task: Task | None) -> str | None:
         if task is None or task.state in {State.WAITING, State.HELD, State.FETCHING}:
             return None
         return task.host or self._state.identity.name
-
-    @staticmethod
-    def _counts(operation: Operation, task: Task | None) -> TaskCounts:
-        if operation.status is not None:
-            return TaskCounts(done=1) if operation.status == Status.DONE else TaskCounts(failed=1)
-        is_running = task is None or task.state in _BUSY
-        return TaskCounts(running=1) if is_running else TaskCounts(waiting=1)
 
     def reason(self, task: Task) -> str:
         """Say why a task does not run."""
@@ -205,6 +184,10 @@ class Showing:
             givers[giver] = None
         names = ", ".join(filter(None, givers)) or "nobody at the moment"
         return f"{what} on the way: {here / 1e6:.1f} of {total / 1e6:.1f} MB, from {names}"
+
+    def tasks(self, operation: Operation) -> list[TaskView]:
+        """Show the tasks of an operation, itself first."""
+        return [self.task(operation), *self._rows.rows(operation)]
 
     def task(self, operation: Operation) -> TaskView:
         """Show the root task of an operation."""

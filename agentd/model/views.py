@@ -73,6 +73,18 @@ class TaskView(Struct, frozen=True):
     seconds: float | None = None
     argument_bytes: int = 0
     result_bytes: int = 0
+    parent: str = ""
+    """Task that asked for it; empty for what a user asked for."""
+    worker: int = 0
+    """Worker of this agent that runs it or ran it; 0: none did."""
+    ready_at: float | None = None
+    """When all that it needs was there."""
+    placed_at: float | None = None
+    """When it was given to a worker or a neighbour."""
+    reads: tuple[str, ...] = ()
+    """Data versions that it reads, makes, and waits for without reading them: the edges of the graph."""
+    makes: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 class ProcessorView(Struct, frozen=True):

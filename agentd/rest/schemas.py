@@ -282,6 +282,13 @@ class Task(Shown):
     seconds: float | None = None
     argument_bytes: int = 0
     result_bytes: int = 0
+    parent: Annotated[str, Field(description="The task that asked for it; empty for the operation itself.")] = ""
+    worker: Annotated[int, Field(description="Worker of this agent that runs it or ran it; 0: none did.")] = 0
+    ready_at: Annotated[float | None, Field(description="When all that it needs was there.")] = None
+    placed_at: Annotated[float | None, Field(description="When it was given to a worker or a neighbour.")] = None
+    reads: Annotated[tuple[str, ...], Field(description="Data versions that it reads.")] = ()
+    makes: Annotated[tuple[str, ...], Field(description="Data versions that it makes.")] = ()
+    after: Annotated[tuple[str, ...], Field(description="Data versions that it waits for without reading them.")] = ()
 
 
 class Tasks(Shown):
