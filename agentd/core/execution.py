@@ -115,21 +115,22 @@ class Execution:
         if task.id in self._gated:
             self._never_start(task, failure, now)
             return
-        is_below = task.state is State.BLOCKED and not self.is_on_top(task)
-        if task.state is State.BLOCKED and not is_below:
+        is_waiting = task.state is State.BLOCKED
+        is_below = is_waiting and not self.is_on_top(task)
+        if is_waiting and not is_below:
             state.crew.unblock(state.crew.lines[task.worker])
         state.move(task, State.STOPPING)
         state.stopping[task.id] = failure
         if state.families:
             self._endings.families.give_up(task)
         if not is_below:
-            self._press(task, failure, now)
+            self._press(task, failure, now, is_waiting=is_waiting)
 
-    def _press(self, task: Task, failure: Failure | None, now: float) -> None:
-        """Interrupt a task ever harder, until it ends."""
+    def _press(self, task: Task, failure: Failure | None, now: float, *, is_waiting: bool) -> None:
+        """Interrupt a task ever harder, until it ends; one that waits does not look at the flag."""
         state, rules = self._state, self._state.rules
         late = failure is not None
-        if late:
+        if late or is_waiting:
             self._interrupt(task, 1, late)
         else:
             self._interrupt(task, 0, late)
@@ -209,7 +210,11 @@ class Execution:
         state, task = self._state, line.tasks[-1]
         if task.state is State.STOPPING:
             state.crew.unblock(line)
-            state.timers.at(0.0, lambda now: self._press(task, state.stopping.get(task.id), now))
+            state.timers.at(0.0, lambda now: self._press_next(task, now))
+
+    def _press_next(self, task: Task, now: float) -> None:
+        if task.state is State.STOPPING:
+            self._press(task, self._state.stopping.get(task.id), now, is_waiting=True)
 
     def run_on_top(self, line: Line, task: Task, now: float) -> None:
         """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""

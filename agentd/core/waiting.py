@@ -72,7 +72,9 @@ class Waiting:
     def satisfied(self, family: Family, wait: Wait, now: float) -> None:  # noqa: ARG002 - as all that is called back
         """What a task waited for is there."""
         task = self._state.tasks.get(family.parent)
-        if task is None or task.state is not State.BLOCKED:
+        if task is None or task.state is State.STOPPING:
+            return  # it is interrupted, and has no cores to go on with
+        if task.state is not State.BLOCKED:
             self._answer(family, wait)
             return
         if not family.over:
@@ -125,7 +127,7 @@ class Waiting:
                 is_promised = not self._execution.unblock(task)
             if task.state is State.BLOCKED:
                 left.append(task)
-            else:
+            elif task.state is State.RUNNING:
                 self._answer_all(task)
         self.winners = left
         self._state.crew.is_promised = is_promised
@@ -133,7 +135,7 @@ class Waiting:
     def _answer_all(self, task: Task) -> None:
         family = self._state.families.get(task.id)
         if family is not None:
-            binding = self._state.crew.lines[task.worker].binding if task.state is State.RUNNING else None
+            binding = self._state.crew.lines[task.worker].binding
             waits, family.over = family.over, []
             for wait in waits:
                 self._answer(family, wait, binding)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from agentd.model.errors import RequestError
 from agentd.model.views import STATES, OperationView, Page
 from agentd.rest import port as ports
-from agentd.rest import schemas
+from agentd.rest import schemas, task_schemas
 from agentd.rest.answers import JSON, Answer, json_of
 from agentd.rest.call import Call, agent, current
 from agentd.rest.port import AgentPort, Made
@@ -232,7 +232,7 @@ ROUTES = (
         scope="read",
         endpoint=list_tasks,
         tag="operations",
-        answers={200: schemas.Tasks},
+        answers={200: task_schemas.Tasks},
         problems=(404,),
     ),
     Route(

@@ -267,36 +267,6 @@ class Page(Shown):
     next_cursor: Annotated[str | None, Field(description="What to give as `cursor` for the next page.")] = None
 
 
-class Task(Shown):
-    """One task of an operation."""
-
-    id: str
-    function: str
-    state: str
-    host: Annotated[str, Field(description="The agent that it was placed on; empty while it waits.")]
-    attempt: int
-    reason: str
-    submitted_at: float
-    started_at: float | None = None
-    ended_at: float | None = None
-    seconds: float | None = None
-    argument_bytes: int = 0
-    result_bytes: int = 0
-    parent: Annotated[str, Field(description="The task that asked for it; empty for the operation itself.")] = ""
-    worker: Annotated[int, Field(description="Worker of this agent that runs it or ran it; 0: none did.")] = 0
-    ready_at: Annotated[float | None, Field(description="When all that it needs was there.")] = None
-    placed_at: Annotated[float | None, Field(description="When it was given to a worker or a neighbour.")] = None
-    reads: Annotated[tuple[str, ...], Field(description="Data versions that it reads.")] = ()
-    makes: Annotated[tuple[str, ...], Field(description="Data versions that it makes.")] = ()
-    after: Annotated[tuple[str, ...], Field(description="Data versions that it waits for without reading them.")] = ()
-
-
-class Tasks(Shown):
-    """All tasks of an operation."""
-
-    tasks: list[Task]
-
-
 class ProcessorShown(Shown):
     """One processor entry."""
 

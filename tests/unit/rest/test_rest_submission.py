@@ -191,7 +191,7 @@ def test_the_documented_body_has_the_fields_that_are_read():
         (schemas.TaskCounts, views.TaskCounts),
         (schemas.Failure, views.ErrorView),
         (schemas.Operation, views.OperationView),
-        (schemas.Task, views.TaskView),
+        (task_schemas.Task, views.TaskView),
         (schemas.ProcessorShown, views.ProcessorView),
         (schemas.Resource, views.ResourceView),
         (schemas.Neighbour, views.NeighbourView),
