@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from agentd.model import task, views
 from agentd.model.task import Form
 from agentd.model.values import Codec
-from agentd.rest import schemas, submission
+from agentd.rest import schemas, submission, task_schemas
 from agentd.rest.call import Caller
 from agentd.rest.problems import Problem
 from schedulers.capacity import Capacity, Processor
