@@ -123,6 +123,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Address space of one worker at the most; off by default."""
     pin_cpus: bool = False
     """Bind each worker to the processors that its tasks were granted; not for several agents on one machine."""
+    spare_workers: int | None = None
+    """Workers beyond the cores while tasks wait for tasks; by default 2 for each core, and 4 at least."""
+    reuse_resources_on_block: bool = True
+    """Whether a task that waits for its tasks lends its cores meanwhile."""
     input_profile: Path | None = None
     """What functions take, as the operator knows it: a profile to begin with."""
     output_profile: Path | None = None
@@ -245,6 +249,8 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "output_mib": _SOME,
     "worker_memory_mib": _SOME,
     "pin_cpus": _truth,
+    "spare_workers": _COUNT,
+    "reuse_resources_on_block": _truth,
     "input_profile": _folder,
     "output_profile": _folder,
     "callback_host": _words,

@@ -226,12 +226,12 @@ def test_under_a_name_of_compss_an_unknown_option_is_a_warning():
 
 def test_options_without_effect_are_accepted_and_said():
     """They are known by name, with or without a truth behind them, and change nothing."""
-    parsed = line("start", "--jvm_opts=-Xmx1g", "--tracing", "--reuse_resources_on_block=true", "-t", "--cpu", "2")
+    parsed = line("start", "--jvm_opts=-Xmx1g", "--tracing", "--python_worker_cache=true", "-t", "--cpu", "2")
     assert parsed.settings == {"cpu": "2"}
     assert [warning.split()[0] for warning in parsed.warnings] == [
         "--jvm-opts",
         "--tracing",
-        "--reuse-resources-on-block",
+        "--python-worker-cache",
         "--tracing",
     ]
 
