@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmarks import engine_alone, systems
+from benchmarks import dislib_alone, engine_alone, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
 
 CALLS = 1000
@@ -91,6 +91,8 @@ TARGETS = (
         )
         for name in engine_alone.SCHEDULERS
     ),
+    Target("W12 k-means / sequential", "W12 s, kmeans, agentd", "W12 s, kmeans, sequential", "≤1", "≤0.6"),
+    Target("W12 matmul / sequential", "W12 s, matmul, agentd", "W12 s, matmul, sequential", "≤1", "≤0.6"),
     Target("W9 p99 / its p99", "W9 p99 ms, agentd", "W9 p99 ms, FastAPI constant", "≤4", "≤2"),
 )
 
@@ -118,6 +120,8 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 _killed_worker(recorder)
             if wanted("decisions"):
                 _decisions(recorder)
+            if wanted("W12") and dislib_alone.is_here():
+                dislib_alone.measure(recorder)
 
 
 def _decisions(recorder: Recorder) -> None:
