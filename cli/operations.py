@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.model.views import STATES, TERMINAL, OperationView
@@ -12,6 +13,8 @@ from cli.results import print_result, reason_of, wait_for
 from cli.target import agent_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentd.model.views import TaskView
     from cli.parsing import Line
 
@@ -70,10 +73,12 @@ def _took(view: OperationView) -> str:
 def show(line: Line) -> int:
     """Show one operation, and why it waits if it does."""
     identifier = line.arguments[0]
+    wants_tasks = _pictures(line) or line.flag("tasks") or line.flag("summary")
     with agent_of(line) as agent:
         view = agent.get(identifier)
-        wants_tasks = line.flag("tasks") or line.flag("summary")
-        tasks = agent.tasks(identifier) if wants_tasks else []
+        tasks = list(agent.tasks(identifier)) if wants_tasks else []
+    for file, text in _drawn(line, tasks):
+        _write(file, text)
     if line.flag("json"):
         print_json({"operation": view, "tasks": tasks} if wants_tasks else view)
         return 0
@@ -82,8 +87,39 @@ def show(line: Line) -> int:
         head = ("task", "function", "state", "host", "attempt", "took", "in", "out", "why")
         print_rows(head, map(_task_row, tasks), title="tasks")
     if line.flag("summary"):
-        print_rows(("function", "tasks", "done", "failed", "mean", "longest", "together"), _summed(tasks), title="sum")
+        from cli.traces import SUMMARY_HEAD, summary
+
+        print_rows(SUMMARY_HEAD, summary(tasks), title="sum")
     return 0
+
+
+def _pictures(line: Line) -> bool:
+    """Tell whether files are wanted, after looking at their names."""
+    graph, trace = line.text("graph"), line.text("trace")
+    if graph is not None and not graph.endswith((".svg", ".dot")):
+        raise UsageError(f"--graph {graph!r}: the file's name ends in .svg or .dot", "show")
+    if trace is not None and not trace.endswith(".json"):
+        raise UsageError(f"--trace {trace!r}: the file's name ends in .json", "show")
+    return graph is not None or trace is not None
+
+
+def _drawn(line: Line, tasks: list[TaskView]) -> Iterator[tuple[str, str]]:
+    graph, trace = line.text("graph"), line.text("trace")
+    if graph is not None:
+        from cli import pictures
+
+        yield graph, pictures.svg(tasks) if graph.endswith(".svg") else pictures.dot(tasks)
+    if trace is not None:
+        from cli import traces
+
+        yield trace, traces.trace(tasks)
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}", "show") from error
 
 
 def _fields(view: OperationView) -> dict[str, str]:
@@ -127,28 +163,6 @@ def _task_row(task: TaskView) -> tuple[str, ...]:
         size(task.result_bytes),
         task.reason,
     )
-
-
-def _summed(tasks: list[TaskView]) -> list[tuple[str, ...]]:
-    """Sum tasks up by function, the most expensive first."""
-    by_function: dict[str, list[TaskView]] = {}
-    for task in tasks:
-        by_function.setdefault(task.function, []).append(task)
-    rows = []
-    for function, group in by_function.items():
-        times = [task.seconds for task in group if task.seconds is not None]
-        total = sum(times)
-        row = (
-            function,
-            str(len(group)),
-            str(sum(task.state == "done" for task in group)),
-            str(sum(task.state == "failed" for task in group)),
-            duration(total / len(times)) if times else "",
-            duration(max(times)) if times else "",
-            duration(total) if times else "",
-        )
-        rows.append((total, row))
-    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
 
 
 def result(line: Line) -> int:

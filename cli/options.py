@@ -276,6 +276,8 @@ _LOOK = (
     Option("limit", ("operations",), "How many to list, newest first.", "N", "50"),
     Option("tasks", ("show",), "List the operation's tasks."),
     Option("summary", ("show",), "Sum up its tasks by function."),
+    Option("graph", ("show",), "Draw its tasks, by state and agent: a picture, or Graphviz' text.", "F.svg|F.dot"),
+    Option("trace", ("show",), "Write when its tasks ran, a lane for each worker; open it in Perfetto.", "F.json"),
     Option("output", ("result",), "Write the value to a file: bytes as they are, JSON, or else its pickle.", "FILE",
            short="o"),
     Option("output", ("demo",), "File of the picture.", "FILE", "agentd-demo.png here", short="o"),
