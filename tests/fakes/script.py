@@ -18,9 +18,10 @@ from agentd.core.placing import explain
 from agentd.core.state import Rules
 from agentd.core.tasks import State
 from agentd.model.errors import RequestError
-from agentd.model.task import Constraints, Status, Template
+from agentd.model.task import Constraints, Form, Status, Template
 from schedulers.capacity import cores, shortfalls
 from tests.fakes.world import World
+from tests.fakes.world_nested import written
 from tests.fakes.world_workers import DEATHS, KILLED
 
 if TYPE_CHECKING:
@@ -107,12 +108,13 @@ class Stage:
             self.world.add(name, int(units or 1), scheduler="fifo")
 
     def do_agent(self, name: str, units: str, **options: str) -> None:
-        # usage: agent a 2 scheduler=lifo memory=100 hops=3 queue=5 orphan=20 unschedulable=10
+        # usage: agent a 2 scheduler=lifo memory=100 hops=3 queue=5 orphan=20 unschedulable=10 spares=0
         rules = Rules(
             hop_limit=int(options.get("hops", 8)),
             most_waiting=int(options.get("queue", 1_000_000)),
             orphan_ttl_s=float(options.get("orphan", 600)),
             unschedulable_after_s=float(options["unschedulable"]) if "unschedulable" in options else None,
+            spares=int(options["spares"]) if "spares" in options else None,
         )
         memory = int(options["memory"]) if "memory" in options else None
         capacity = cores(int(units), memory_mib=memory)
@@ -163,6 +165,12 @@ class Stage:
         refs = range(self._refs + 1, self._refs + 1 + int(times))
         self._refs += int(times)
         host.call(self._sessions[name], [(ref, templates.index(template), program) for ref in refs])
+
+    def do_program(self, name: str, text: str, **options: str) -> None:
+        # usage: program a 'x <- one 1; y <- two(x) 0.5; wait y'       as `submit`, of code that asks for tasks.
+        for host in self.world.hosts.values():
+            host.nested = [Template("m:task", Form.TASK)]
+        self.do_submit(name, "1", written(text).write().data.decode(), **options)
 
     def do_cancel(self, label: str) -> None:
         # usage: cancel t1
@@ -302,7 +310,11 @@ class Stage:
         return [f"stop w{command.worker}"]
 
     def _say_run_tasks(self, command: c.RunTasks) -> list[str]:
-        return [f"run {self._tasks(command.tasks)} on w{command.worker}"]
+        where = "on top of w" if command.on_top else "on w"
+        return [f"run {self._tasks(command.tasks)} {where}{command.worker}"]
+
+    def _say_resume(self, command: c.Resume) -> list[str]:
+        return [f"{self.label(command.task)} goes on"]
 
     def _say_revoke_tasks(self, command: c.RevokeTasks) -> list[str]:
         return [f"take back {command.count} of w{command.worker}"]

@@ -7,6 +7,7 @@ values have had the same data flow.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -66,6 +67,35 @@ def read(payload: Payload) -> Nest | None:
     if not payload.data.startswith(MARK.encode()):
         return None
     return msgspec.json.decode(payload.data[len(MARK) :], type=Nest)
+
+
+LINE = re.compile(r"(?:(\w+) <- )?(\w+)(?:\(([\w, ]*)\))? ([\d.]+)( raises)?(?: in (\d+))?")
+
+
+def written(text: str) -> Nest:
+    """Read a program as scenarios write it: lines parted by `;`.
+
+    A line is `x <- name(y, z) 1.5 raises in 2`, a task that reads y and z, makes x, takes 1.5 s and belongs to group 2,
+    all but its name and time optional; or `wait x y`, `barrier`, `barrier 2`, `cancel 2`.
+    """
+    names: dict[str, int] = {}
+    return Nest("root", 0.0, tuple(_step(line.strip(), names) for line in text.split(";")))
+
+
+def _step(line: str, names: dict[str, int]) -> Step:
+    word, *rest = line.split()
+    if word == "wait":
+        return Step(waits=tuple(names[name] for name in rest))
+    if word in {"barrier", "cancel"}:
+        number = int(rest[0]) if rest else 0
+        return Step(barrier=number) if word == "barrier" else Step(cancels=number)
+    found = LINE.fullmatch(line)
+    assert found is not None, line
+    made_, name, reads, seconds, raises, group = found.groups()
+    read_ = tuple(names[one.strip()] for one in reads.split(",")) if reads else ()
+    makes = (names.setdefault(made_, len(names)),) if made_ else ()
+    task = Nest(name, float(seconds), raises="raise" if raises else "")
+    return Step(task, read_, makes, groups=(int(group),) if group else ())
 
 
 class Failed(Exception):
