@@ -72,14 +72,14 @@ class Waiting:
     def satisfied(self, family: Family, wait: Wait, now: float) -> None:  # noqa: ARG002 - as all that is called back
         """What a task waited for is there."""
         task = self._state.tasks.get(family.parent)
-        if task is None or task.state is State.STOPPING:
-            return  # it is interrupted, and has no cores to go on with
-        if task.state is not State.BLOCKED:
-            self._answer(family, wait)
+        if task is None:
             return
-        if not family.over:
-            self.winners.append(task)
-        family.over.append(wait)
+        if task.state is State.RUNNING:
+            self._answer(family, wait)
+        elif task.state is State.BLOCKED:  # in any other state its code has ended, or is about to be
+            if not family.over:
+                self.winners.append(task)
+            family.over.append(wait)
 
     # --- running on top ---------------------------------------------------------------------------------------
 
