@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from agentd.adaptors.comm_agent import CommAgentAdaptor
+from agentd.adaptors.rest_agent import RestAgentAdaptor
 from agentd.model.errors import RequestError
 
 GROUP = "agentd.adaptors"
 COMPSS_COMM = "es.bsc.compss.agent.comm.CommAgentAdaptor"
-NAMES = {"": "comm", "comm": "comm", COMPSS_COMM: "comm"}
+COMPSS_REST = "es.bsc.compss.agent.rest.master.Adaptor"
+NAMES = {
+    "": "comm",
+    "comm": "comm",
+    COMPSS_COMM: "comm",
+    "rest": "rest",
+    COMPSS_REST: "rest",
+    "es.bsc.compss.agent.rest.Adaptor": "rest",
+}
 """Short name of what a request may call an adaptor."""
 UNSUPPORTED = ("es.bsc.compss.nio", "es.bsc.compss.gat", "es.bsc.compss.gos")
 
@@ -19,7 +28,7 @@ class Adaptor(Protocol):
     """A way to reach a neighbour."""
 
     def address(self, name: str, properties: Mapping[str, str]) -> str:
-        """Give where to reach it, as `host:port`.
+        """Give where to reach it: `host:port` for Comm; see `agentd.adaptors.driving` for other ways.
 
         Raises:
             RequestError: the properties do not say where.
@@ -36,6 +45,8 @@ def find(adaptor: str) -> Adaptor:
     short = NAMES.get(adaptor, adaptor)
     if short == "comm":
         return CommAgentAdaptor()
+    if short == "rest":
+        return RestAgentAdaptor()
     from importlib.metadata import entry_points  # takes as long as all that is needed for the usual adaptor
 
     for entry in entry_points(group=GROUP):
@@ -44,9 +55,10 @@ def find(adaptor: str) -> Adaptor:
             return made
     if adaptor.startswith(UNSUPPORTED):
         raise RequestError(
-            f"adaptor {adaptor} is not supported here: neighbours are agents, reached with {COMPSS_COMM}"
+            f"adaptor {adaptor} is not supported here: neighbours are agents, reached with {COMPSS_COMM} "
+            f"or {COMPSS_REST}"
         )
-    known = sorted({"comm", *(entry.name for entry in entry_points(group=GROUP))})
+    known = sorted({"comm", "rest", *(entry.name for entry in entry_points(group=GROUP))})
     raise RequestError(f"unknown adaptor {adaptor!r}: use one of {', '.join(known)}, or {COMPSS_COMM}")
 
 

@@ -59,7 +59,7 @@ class Effects:
             c.AbandonFetch: transfers.abandon,
             c.Record: self._record,
             c.Reply: lambda command: agent.reply(command.caller, command.value),
-            **door.performers(),
+            **links.performers(),
             c.SettleCalls: sharing.settle,
             c.CallBack: callbacks.begin,
             c.OpenLink: links.open,

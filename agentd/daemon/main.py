@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentd import __version__
+from agentd.adaptors.driving import Surroundings
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
 from agentd.comm.security import serving
@@ -215,7 +216,9 @@ class Daemon:
         door = self._make_door(engine.state.identity, agent, tokens, sharing)
         await stack.enter_async_context(door)
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
-        links, end = neighbours.Links(door), partial(self._end, agent)
+        links = neighbours.Links(door, self._surroundings(engine, sharing))
+        await stack.enter_async_context(links)
+        end = partial(self._end, agent)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
         effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
@@ -229,6 +232,10 @@ class Daemon:
         await self._open_doors(stack, door, agent)
         self._keep_time(loop, store, functions)
         announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
+
+    def _surroundings(self, engine: Engine, sharing: Sharing) -> Surroundings:
+        identity, beat_s = engine.state.identity, self._settings.heartbeat_s
+        return Surroundings(self._post, lambda: next(self._callers), sharing.inline, identity.agent_id, beat_s)
 
     def _engine(self, stack: AsyncExitStack, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from agentd.adaptors.catalogue import COMPSS_COMM, find, known_adaptor
+from agentd.core import commands as c
 from agentd.core.commands import OpenLink
 from agentd.core.events import ResourceAdded
 from agentd.daemon.capacity import capacity_of
@@ -14,29 +17,90 @@ from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
+    from agentd.adaptors.driving import Driver, Surroundings
     from agentd.comm.door import Door
-    from agentd.core.commands import CloseLink
+    from agentd.core.commands import CloseLink, Command
     from agentd.core.engine import Engine
     from agentd.daemon.settings import Settings
     from resources_xml import Nodes, NodeSpec
 
 log = logging.getLogger("agentd")
 
+Performer = Callable[[Any], None]
+ROUTED = frozenset(
+    {
+        c.DeclareTemplates,
+        c.SendOffers,
+        c.AnswerOffers,
+        c.SendEnds,
+        c.AcknowledgeEnds,
+        c.CancelTasks,
+        c.SendReport,
+    }
+)
+"""Commands that concern one neighbour."""
+
 
 class Links:
-    """Opens and closes the links to neighbours."""
+    """Opens and closes the links to neighbours, and gives each command to what reaches its neighbour.
 
-    def __init__(self, door: Door) -> None:
+    An asynchronous context, in which the neighbours are kept that have no Comm link.
+    """
+
+    def __init__(self, door: Door, surroundings: Surroundings) -> None:
         self._door = door
+        self._surroundings = surroundings
+        self._tasks = asyncio.TaskGroup()
+        self._driven: dict[str, tuple[Driver, Mapping[type[Command], Performer], asyncio.Task[None]]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for _, _, task in self._driven.values():
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
 
     def open(self, command: OpenLink) -> None:
         """Keep a link to a neighbour alive from now on."""
-        host, _, port = find(command.adaptor).address(command.neighbour, dict(command.properties)).rpartition(":")
+        adaptor, properties = find(command.adaptor), dict(command.properties)
+        drive = getattr(adaptor, "drive", None)
+        if drive is not None:
+            driver: Driver = drive(command.neighbour, properties, self._surroundings)
+            task = self._tasks.create_task(driver.run())
+            self._driven[command.neighbour] = (driver, driver.performers(), task)
+            return
+        host, _, port = adaptor.address(command.neighbour, properties).rpartition(":")
         self._door.open_link(OpenLink(command.neighbour, "comm", (("Host", host), ("Port", port))))
 
     def close(self, command: CloseLink) -> None:
-        """Let a neighbour go."""
-        self._door.close_link(command)
+        """Let a neighbour go, or only its present connection."""
+        driven = self._driven.get(command.neighbour)
+        if driven is None:
+            self._door.close_link(command)
+        elif command.redial:
+            driven[0].redial()
+        else:
+            del self._driven[command.neighbour]
+            driven[2].cancel()
+
+    def performers(self) -> dict[type[Command], Performer]:
+        """Tell which function performs which command that concerns a user or a neighbour."""
+        table = self._door.performers()
+        return {kind: self._routed(kind, by_door) if kind in ROUTED else by_door for kind, by_door in table.items()}
+
+    def _routed(self, kind: type[Command], by_door: Performer) -> Performer:
+        driven = self._driven
+
+        def perform(command: Any) -> None:
+            found = driven.get(command.neighbour)
+            if found is None:
+                by_door(command)
+            elif (act := found[1].get(kind)) is not None:
+                act(command)
+
+        return perform
 
 
 def named(settings: Settings) -> list[ResourceAdded]:

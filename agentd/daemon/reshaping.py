@@ -82,7 +82,8 @@ class Reshaping(Asking):
         """Add a host, or let a known one grow."""
         if name != self._state.identity.name:
             adaptor = known_adaptor(adaptor, name, properties)
-            properties = self.pairing.located(name, properties)
+            if adaptor == "comm":
+                properties = self.pairing.located(name, properties)
         caller, waiter = self._ask()
         self._lane.post(
             e.ResourceAdded(

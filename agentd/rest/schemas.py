@@ -183,7 +183,14 @@ class CapacityAsked(Asked):
         )
 
 
-HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\[\]%-]{1,255}$", examples=["beta", "192.0.2.7"])]
+HostName = Annotated[
+    str,
+    Field(
+        pattern=r"^(https?://)?[A-Za-z0-9_.:\[\]%-]{1,247}$",
+        examples=["beta", "192.0.2.7"],
+        description="By `http://…` a neighbour that is reached by its user port alone.",
+    ),
+]
 
 
 class ResourceAdded(Asked):
