@@ -24,6 +24,8 @@ class Surroundings(Struct, frozen=True):
     """Give a number for a link, which nobody else has."""
     inline: Callable[[Payload], Payload]
     """Bring the bytes of a payload into the message, from shared memory or the store."""
+    now: Callable[[], float]
+    """Read agent time, in seconds."""
     agent_id: str
     heartbeat_s: float = 1.0
 

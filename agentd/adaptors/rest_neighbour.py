@@ -164,14 +164,14 @@ class RestNeighbour:
 
     async def _beat(self, client: AsyncAgent, rows: list[ResourceView]) -> None:
         """Ask now and then how it stands."""
-        loop = asyncio.get_running_loop()
-        swept = looked = loop.time()
+        read_clock = self._around.now
+        swept = looked = read_clock()
         cores = -1
         while True:
             await asyncio.sleep(self._around.heartbeat_s)
-            asked = loop.time()
+            asked = read_clock()
             view = await client.agent()
-            now = loop.time()
+            now = read_clock()
             if view.cores != cores or now - looked > SWEEP_S:
                 rows, cores, looked = await client.resources(), view.cores, now
             self._around.post(e.NeighbourHeard(self._name, (now - asked) / 2, 0.0, 0.0))

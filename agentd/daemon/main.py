@@ -235,7 +235,9 @@ class Daemon:
 
     def _surroundings(self, engine: Engine, sharing: Sharing) -> Surroundings:
         identity, beat_s = engine.state.identity, self._settings.heartbeat_s
-        return Surroundings(self._post, lambda: next(self._callers), sharing.inline, identity.agent_id, beat_s)
+        return Surroundings(
+            self._post, lambda: next(self._callers), sharing.inline, self._time, identity.agent_id, beat_s
+        )
 
     def _engine(self, stack: AsyncExitStack, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
