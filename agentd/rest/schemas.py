@@ -183,14 +183,8 @@ class CapacityAsked(Asked):
         )
 
 
-HostName = Annotated[
-    str,
-    Field(
-        pattern=r"^(https?://)?[A-Za-z0-9_.:\[\]%-]{1,247}$",
-        examples=["beta", "192.0.2.7"],
-        description="By `http://…` a neighbour that is reached by its user port alone.",
-    ),
-]
+ADDRESSED = r"^(https?://)?[A-Za-z0-9_.:\[\]%-]{1,247}$"
+HostName = Annotated[str, Field(pattern=ADDRESSED, examples=["beta", "192.0.2.7", "http://192.0.2.7:46101"])]
 
 
 class ResourceAdded(Asked):
