@@ -47,6 +47,7 @@ from agentd.wire.messages import (
     Load,
     Message,
     Offers,
+    ResourceChange,
 )
 from agentd.wire.terms import COMPARING
 
@@ -100,6 +101,7 @@ class PeerEnd:
             Load: self._reported,
             Inventory: self._told,
             Drain: self._draining,
+            ResourceChange: self._changed,
             Credit: lambda _: self._pump(),
             DataRelease: self._objects_released,
             DataHeld: self._objects_held,
@@ -116,6 +118,15 @@ class PeerEnd:
             taken(message)
         else:
             self._wiring.route(link, message)
+
+    def _changed(self, message: ResourceChange) -> None:
+        """It speaks of what it grants, by whatever name it is known here."""
+        if message.name not in {"", self.them.name, self.neighbour}:
+            raise PeerError(f"{self.neighbour} speaks of the resources of {message.name}: each agent speaks of its own")
+        if message.change not in {"added", "reduced", "removed"}:
+            raise PeerError(f"{self.neighbour} says that its resources are {message.change!r}")
+        changed = replace(message, name=self.neighbour, adaptor="", properties={})
+        self._wiring.route(self.link, changed)
 
     def tell_heard(self) -> None:
         """Tell the engine of a sign of life since the last time, if there was one."""

@@ -16,7 +16,7 @@ from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Reason
 from agentd.wire.faults import Unsendable
-from agentd.wire.messages import CancelCalls, Declare, Message, SettledCalls, Submit
+from agentd.wire.messages import CancelCalls, Declare, Message, ResourceChange, SettledCalls, Submit
 
 _parent = attrgetter("parent")
 
@@ -39,6 +39,7 @@ class UserEnd:
             Declare: self._declared,
             Submit: self._submitted,
             CancelCalls: self._cancelled,
+            ResourceChange: self._reshaped,
         }
 
     def take(self, link: Link, message: Message) -> None:
@@ -95,6 +96,11 @@ class UserEnd:
 
     def _cancelled(self, message: CancelCalls) -> None:
         self._wiring.post(CallsCancelled(self.link.number, message.refs))
+
+    def _reshaped(self, message: ResourceChange) -> None:
+        if self.scope != "admin":
+            raise PeerError(f"reshaping the pool needs the scope admin, and this user has {self.scope}")
+        self._wiring.route(self.link, message)
 
     def _with_bytes(self, settled: Settled) -> Settled:
         value = self._wiring.inlined(settled.outcome.value)

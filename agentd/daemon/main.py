@@ -55,6 +55,7 @@ from agentd.store.identity import FILE_NAME as KEY_FILE
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
 from agentd.store.state import agent_id
+from agentd.wire.messages import ResourceChange
 from agentd.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -226,6 +227,7 @@ class Daemon:
         agent.join(lane, RemoteOutput(door, supervisor), transfers)
         self._lane, self._transfers = lane, transfers
         sharing.serve(door, store.objects)
+        door.route(ResourceChange, agent.changed)
         await self._take_up(engine, store)
         for event in (*neighbours.unknown(wanted, engine), e.ModulesListed(functions.modules())):
             lane.post(event)

@@ -7,13 +7,17 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from agentd.adaptors.catalogue import known_adaptor
 from agentd.core import events as e
 from agentd.daemon.showing import Showing
 from agentd.model.errors import RequestError
 from agentd.rest.port import Pooled
+from agentd.wire.messages import Message, ResourceChange
 
 if TYPE_CHECKING:
+    from agentd.comm.link import Link
     from agentd.core.engine import Engine
     from agentd.daemon.clock import Clock
     from agentd.daemon.lane import Lane
@@ -67,6 +71,11 @@ class Asking:
             self._waiters.pop(caller, None)
 
 
+def _tell_refusal(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.cancelled() and (error := waiter.exception()) is not None:
+        log.warning("a change of resources was refused: %s", error)
+
+
 class Reshaping(Asking):
     """Shows the pool and changes it."""
 
@@ -111,6 +120,37 @@ class Reshaping(Asking):
         self._lane.post(e.ResourceRemoved(caller, name, lost))
         await self._answer(caller, waiter)
         return self._resource(name, before)
+
+    def changed(self, link: Link, message: Message) -> None:  # noqa: ARG002 - whoever may say so was asked before
+        """Reshape the pool as a message of Comm says; it is not answered, so what is refused is told in the log."""
+        assert isinstance(message, ResourceChange)
+        try:
+            event = self._event_of(message)
+        except RequestError as error:
+            log.warning("a change of resources was refused: %s", error)
+            return
+        caller, waiter = self._ask()
+        waiter.add_done_callback(_tell_refusal)
+        self._lane.post(replace(event, caller=caller))
+
+    def _event_of(self, message: ResourceChange) -> e.ResourceAdded | e.ResourceReduced | e.ResourceRemoved:
+        """Make an event of a change.
+
+        Raises:
+            RequestError: it is none, or of a host that nobody knows and that cannot be reached.
+        """
+        name, capacity, properties = message.name, message.capacity, dict(message.properties)
+        is_known = name in {row.name for row in self.pool()}
+        if message.change == "added" and (is_known or message.adaptor):
+            adaptor = message.adaptor if is_known else known_adaptor(message.adaptor, name, properties)
+            return e.ResourceAdded(0, name, capacity, adaptor, tuple(sorted(properties.items())))
+        if not is_known:
+            raise RequestError(f"no resource {name!r} in the pool, and none can be added without an adaptor")
+        if message.change == "reduced":
+            return e.ResourceReduced(0, name, capacity)
+        if message.change in {"removed", "lost"}:
+            return e.ResourceRemoved(0, name, message.change == "lost")
+        raise RequestError(f"{message.change!r} is no change of resources: added, reduced, removed, lost")
 
     def _resource(self, name: str, gone: ResourceView | None = None) -> ResourceView:
         found = next((row for row in self.resources() if row.name == name), gone)

@@ -243,13 +243,17 @@ class Load(Message, frozen=True):
 
 
 class ResourceChange(Message, frozen=True):
-    """The sender's own capacity changed."""
+    """A peer says that what it grants changed, or a user of scope admin reshapes the agent's pool; not answered."""
 
     kind: ClassVar[Kind] = Kind.RESOURCE
     change: Text = ""
-    """`added`, `reduced` or `removed`."""
+    """`added`, `reduced`, `removed`, and of a user also `lost`."""
     name: Text = ""
+    """A host of the pool; a peer gives its own name, or none."""
     capacity: Capacity = Capacity()
+    adaptor: Text = ""
+    """By which a new host is reached."""
+    properties: Annotated[dict[Text, Annotated[str, Meta(max_length=4_096)]], Meta(max_length=64)] = {}
 
 
 class Inventory(Message, frozen=True):

@@ -23,7 +23,7 @@ _DATA = frozenset({Kind.DATA_REQUEST, Kind.DATA_CHUNK, Kind.DATA_RELEASE})
 _SEGMENTS = frozenset({Kind.SEGMENT, Kind.SEGMENT_FREE, Kind.SEGMENT_RELEASE})
 
 RIGHTS: dict[Speaker, frozenset[Kind]] = {
-    Speaker.USER: ALWAYS | _DATA | {Kind.DECLARE, Kind.SUBMIT, Kind.CANCEL_CALLS, Kind.OUTPUT_REQUEST},
+    Speaker.USER: ALWAYS | _DATA | {Kind.DECLARE, Kind.SUBMIT, Kind.CANCEL_CALLS, Kind.OUTPUT_REQUEST, Kind.RESOURCE},
     Speaker.SERVER: ALWAYS | _DATA | {Kind.SETTLED, Kind.OUTPUT, Kind.DRAIN},
     Speaker.PEER: ALWAYS
     | _DATA

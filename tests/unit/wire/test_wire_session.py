@@ -181,7 +181,7 @@ def test_an_answer_that_cannot_be_is_refused(ack):
 
 # --- rights -----------------------------------------------------------------------------------------------------
 
-USER = {"DECLARE", "SUBMIT", "CANCEL_CALLS", "OUTPUT_REQUEST", "DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE"}
+USER = {"DECLARE", "SUBMIT", "CANCEL_CALLS", "OUTPUT_REQUEST", "RESOURCE", "DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE"}
 SERVER = {"SETTLED", "OUTPUT", "DRAIN", "DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE"}
 PEER = {"DECLARE", "OFFER", "ANSWER", "ENDED", "ENDED_ACK", "CANCEL_TASKS", "LOAD", "RESOURCE", "INVENTORY", "DRAIN"}
 PEER |= {"DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE", "DATA_HELD", "OUTPUT_REQUEST", "OUTPUT"}

@@ -112,7 +112,7 @@ EXAMPLES: dict[str, m.Message] = {
             3, 9, 41, (Tier(1.0, 2.0, 4.0, 4.0, 0.5, 0.001, 1e-9),), CAPACITY, False, ("shop.prices",), "aa11", 2, True
         )
     ),
-    "resource": m.ResourceChange("added", "beta", CAPACITY),
+    "resource": m.ResourceChange("added", "beta", CAPACITY, "comm", {"Port": "46102"}),
     "inventory": m.Inventory(((5, 1), (6, 2)), ((7, 1),)),
     "drain": m.Drain(30.0, "the operator stops it"),
     "data_request": m.DataRequest(99, 1_048_576, 65_536, "agent-7f", "boot-2", 3, 1),

@@ -1,0 +1,118 @@
+"""Pools reshaped over Comm: by a user of scope admin, and by a peer that speaks of itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from comm_rig import Agent, Client, run
+
+from agentd.wire import messages as m
+from schedulers.capacity import Capacity, cores
+from tests.conftest import READY_S, StartAgent
+from tests.integration.daemon_rig import Door
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what a message without an answer brings about."""
+    deadline = time.monotonic() + READY_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("role", "access", "said", "words"),
+    [
+        ("user", "code", m.ResourceChange("added", "beta", cores(1)), "needs the scope admin"),
+        ("peer", "code", m.ResourceChange("added", "beta", cores(1)), "each agent speaks of its own"),
+        ("peer", "code", m.ResourceChange("lost", "alpha"), "says that its resources are 'lost'"),
+    ],
+)
+def test_who_may_not_is_told_and_dropped(role: str, access: str, said: m.ResourceChange, words: str) -> None:
+    """Users without the scope, peers that speak of others."""
+
+    async def main() -> None:
+        async with Agent("beta", local_access=access) as beta:
+            taken: list[m.Message] = []
+            beta.door.route(m.ResourceChange, lambda _, message: taken.append(message))
+            client = await Client.tcp((await beta.listen()).address)
+            assert (await client.hello(role, name="alpha", agent_id="id-alpha", boot="b")).ok
+            client.say(said)
+            goodbye = await client.hear(m.Goodbye)
+            assert words in goodbye.reason
+            assert taken == []
+
+    run(main)
+
+
+def test_a_peer_speaks_of_itself_and_names_no_adaptor() -> None:
+    """What is passed on bears the name by which it is known here."""
+
+    async def main() -> None:
+        async with Agent("beta") as beta:
+            taken: list[m.Message] = []
+            beta.door.route(m.ResourceChange, lambda _, message: taken.append(message))
+            client = await Client.tcp((await beta.listen()).address)
+            assert (await client.hello("peer", name="alpha", agent_id="id-alpha", boot="b")).ok
+            client.say(m.ResourceChange("reduced", "", cores(1), "comm", {"Port": "1"}))
+            client.say(m.ResourceChange("lost", "alpha"))
+            await client.hear(m.Goodbye)
+            assert taken == [m.ResourceChange("reduced", "alpha", cores(1))]
+
+    run(main)
+
+
+def test_a_user_of_scope_admin_reshapes_the_pool(start_agent: StartAgent) -> None:
+    """Own device and neighbours, every change; what cannot be is told in the log and changes nothing."""
+    agent = start_agent("--hostname", "alpha", "--cpu", "1", "--local-access", "admin")
+    door = Door(agent.rest, agent.state)
+
+    def pool() -> dict[str, int]:
+        return {row["name"]: row["total"]["CPU"] for row in door.get("/v1/resources")["resources"]}
+
+    async def main() -> None:
+        user = await Client.unix(agent.state / "agent.sock")
+        assert (await user.hello()).scope == "admin"
+        steps: list[tuple[m.ResourceChange, dict[str, int]]] = [
+            (m.ResourceChange("added", "alpha", cores(2)), {"alpha": 3}),
+            (m.ResourceChange("reduced", "alpha", cores(1)), {"alpha": 2}),
+            (m.ResourceChange("added", "b", cores(4), "comm", {"Port": "9"}), {"alpha": 2, "b": 4}),
+            (m.ResourceChange("added", "b", cores(1)), {"alpha": 2, "b": 5}),
+            (m.ResourceChange("reduced", "b", cores(3)), {"alpha": 2, "b": 2}),
+            (m.ResourceChange("lost", "b"), {"alpha": 2}),
+            (m.ResourceChange("removed", "alpha", Capacity()), {"alpha": 0}),
+        ]
+        for message, expected in steps:
+            user.say(message)
+            until(lambda expected=expected: pool() == expected)
+        wrong = (
+            (m.ResourceChange("reduced", "alpha", cores(9)), "cannot take away that much"),
+            (m.ResourceChange("removed", "nobody"), "no resource 'nobody'"),
+            (m.ResourceChange("added", "nobody", cores(1)), "without an adaptor"),
+            (m.ResourceChange("added", "nobody", cores(1), "pigeon"), "unknown adaptor 'pigeon'"),
+            (m.ResourceChange("melted", "alpha"), "'melted' is no change"),
+        )
+        for message, words in wrong:
+            user.say(message)
+            until(lambda words=words: words in agent.stderr)
+        assert pool() == {"alpha": 0}
+
+    run(main)
+
+
+def test_a_peer_that_is_not_in_the_pool_does_not_come_into_it(start_agent: StartAgent) -> None:
+    """Giving us work is no reason to be given some."""
+    agent = start_agent("--hostname", "alpha", "--cpu", "1")
+    door = Door(agent.rest, agent.state)
+
+    async def main() -> None:
+        host, _, port = agent.comm.rpartition(":")
+        peer = await Client.tcp((host, int(port)))
+        assert (await peer.hello("peer", name="beta", agent_id="id-beta", boot="b")).ok
+        peer.say(m.ResourceChange("added", "beta", cores(4)))
+        until(lambda: "no resource 'beta' in the pool" in agent.stderr)
+
+    run(main)
+    assert [row["name"] for row in door.get("/v1/resources")["resources"]] == ["alpha"]
