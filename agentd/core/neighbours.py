@@ -51,10 +51,15 @@ class LinkState(Enum):
 
 def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     """Count how many tasks of one demand a host of this capacity could run at once."""
-    if not capacity.covers(demand):
+    if not Pool(capacity).could_fit(demand):
         return 0
+    kinds = [asked.kind for asked in demand.processors]
     counts = [
-        max(entry.units for entry in capacity.processors if suits(entry, asked)) // asked.units
+        max(
+            max(entry.units for entry in capacity.processors if suits(entry, asked))
+            // (asked.units if kinds.count(asked.kind) == 1 else demand.units(asked.kind)),
+            1,
+        )
         for asked in demand.processors
         if asked.units
     ]

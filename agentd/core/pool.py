@@ -80,6 +80,22 @@ def _larger(here: float | None, more: float | None) -> float | None:
     return max((figure for figure in (here, more) if figure is not None), default=None)
 
 
+def _narrowness(wanted: tuple[int, list[Slot]]) -> tuple[int, int]:
+    """Give what is to be placed first: what suits the fewest entries, and of that the largest."""
+    return len(wanted[1]), -wanted[0]
+
+
+def _fit_side_by_side(suiting: list[tuple[int, list[Slot]]]) -> bool:
+    """Tell whether all that is asked for fits at the same time when everything is free."""
+    left = {id(slot): slot.total - slot.owed for _, slots in suiting for slot in slots}
+    for units, slots in suiting:
+        slot = next((slot for slot in slots if left[id(slot)] >= units), None)
+        if slot is None:
+            return False
+        left[id(slot)] -= units
+    return True
+
+
 class Pool:
     """The capacity of one host, and who has it."""
 
@@ -127,6 +143,9 @@ class Pool:
                     (asked.units, [slot for slot in self.slots if suits(slot.processor, asked)])
                     for asked in demand.processors
                 ]
+                if len(suiting) > 1:
+                    suiting.sort(key=_narrowness)
+                    suiting = suiting if _fit_side_by_side(suiting) else None
             known = self._possible[id(demand)] = (demand, suiting)
         return known[1]
 

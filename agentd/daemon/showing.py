@@ -28,7 +28,7 @@ from agentd.model.views import (
     TaskView,
 )
 from agentd.wire.terms import PROTOCOL_MAX
-from schedulers.capacity import Kind, shortfalls, unknowns
+from schedulers.capacity import Capacity, Kind, shortfalls, unknowns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ class Showing:
             return "this agent is stopping"
         if state.not_starting:
             return state.not_starting
-        shortfall = "" if state.pool.could_fit(task.demand) else "; ".join(shortfalls(state.pool.capacity, task.demand))
+        shortfall = "" if state.pool.could_fit(task.demand) else lacking(state.pool.capacity, task.demand)
         return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
 
     def _on_its_way(self, task: Task) -> str:
@@ -293,6 +293,11 @@ class Showing:
             refusal=row.last_refusal,
             why_not="" if row.link else row.why_not,
         )
+
+
+def lacking(here: Capacity, demand: Capacity) -> str:
+    """Say why a demand can never fit."""
+    return "; ".join(shortfalls(here, demand)) or "the processors that it needs do not fit side by side"
 
 
 def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:

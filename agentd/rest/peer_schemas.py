@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agentd.model.peers import MOST_FUNCTIONS, Limits
-from agentd.rest.schemas import Asked, Flag, Shown, Word
+from agentd.rest.constraints import Flag, Word
+from agentd.rest.schemas import Asked, Shown
 
 Name = Annotated[str, Field(min_length=1, max_length=254)]
 

@@ -9,14 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
+from agentd.rest.constraints import Amount, Constraints, Flag, Size, Units, Word, Words
 from schedulers.capacity import Capacity, Kind, Processor
 
-Units = Annotated[int, Field(strict=True, ge=0, le=1 << 20)]
-Amount = Annotated[int, Field(strict=True, ge=0, le=1 << 53)]
-Size = Annotated[float, Field(strict=True, ge=0, le=1e15)]
-Word = Annotated[str, Field(min_length=1, max_length=256)]
-Words = Annotated[list[Word], Field(max_length=64)]
-Flag = Annotated[bool, Field(strict=True)]
 Id = Annotated[
     str, Field(pattern=r"^[1-9][0-9]{0,18}$", description="A positive 63-bit number.", examples=["4611686018427387904"])
 ]
@@ -34,30 +29,6 @@ class Shown(BaseModel):
 
 
 # --- what users send ------------------------------------------------------------------------------------------------
-
-
-class Constraints(Asked):
-    """What the call demands of the host that runs it, in the words of `@constraint`; null asks for nothing."""
-
-    computing_units: Annotated[int, Field(strict=True, ge=1, le=1 << 20, description="CPU cores.")] = 1
-    gpus: Units = 0
-    fpgas: Units = 0
-    others: Units = 0
-    memory_mib: Amount | None = None
-    memory_type: Word | None = None
-    storage_gb: Size | None = None
-    storage_type: Word | None = None
-    storage_bandwidth: Amount | None = None
-    processor_name: Word | None = None
-    processor_architecture: Word | None = None
-    processor_speed_ghz: Size | None = None
-    operating_system_type: Word | None = None
-    operating_system_distribution: Word | None = None
-    operating_system_version: Word | None = None
-    software: Words = []
-    host_queues: Words = []
-    labels: Words = []
-    is_local: Annotated[Flag, Field(description="Run on the agent that is asked, nowhere else.")] = False
 
 
 class Callback(Asked):

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from agentd.model.errors import RequestError
-from agentd.model.task import Constraints, Form, Template
+from agentd.model.task import Constraints, Form, Template, WantedProcessor
 from agentd.model.values import Codec, Payload
 from agentd.rest.call import Caller
 from agentd.rest.callbacks import check_callback
@@ -27,10 +27,23 @@ Word = Annotated[str, Meta(min_length=1, max_length=256)]
 Words = Annotated[tuple[Word, ...], Meta(max_length=64)]
 
 
+class AskedProcessor(Struct, frozen=True, forbid_unknown_fields=True):
+    """`WantedProcessor` as users write it."""
+
+    kind: Literal["CPU", "GPU", "FPGA", "OTHER"] = "CPU"
+    units: Annotated[int, Meta(ge=1, le=1 << 20)] = 1
+    name: Word | None = None
+    architecture: Word | None = None
+    speed_ghz: Size | None = None
+    internal_memory_gb: Size | None = None
+    property_name: Word | None = None
+    property_value: Word | None = None
+
+
 class AskedConstraints(Struct, frozen=True, forbid_unknown_fields=True):
     """`Constraints` as users write them: the same fields, with bounds."""
 
-    computing_units: Annotated[int, Meta(ge=1, le=1 << 20)] = 1
+    computing_units: Units = 1
     gpus: Units = 0
     fpgas: Units = 0
     others: Units = 0
@@ -42,6 +55,10 @@ class AskedConstraints(Struct, frozen=True, forbid_unknown_fields=True):
     processor_name: Word | None = None
     processor_architecture: Word | None = None
     processor_speed_ghz: Size | None = None
+    processor_internal_memory_gb: Size | None = None
+    processor_property_name: Word | None = None
+    processor_property_value: Word | None = None
+    processors: Annotated[tuple[AskedProcessor, ...], Meta(max_length=64)] = ()
     operating_system_type: Word | None = None
     operating_system_distribution: Word | None = None
     operating_system_version: Word | None = None
@@ -237,7 +254,9 @@ def _form(asked: Body) -> Form:
 def _constraints(asked: AskedConstraints | None) -> Constraints:
     if asked is None:
         return _NO_CONSTRAINTS
-    return Constraints(**msgspec.structs.asdict(asked))
+    given = msgspec.structs.asdict(asked)
+    given["processors"] = tuple(WantedProcessor(**msgspec.structs.asdict(one)) for one in asked.processors)
+    return Constraints(**given)
 
 
 def _arguments(asked: Body) -> tuple[Payload, tuple[int, ...]]:

@@ -305,3 +305,29 @@ def test_a_limit_of_tasks_survives_a_restart() -> None:
     desk.turn(e.ResourceAdded(0, "n", cores(4), "comm", limit_of_tasks=3))
     (entry,) = [command.entry for command in desk.of(c.Record)]
     assert entry.limit_of_tasks == 3
+
+
+# --- several processors ---------------------------------------------------------------------------------------------
+
+
+def test_processors_that_are_asked_for_together_are_granted_together() -> None:
+    """From one entry as far as its units go; the one that suits fewer entries is placed first, whatever the order."""
+    entries = (Processor(units=2, architecture="x86"), Processor(units=2, architecture="arm"))
+    both = Capacity(processors=(Processor(units=2), Processor(units=2, architecture="x86")))
+    for asked in (both, replace(both, processors=both.processors[::-1])):
+        pool = Pool(Capacity(processors=entries))
+        assert pool.could_fit(asked)
+        assert pool.reserve(asked) is not None
+        assert pool.free() == 0
+    twice = Capacity(processors=(Processor(units=1, architecture="x86"),) * 2)
+    assert Pool(Capacity(processors=entries)).reserve(twice) is not None
+
+
+def test_what_never_fits_side_by_side_is_said_not_to_fit() -> None:
+    """Each by itself would: so it must not be taken for what only waits for its turn."""
+    asked = Capacity(processors=(Processor(units=2), Processor(units=2)))
+    host = one(Processor(units=3))
+    assert host.covers(asked)
+    assert not Pool(host).could_fit(asked)
+    assert simultaneous(host, asked) == 0
+    assert simultaneous(one(Processor(units=9)), asked) == 2
