@@ -28,7 +28,7 @@ class Adaptor(Protocol):
     """A way to reach a neighbour."""
 
     def address(self, name: str, properties: Mapping[str, str]) -> str:
-        """Give where to reach it: `host:port` for Comm; see `agentd.adaptors.driving` for other ways.
+        """Give where to reach it: `host:port` for Comm; see `agentd.adaptors.couriers` for other ways.
 
         Raises:
             RequestError: the properties do not say where.

@@ -12,7 +12,7 @@ from agentd.model.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agentd.adaptors.driving import Driver, Surroundings
+    from agentd.adaptors.couriers import Courier, Surroundings
 
 DEFAULT_PORT = 46101
 TOKEN_BYTES = 4096
@@ -35,7 +35,7 @@ class RestAgentAdaptor:
         """
         return self._place(name, properties).url
 
-    def drive(self, name: str, properties: Mapping[str, str], surroundings: Surroundings) -> Driver:
+    def courier(self, name: str, properties: Mapping[str, str], surroundings: Surroundings) -> Courier:
         """Keep in touch with a neighbour from now on."""
         from agentd.adaptors.rest_neighbour import RestNeighbour  # loads an HTTP client, for who has such a neighbour
 

@@ -26,7 +26,7 @@ from schedulers.capacity import Capacity, Kind, Processor
 from schedulers.view import Tier
 
 if TYPE_CHECKING:
-    from agentd.adaptors.driving import Surroundings
+    from agentd.adaptors.couriers import Surroundings
     from agentd.api.places import Place
     from agentd.model.task import Template
     from agentd.model.views import AgentView, ResourceView
@@ -39,6 +39,8 @@ SWEEP_S = 15.0
 """How often all that it holds is looked at, should news of an end have been missed (chosen)."""
 EARLY_MOST = 10_000
 """Ends that were heard of before the answer to the submission (chosen)."""
+TASKS_MOST = 10_000
+"""Tasks of which what they printed can still be read (chosen)."""
 AT_ONCE = 16
 """Requests under way at a time (chosen: half of the client's connections, so that its stream and beat get through)."""
 EPOCH = 1
@@ -54,7 +56,7 @@ Key = tuple[int, int]
 
 
 class RestNeighbour:
-    """The driver of one such neighbour."""
+    """The courier of one such neighbour."""
 
     def __init__(self, name: str, place: Place, surroundings: Surroundings) -> None:
         self._name = name
@@ -64,6 +66,8 @@ class RestNeighbour:
         self._held: dict[Key, str] = {}
         """Operations there, by task and attempt."""
         self._asked: dict[str, tuple[Key, Template]] = {}
+        self._tasks: OrderedDict[int, str] = OrderedDict()
+        """The last operations by task, for who reads what they printed."""
         self._early: OrderedDict[str, None] = OrderedDict()
         self._unwanted: set[Key] = set()
         self._ending: set[str] = set()
@@ -226,6 +230,9 @@ class RestNeighbour:
             self._refuse(key, str(error), is_final=error.status not in PASSING)
             return
         self._held[key] = view.id
+        self._tasks[offer.task] = view.id
+        if len(self._tasks) > TASKS_MOST:
+            self._tasks.popitem(last=False)
         self._asked[view.id] = (key, template)
         self._around.post(e.OffersAnswered(self._name, ((*key, EPOCH),)))
         if key in self._unwanted:
@@ -271,6 +278,22 @@ class RestNeighbour:
             log.warning("the end of %s at %s cannot be read: %s", operation, self._name, error)
         finally:
             self._ending.discard(operation)
+
+    async def output(self, task: int, stream: str, offset: int, limit: int) -> bytes:
+        """Read what a task wrote there, from its start up to what is wanted: the port knows no offsets."""
+        operation, client = self._tasks.get(task), self._client
+        if operation is None or client is None:
+            return b""
+        written = b""
+        try:
+            async for line in client.logs(operation):
+                if line.stream == stream:
+                    written += line.text.encode()
+                    if len(written) >= offset + limit:
+                        break
+        except AgentdError as error:
+            log.info("what %s printed at %s cannot be read: %s", operation, self._name, error)
+        return written[offset : offset + limit]
 
     async def _value(self, operation: str, template: Template) -> Payload:
         """Read a value in all the forms in which it may be asked for here."""

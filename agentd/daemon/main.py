@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentd import __version__
-from agentd.adaptors.driving import Surroundings
+from agentd.adaptors.couriers import Surroundings
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
 from agentd.comm.security import serving
@@ -224,7 +224,7 @@ class Daemon:
         stack.callback(transfers.close)
         effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
-        agent.join(lane, RemoteOutput(door, supervisor), transfers)
+        agent.join(lane, RemoteOutput(door, supervisor, links.output), transfers)
         self._lane, self._transfers = lane, transfers
         sharing.serve(door, store.objects)
         door.route(ResourceChange, agent.changed)

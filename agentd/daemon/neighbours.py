@@ -17,7 +17,7 @@ from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
-    from agentd.adaptors.driving import Driver, Surroundings
+    from agentd.adaptors.couriers import Courier, Surroundings
     from agentd.comm.door import Door
     from agentd.core.commands import CloseLink, Command
     from agentd.core.engine import Engine
@@ -51,39 +51,44 @@ class Links:
         self._door = door
         self._surroundings = surroundings
         self._tasks = asyncio.TaskGroup()
-        self._driven: dict[str, tuple[Driver, Mapping[type[Command], Performer], asyncio.Task[None]]] = {}
+        self._couriers: dict[str, tuple[Courier, Mapping[type[Command], Performer], asyncio.Task[None]]] = {}
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for _, _, task in self._driven.values():
+        for _, _, task in self._couriers.values():
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     def open(self, command: OpenLink) -> None:
         """Keep a link to a neighbour alive from now on."""
         adaptor, properties = find(command.adaptor), dict(command.properties)
-        drive = getattr(adaptor, "drive", None)
-        if drive is not None:
-            driver: Driver = drive(command.neighbour, properties, self._surroundings)
-            task = self._tasks.create_task(driver.run())
-            self._driven[command.neighbour] = (driver, driver.performers(), task)
+        make = getattr(adaptor, "courier", None)
+        if make is not None:
+            courier: Courier = make(command.neighbour, properties, self._surroundings)
+            task = self._tasks.create_task(courier.run())
+            self._couriers[command.neighbour] = (courier, courier.performers(), task)
             return
         host, _, port = adaptor.address(command.neighbour, properties).rpartition(":")
         self._door.open_link(OpenLink(command.neighbour, "comm", (("Host", host), ("Port", port))))
 
     def close(self, command: CloseLink) -> None:
         """Let a neighbour go, or only its present connection."""
-        driven = self._driven.get(command.neighbour)
-        if driven is None:
+        found = self._couriers.get(command.neighbour)
+        if found is None:
             self._door.close_link(command)
         elif command.redial:
-            driven[0].redial()
+            found[0].redial()
         else:
-            del self._driven[command.neighbour]
-            driven[2].cancel()
+            del self._couriers[command.neighbour]
+            found[2].cancel()
+
+    async def output(self, neighbour: str, task: int, stream: str, offset: int, limit: int) -> bytes:
+        """Read what a task wrote at a neighbour that has no Comm link; nothing when there is nothing (more)."""
+        found = self._couriers.get(neighbour)
+        return b"" if found is None else await found[0].output(task, stream, offset, limit)
 
     def performers(self) -> dict[type[Command], Performer]:
         """Tell which function performs which command that concerns a user or a neighbour."""
@@ -91,10 +96,10 @@ class Links:
         return {kind: self._routed(kind, by_door) if kind in ROUTED else by_door for kind, by_door in table.items()}
 
     def _routed(self, kind: type[Command], by_door: Performer) -> Performer:
-        driven = self._driven
+        couriers = self._couriers
 
         def perform(command: Any) -> None:
-            found = driven.get(command.neighbour)
+            found = couriers.get(command.neighbour)
             if found is None:
                 by_door(command)
             elif (act := found[1].get(kind)) is not None:

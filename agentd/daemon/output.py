@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from agentd.wire.messages import Output, OutputRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agentd.comm.door import Door
     from agentd.comm.link import Link
     from agentd.wire.messages import Message
     from agentd.workers.supervisor import Supervisor
+
+    Elsewhere = Callable[[str, int, str, int, int], Awaitable[bytes]]
+    """Reads at a neighbour that has no link: (neighbour, task, stream, offset, limit)."""
 
 PATIENCE_S = 3.0
 """How long a neighbour's answer is waited for (chosen: under its lease)."""
@@ -26,9 +29,10 @@ MOST_BYTES = 1 << 20
 class RemoteOutput:
     """Reads output of tasks by number; a neighbour that has handed a task on asks further itself."""
 
-    def __init__(self, door: Door, supervisor: Supervisor) -> None:
+    def __init__(self, door: Door, supervisor: Supervisor, elsewhere: Elsewhere) -> None:
         self._door = door
         self._supervisor = supervisor
+        self._elsewhere = elsewhere
         self._waiting: dict[tuple[int, int, int], list[asyncio.Future[bytes]]] = {}
         self.holder_of: Callable[[int], str] = _nobody
         """Tells the neighbour that holds a task; empty for this agent."""
@@ -42,7 +46,7 @@ class RemoteOutput:
             return self._supervisor.read_output(task, NAMES[number], offset, limit)
         link = self._door.link_to(host)
         if link is None:
-            return b""
+            return await self._elsewhere(host, task, stream, offset, limit)
         waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         key = (task, number, offset)
         self._waiting.setdefault(key, []).append(waiter)

@@ -89,7 +89,7 @@ class Reshaping(Asking):
         self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
     ) -> ResourceView:
         """Add a host, or let a known one grow."""
-        if name != self._state.identity.name:
+        if name not in {host.name for host in self.pool()}:  # of a known one only the capacity counts
             adaptor = known_adaptor(adaptor, name, properties)
             if adaptor == "comm":
                 properties = self.pairing.located(name, properties)

@@ -51,7 +51,10 @@ SLASHED = "/COMPSs"
 
 
 class RouteTable:
-    """All routes, found by path; the only place where a path is matched."""
+    """All routes, found by path; the only place where a path is matched.
+
+    A `{name}` may hold slashes, as that of a neighbour that is called by its URL does.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
@@ -62,7 +65,7 @@ class RouteTable:
 
     def _add(self, route: Route) -> None:
         if "{" in route.path:
-            regex, _, _ = compile_path(route.path)
+            regex, _, _ = compile_path(route.path.replace("{name}", "{name:path}"))
             methods = self._shaped.setdefault(route.path, (regex, {}))[1]
         else:
             methods = self._exact.setdefault(route.path, {})
@@ -78,6 +81,6 @@ class RouteTable:
             return methods, {}
         for regex, shaped in self._shaped.values():
             match = regex.match(path)
-            if match is not None:
+            if match is not None and all(match.groupdict().values()):
                 return shaped, match.groupdict()
         return None

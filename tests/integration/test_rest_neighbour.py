@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -62,6 +64,16 @@ def test_work_is_done_there_and_comes_back(pair: tuple[Door, RunningAgent]) -> N
     assert "Traceback" in failed["error"]["traceback"]
     there = Door(beta.rest, beta.state).get("/v1/operations")["operations"]
     assert sorted(row["state"] for row in there) == ["done", "failed"]
+
+
+def test_what_it_prints_is_read_here(pair: tuple[Door, RunningAgent]) -> None:
+    """Both streams, each as its own."""
+    door, _ = pair
+    operation = door.submit("sums:greet", "Ada", wait_s=60)["id"]
+    lines = door.client.get(f"/v1/operations/{operation}/logs", headers={"accept": "application/x-ndjson"}).text
+    told = [json.loads(line) for line in lines.splitlines()]
+    assert {"stream": "stdout", "text": "hello Ada\n"} in told
+    assert {"stream": "stderr", "text": "to stderr\n"} in told
 
 
 def test_what_is_cancelled_here_is_cancelled_there(pair: tuple[Door, RunningAgent]) -> None:
@@ -150,6 +162,11 @@ def test_compss_name_for_the_adaptor_and_its_name_for_the_neighbour(start_agent:
     (row,) = door.get("/COMPSs/resources")["resources"]
     assert (row["name"], row["adaptor"]) == (beta.rest, "es.bsc.compss.agent.rest.master.RemoteRESTAgent")
     assert door.submit("sums:increment", 2, wait_s=60)["result"] == 3
+    one_unit = {"processors": [{"units": 1}]}
+    more = door.client.post("/v1/resources", json={"name": beta.rest, "capacity": one_unit})
+    assert more.json()["total"]["CPU"] == 2
+    at = f"/v1/resources/{quote(beta.rest, safe='')}"
+    assert door.client.post(f"{at}/reduce", json={"capacity": one_unit}).json()["total"]["CPU"] == 1
     gone = f"<removeNode><workerName>{beta.rest}</workerName></removeNode>"
     assert door.client.put("/COMPSs/removeNode", content=gone, headers=headers).status_code == 200
     until(lambda: len(door.get("/v1/resources")["resources"]) == 1, "its end")

@@ -1,6 +1,6 @@
 """What an adaptor needs that reaches a neighbour by itself, and what the daemon asks of it.
 
-An adaptor without `drive` gives an address, at which the neighbour speaks Comm.
+An adaptor without `courier` gives an address, at which the neighbour speaks Comm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agentd.model.values import Payload
 
 
 class Surroundings(Struct, frozen=True):
-    """The daemon, as a driver sees it."""
+    """The daemon, as a courier sees it."""
 
     post: Callable[[Event], None]
     """Tell the engine what happened."""
@@ -30,7 +30,7 @@ class Surroundings(Struct, frozen=True):
     heartbeat_s: float = 1.0
 
 
-class Driver(Protocol):
+class Courier(Protocol):
     """One neighbour that is reached in another way than by a Comm link.
 
     It posts `LinkOpened` and `LinkClosed` as it is reached and lost, and answers every offer; `run` goes on for as
@@ -45,18 +45,22 @@ class Driver(Protocol):
         """Give the present connection up and make a new one."""
         ...
 
+    async def output(self, task: int, stream: str, offset: int, limit: int) -> bytes:
+        """Read what a task wrote to `stdout` or `stderr` there; nothing when that is not to be had."""
+        ...
+
     async def run(self) -> None:
         """Keep in touch, for ever. Cancelled, it has posted that the link is closed."""
         ...
 
 
-class Driving(Protocol):
-    """An adaptor that makes drivers."""
+class Couriers(Protocol):
+    """An adaptor that makes couriers."""
 
     def address(self, name: str, properties: Mapping[str, str]) -> str:
         """Give where the neighbour is, for people; checks the properties."""
         ...
 
-    def drive(self, name: str, properties: Mapping[str, str], surroundings: Surroundings) -> Driver:
-        """Make the driver of one neighbour."""
+    def courier(self, name: str, properties: Mapping[str, str], surroundings: Surroundings) -> Courier:
+        """Make the courier of one neighbour."""
         ...
