@@ -82,9 +82,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     environment: tuple[str, ...] = ()
     """Names of further environment variables that users' code may see."""
     scheduler: str = "load-balancing"
-    """fifo, lifo, load-balancing, or package.module:Class."""
+    """fifo, fifo-data, lifo, ready, load-balancing, data, or package.module:Class."""
     scheduler_config_file: Path | None = None
-    """Settings of the scheduler: a JSON object, or lines of key = value."""
+    """Settings of the scheduler, as a JSON object or as `key = value` lines"""
     comm: str = "comm"
     """Adaptor by which the nodes of project.xml are reached: `comm`, `rest`, or a class name of COMPSs."""
     project: Path | None = None
@@ -128,9 +128,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     reuse_resources_on_block: bool = True
     """Whether a task that waits for its tasks lends its cores meanwhile."""
     input_profile: Path | None = None
-    """What functions take, as the operator knows it: a profile to begin with."""
+    """An execution profile to begin with: what functions take."""
     output_profile: Path | None = None
-    """Where what was learned is written too, beside the state folder."""
+    """File to which what was learned is written too, every minute and at the end."""
     callback_host: tuple[str, ...] = ()
     """Hosts that may be called back when an operation ends."""
     summary: bool = False

@@ -316,16 +316,17 @@ class RestContract:
     def test_the_pool_grows_and_shrinks(self, user):
         """Added, reduced and removed, a host is shown as it is each time."""
         added = user.post(
-            "/v1/resources", json={"name": "192.0.2.1", "capacity": {"processors": [{"units": 4}]}, "properties": {}}
+            "/v1/resources",
+            json={"name": "127.0.0.9", "capacity": {"processors": [{"units": 4}]}, "properties": {"Port": "1"}},
         )
         assert added.status_code == 200, added.text
-        assert "192.0.2.1" in {row["name"] for row in user.get("/v1/resources").json()["resources"]}
-        assert "192.0.2.1" in {row["name"] for row in user.get("/v1/neighbours").json()["neighbours"]}
-        reduced = user.post("/v1/resources/192.0.2.1/reduce", json={"capacity": {"processors": [{"units": 1}]}})
+        assert "127.0.0.9" in {row["name"] for row in user.get("/v1/resources").json()["resources"]}
+        assert "127.0.0.9" in {row["name"] for row in user.get("/v1/neighbours").json()["neighbours"]}
+        reduced = user.post("/v1/resources/127.0.0.9/reduce", json={"capacity": {"processors": [{"units": 1}]}})
         assert reduced.status_code == 202
         assert reduced.json()["total"]["CPU"] == 3
-        assert user.delete("/v1/resources/192.0.2.1?lost=true").status_code == 202
-        assert "192.0.2.1" not in {row["name"] for row in user.get("/v1/resources").json()["resources"]}
+        assert user.delete("/v1/resources/127.0.0.9?lost=true").status_code == 202
+        assert "127.0.0.9" not in {row["name"] for row in user.get("/v1/resources").json()["resources"]}
 
     def test_an_unknown_host_is_not_found(self, user):
         """What is not in the pool can be neither reduced nor removed."""
