@@ -97,6 +97,7 @@ def test_a_neighbour_named_at_the_start_waits_for_the_pairing(make_site: Callabl
     while "agentd invite" not in (why := site.link("a", "b").get("why_not", "")):
         assert site.link("a", "b").get("state") != "connected", why
     site.pair("b", "a")
+    site.connect(("a", "b"))
     assert ran_on(site, "a") == {"a", "b"}
 
 
