@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from agentd.api.tasks.in_place import InPlace
     from agentd.api.tasks.port import Port
 
+_RESERVED_BITS = 24
+"""A program that asks through a worker has 16 million numbers; a worker has 255 such programs in its life."""
+
 
 class Nested:
     """The runtime of one process; each task that runs in it has a family of its own."""
@@ -33,11 +36,22 @@ class Nested:
         self.new_version: Callable[[], int] = versions.__next__
         self.new_ref: Callable[[], int] = refs.__next__
         self.new_template: Callable[[], int] = templates.__next__
+        self._reserved = 0
         self._families: list[Family] = []
         self._plan_of = Plans().of
         self._main = threading.main_thread().ident
         self._of_thread = threading.local()
         self._beginning = threading.Lock()
+
+    def reserve(self) -> int:
+        """Set numbers aside for a program that asks through this process; gives the first of them."""
+        self._reserved += 1
+        return self._reserved << _RESERVED_BITS
+
+    def start_at(self, first: int) -> None:
+        """Use numbers from here on, which another process has set aside."""
+        counters = [itertools.count(base + first + 1) for base in (self.port.number << 32, 0, 0)]
+        self.new_version, self.new_ref, self.new_template = [counter.__next__ for counter in counters]
 
     # --- families -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ _FORM_TASK = 4
 """As `agentd.model.task.Form`."""
 _RUNS = 4
 """Executions in all of a task that may be tried again; from PyCOMPSs' documentation of on_failure."""
-_MAIN = "__main__"
+_MAIN, ALIAS = "__main__", "__agentd_main__"
+"""The program's module, and its name in workers that execute it for its tasks."""
 
 
 def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
@@ -46,8 +47,9 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
 
 def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[str, Any]) -> int:
     number = runtime.new_template()
+    module = _MAIN if definition.module == ALIAS else definition.module
     template: dict[str, Any] = {
-        "function": f"{definition.module}:{definition.qualname}",
+        "function": f"{module}:{definition.qualname}",
         "form": _FORM_TASK,
         "codec": PICKLE,
         "on_failure": definition.on_failure,
@@ -62,20 +64,30 @@ def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[s
         template["max_attempts"] = _RUNS
     if definition.on_failure == "CANCEL_SUCCESSORS":
         runtime.may_cancel = True
-    if definition.module == _MAIN:
-        template["code"] = source_of_main()
+    code = code_of(definition)
+    if code:
+        template["code"] = code
     runtime.port.send(Kind.DECLARE, packed([[number, template]]))
     return number
 
 
-def source_of_main() -> bytes:
-    """Give the source of the program that runs as `__main__`.
+def code_of(definition: TaskDefinition) -> bytes:
+    """Give what a worker needs to have the function: nothing, the source of the program, or the function by value.
 
     Raises:
-        RuntimeError: it has none, as in an interactive session.
+        RuntimeError: it can only go by value, and there is no cloudpickle for that.
     """
-    file = getattr(sys.modules[_MAIN], "__file__", None)
-    lines = linecache.getlines(file) if file else []
-    if not lines:
-        raise RuntimeError("tasks cannot be defined where there is no source: put them into a module of their own")
-    return "".join(lines).encode()
+    is_inner = "<locals>" in definition.qualname
+    if definition.module not in {_MAIN, ALIAS} and not is_inner:
+        return b""
+    file = getattr(sys.modules.get(_MAIN), "__file__", None)
+    lines = linecache.getlines(file) if file and not is_inner else []
+    if lines:
+        return "".join(lines).encode()
+    try:
+        import cloudpickle
+    except ModuleNotFoundError:
+        words = f"{definition.label} is defined where no worker finds it: put it into a module, or install cloudpickle"
+        raise RuntimeError(words) from None
+    code: bytes = cloudpickle.dumps(definition, 5)
+    return code

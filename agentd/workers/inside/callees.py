@@ -65,6 +65,9 @@ class Callee:
         self._function = function
 
     def _task(self, declared: Declared, finder: Finder) -> Callable[..., Any]:
+        if declared.code[:1] == b"\x80":  # a pickle: no source begins so
+            self.definition = load_value(declared.code, callable_only=False).settle()
+            return self.definition.body  # type: ignore[no-any-return]
         function = finder.find_task(declared.function, declared.code)
         self.definition = definition_of(function)
         if self.definition is None:

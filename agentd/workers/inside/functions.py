@@ -163,8 +163,8 @@ def _homes(target: Any) -> Iterator[str]:
         target = inner
 
 
-def load_value(code: bytes) -> Callable[..., Any]:
-    """Give the callable that was sent by value.
+def load_value(code: bytes, *, callable_only: bool = True) -> Any:
+    """Give the callable, or what else it may be, that was sent by value.
 
     Raises:
         Refused: it cannot be read here.
@@ -176,9 +176,9 @@ def load_value(code: bytes) -> Callable[..., Any]:
         raise Refused(Reason.NOT_CALLABLE, f"the function needs module {error.name}: {hint}") from error
     except Exception as error:  # users' code runs here
         raise Refused(Reason.NOT_CALLABLE, f"the function cannot be read: {type(error).__name__}: {error}") from error
-    if not callable(target):
+    if callable_only and not callable(target):
         raise Refused(Reason.NOT_CALLABLE, f"what was sent is a {type(target).__name__}, which cannot be called")
-    return target  # type: ignore[no-any-return]
+    return target
 
 
 _ATTRIBUTE = "__agentd_task__"

@@ -1,0 +1,212 @@
+"""Sessions: a plain program, or a notebook, has its tasks run by an agent.
+
+The program's end asks through a task of its own that waits in a worker of the agent; so whatever holds for tasks inside
+of operations holds for the program.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from typing import TYPE_CHECKING, Any
+
+from agentd.api.tasks.nested import Nested
+from agentd.api.tasks.relay import END, PLACE, SEND, WAIT, Line
+from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
+from agentd.api.tasks.templates import ALIAS
+from agentd.model.errors import AgentdError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+    from typing import Self
+
+    from agentd.api.executor import AgentExecutor
+    from agentd.api.tasks.messages import Encoded, Parts
+
+_LOOK_S = 0.2
+"""How often it is looked whether the agent has refused what it is waited for; chosen."""
+
+
+class _SessionPort:
+    """The port of a program: it asks the worker that asks for it."""
+
+    def __init__(self, line: Line, told: dict[str, Any]) -> None:
+        self.number: int = told["number"]
+        self.threshold: int = told["threshold"]
+        self.folder = ""
+        self._task: int = told["task"]
+        self._line = line
+        self._lock = threading.Lock()
+
+    def task(self) -> int:
+        return self._task
+
+    def enter(self, family: Any) -> None:
+        """Nobody needs to be told: the program ends its family itself."""
+
+    def hosts(self) -> int:
+        return 1
+
+    def send(self, kind: int, body: bytes) -> None:
+        with self._lock:
+            self._line.send((SEND, kind, body))
+
+    def wait(self, token: int) -> list[tuple[int, int, int, Any, Any]]:
+        found: list[tuple[int, int, int, Any, Any]] = self._asked(WAIT, token)
+        return found
+
+    def _asked(self, *question: Any) -> Any:
+        with self._lock:
+            self._line.send(question)
+            try:
+                return self._line.receive()
+            except KeyboardInterrupt:
+                self._line.close()  # half an answer may be on its way: nothing can be asked any more
+                raise
+            except OSError as error:
+                raise AgentdError(f"the session with the agent has ended: {error}") from error
+
+    def encode(self, value: Any) -> Encoded:
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        except (pickle.PicklingError, TypeError, AttributeError):
+            import cloudpickle  # what has no name: functions and classes of a notebook
+
+            buffers.clear()
+            data = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)
+        parts: Parts = []
+        for buffer in buffers:
+            parts += self.place(buffer.raw())
+        return 1, data, parts or None
+
+    def place(self, view: memoryview) -> Parts:
+        if view.nbytes < self.threshold:
+            return [(view.nbytes, bytes(view), 0, 0)]
+        parts: Parts = self._asked(PLACE, bytes(view))
+        return parts
+
+    def look(self, segment: int, offset: int, size: int) -> memoryview:
+        del segment, offset, size  # it lies in the memory of another process
+        return memoryview(b"")
+
+    def buffers(self, parts: Any, *, writable: bool) -> list[memoryview]:
+        return [memoryview(bytearray(part) if writable else part) for part in parts]
+
+    def discard(self, parts: Any) -> None:
+        """Nothing is held."""
+
+
+class Session:
+    """Tasks of this program are run by an agent, until it is closed; use it as a context, or call `close`."""
+
+    def __init__(self, executor: AgentExecutor) -> None:
+        """Begin it.
+
+        Raises:
+            AgentdError: the agent cannot be reached, or refuses; the message says why.
+        """
+        self._executor = executor
+        self._folder = tempfile.mkdtemp(prefix="agentd-session-")
+        path = os.path.join(self._folder, "socket")  # noqa: PTH118 - a plain path for a socket
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(path)
+            listener.listen(1)
+            listener.settimeout(_LOOK_S)
+            self._relay: Future[None] = executor.submit(lambda: __import__(_RELAY, fromlist=["serve"]).serve(path))
+            self._line = Line(self._accepted(listener))
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            listener.close()
+        told = self._line.receive()
+        self._runtime = Nested(_SessionPort(self._line, told), IN_PLACE)
+        self._runtime.start_at(told["first"])
+        self._is_open = True
+        sys.modules[ALIAS] = sys.modules["__main__"]  # where workers have the classes of the program
+        use(self._runtime)
+
+    def _accepted(self, listener: socket.socket) -> socket.socket:
+        """Wait for the worker, or for why there is none."""
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except TimeoutError:
+                if self._relay.done():
+                    self._relay.result()
+                    raise AgentdError("the agent ended the session at once") from None
+            else:
+                sock.settimeout(None)
+                return sock
+
+    def close(self) -> None:
+        """Bring files that tasks write to their places, wait for all tasks, and end.
+
+        Raises:
+            BaseException: what a task raised that nobody waited for.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            family = self._runtime.family()
+            if family is not None:
+                family.end(None)
+                family.leave()
+            self._line.send((END,))
+            self._relay.result()
+        finally:
+            self._let_go()
+
+    def abandon(self) -> None:
+        """End it at once: tasks that still run are cancelled."""
+        if self._is_open:
+            self._is_open = False
+            self._relay.cancel()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if current() is self._runtime:
+            use(None)
+        self._line.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+_RELAY = "agentd.api.tasks.relay"
+
+
+def attach(address: str | os.PathLike[str] | None = None) -> Session:
+    """Have the tasks of this program run by the agent on this device (or the one whose state folder is `address`).
+
+    Raises:
+        AgentdError: there is none, or it refuses; or this is a task of an agent already, or a session is open.
+    """
+    from agentd.api.executor import AgentExecutor
+
+    if PORT in sys.modules:
+        raise AgentdError("this is a task of an agent: the tasks that it calls are the agent's already")
+    if current() is not IN_PLACE:
+        raise AgentdError("a session is open already: close it first")
+    wants = {"computing_units": 0, "is_local": True}
+    return Session(AgentExecutor(address, constraints=wants, max_attempts=1, idempotent=False))
