@@ -43,6 +43,16 @@ COMMANDS: tuple[Command, ...] = (
         stops_at_argument=True,
     ),
     Command(
+        "run",
+        "cli.program:run",
+        "Run a program whose tasks an agent runs that is there for it alone; gives the program's exit code.",
+        "PROGRAM [ARG]...",
+        "agentd run --cpu 4 kmeans.py 10",
+        least=1,
+        most=None,
+        stops_at_argument=True,
+    ),
+    Command(
         "resources",
         "cli.resources:run",
         "Show the pool: each host with its total, free and owed units.",

@@ -53,6 +53,8 @@ START = ("start",)
 SERVED = ("start", "start-service")
 """A service gives the settings of its agents on to each of them."""
 SERVICE = ("start-service",)
+RUN = ("run",)
+"""What is started for one program takes the settings of an agent that services take."""
 CALL = ("call",)
 CALLED = ("call", "start-service")
 GROW = ("resources add", "resources reduce")
@@ -89,7 +91,7 @@ OF_ONE = frozenset(
 
 
 def _setting(name: str, help_: str, metavar: str = "", default: str = "", **more: object) -> Option:
-    commands = START if name in OF_ONE else SERVED
+    commands = START if name in OF_ONE else (*SERVED, *RUN)
     return Option(name, commands, help_, metavar, default, effect=Effect.SETTING, **more)  # type: ignore[arg-type]
 
 

@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         wait_on_directory,
         wait_on_file,
     )
+    from agentd.api.tasks.session import attach
     from agentd.model.errors import AgentdError, RequestError, TaskFailed, Unreachable
     from agentd.model.task import Constraints
 
@@ -181,6 +182,7 @@ _HOMES = {
     "Unreachable": "agentd.model.errors",
     "WallClockReached": "agentd.api.tasks.errors",
     "Weight": "agentd.api.decorators.parameters",
+    "attach": "agentd.api.tasks.session",
     "barrier": "agentd.api.tasks.functions",
     "barrier_group": "agentd.api.tasks.functions",
     "binary": "agentd.api.decorators.binary",
@@ -288,6 +290,7 @@ __all__ = [
     "Unreachable",
     "WallClockReached",
     "Weight",
+    "attach",
     "barrier",
     "barrier_group",
     "binary",

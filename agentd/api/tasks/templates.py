@@ -37,7 +37,7 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
         return plan.template, plan.returns
     bound = plan.bound(args, kwargs)
     constraints = {name: value(bound) if callable(value) else value for name, value in definition.constraints.items()}
-    key = repr(constraints)
+    key = repr(constraints)  # lists among them have no hash
     number = plan.templates.get(key)
     if number is None:
         number = plan.templates[key] = _declare(runtime, definition, constraints)
@@ -62,8 +62,6 @@ def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[s
         template["timeout_s"] = float(definition.timeout_s)
     if definition.on_failure == "RETRY":
         template["max_attempts"] = _RUNS
-    if definition.on_failure == "CANCEL_SUCCESSORS":
-        runtime.may_cancel = True
     code = code_of(definition)
     if code:
         template["code"] = code

@@ -78,7 +78,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, SystemExit):
         return Failure(Reason.EXIT, "SystemExit", f"the task ended itself with exit code {error.code!r}", _trace(error))
     kind = type(error).__qualname__
-    if type(error).__module__ not in {"builtins", "__main__"}:
+    if type(error).__module__ not in {"builtins", "__main__", "__agentd_main__"}:
         kind = f"{type(error).__module__}.{kind}"
     reason = Reason.OUT_OF_MEMORY if isinstance(error, MemoryError) else Reason.EXCEPTION
     if getattr(error, "is_final", False) is True:  # it says itself that trying again here is of no use

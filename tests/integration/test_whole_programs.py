@@ -1,0 +1,134 @@
+"""Whole programs with tasks: by `agentd run`, in a session with a running agent, sent to an agent, and without any."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentd import api
+from agentd.api.tasks.runtime import IN_PLACE, current
+from agentd.model.errors import AgentdError
+from tests.conftest import ROOT, StartAgent, agent_environment
+from tests.fakes.marked import marked
+
+APPS = ROOT / "tests" / "integration" / "apps"
+PROGRAM = APPS / "whole_program.py"
+sys.path.insert(0, str(APPS))
+import nested_tasks as apps  # noqa: E402 - the same module that the agent's workers import
+
+ROOTS = os.pathsep.join((str(APPS), str(ROOT)))
+LONG_S = 90.0
+"""No program takes so long unless something is broken."""
+
+
+def agentd(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its temporary files are in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "agentd", *map(str, words)],
+        env=agent_environment(TMPDIR=str(folder)),
+        input="typed\n",
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+
+
+def test_a_program_runs_with_an_agent_of_its_own(tmp_path: Path) -> None:
+    """Its input, output and exit code are the program's, its tasks run elsewhere, and nothing is left behind."""
+    ended = agentd(tmp_path, "run", "--cpu", "2", "--pythonpath", ROOT, PROGRAM, "a", "exit")
+    assert ended.stdout == "3 10 typed a exit\nelsewhere\n", ended.stderr
+    assert ended.returncode == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["wait", "fail"])
+def test_a_program_fails_with_its_tasks(tmp_path: Path, how: str) -> None:
+    """Exit code 1 and the remote traceback, also for a task that nobody waited for."""
+    ended = agentd(tmp_path, "run", "--cpu", "1", "--pythonpath", ROOT, PROGRAM, how)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError: on purpose" in ended.stderr
+    assert 'raise ZeroDivisionError("on purpose")' in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    """Nothing is started for it."""
+    ended = agentd(tmp_path, "run", tmp_path / "none.py")
+    assert ended.returncode == 2
+    assert "there is no file" in ended.stderr
+
+
+def test_the_same_file_is_a_plain_program(tmp_path: Path) -> None:
+    """Without an agent its tasks run in place."""
+    ended = subprocess.run(
+        [sys.executable, PROGRAM, "a"],
+        env=agent_environment(),
+        input="typed\n",
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=True,
+    )
+    assert ended.stdout == "3 10 typed a\nhere\n"
+
+
+def test_a_program_can_be_sent_to_an_agent(tmp_path: Path, start_agent: StartAgent) -> None:
+    """`agentd call FILE.py` runs it as an operation: its tasks are found in it, in whatever worker they run."""
+    home = start_agent("--cpu", "2", "--pythonpath", str(ROOT))
+    ended = agentd(tmp_path, "call", "--state", home.state, "--follow", PROGRAM, "a")
+    assert ended.returncode == 0, ended.stderr
+    assert "3 10" in ended.stderr
+    assert "elsewhere" in ended.stderr
+
+
+def test_a_session_lends_an_agent_to_a_program(start_agent: StartAgent) -> None:
+    """Calls go to workers while it is open, with objects, arrays, functions by value, and groups; then in place."""
+    home = start_agent("--cpu", "2", "--pythonpath", ROOTS)
+    with api.attach(home.state):
+        assert api.wait_on([apps.echo(number) for number in range(20)]) == list(range(20))
+        assert os.getpid() not in {where for where, _ in api.wait_on([apps.process() for _ in range(4)])}
+        values: list[int] = []
+        apps.note(values, 1)
+        apps.note(values, 2)
+        assert api.wait_on(values) is values
+        assert values == [1, 2]
+        numpy = pytest.importorskip("numpy")
+        array = api.wait_on(apps.echo(numpy.arange(100_000)))
+        array[0] = 5  # the caller's own
+        assert array.sum() == 5 + 99_999 * 50_000
+
+        @marked(returns=1)
+        def inner(value: int) -> int:
+            return value + len(values)
+
+        with api.TaskGroup("group"):
+            future = inner(1)
+        assert api.wait_on(future) == 3
+        with pytest.raises(AgentdError, match="a session is open already"):
+            api.attach(home.state)
+    assert current() is IN_PLACE
+    assert apps.echo(1) == 1
+
+
+def test_a_session_tells_of_failures(start_agent: StartAgent) -> None:
+    """Who waits gets the task's own exception; what nobody asked for is raised when the session is closed."""
+    home = start_agent("--cpu", "1", "--pythonpath", ROOTS)
+    with api.attach(home.state), pytest.raises(ZeroDivisionError, match="on purpose"):
+        api.wait_on(apps.fail())
+    session = api.attach(home.state)
+    apps.fail()
+    with pytest.raises(ZeroDivisionError, match="on purpose"):
+        session.close()
+    assert current() is IN_PLACE
+
+
+def test_a_session_needs_an_agent(tmp_path: Path) -> None:
+    """Where none runs, the message says where it was looked for."""
+    with pytest.raises(AgentdError, match=str(tmp_path)):
+        api.attach(tmp_path)
+    assert current() is IN_PLACE
