@@ -103,13 +103,13 @@ def process_pool() -> Pool:
     return Pool(lambda: ProcessPoolExecutor(2))
 
 
-def loky_pool() -> Pool | None:
+def loky_pool(workers: int = 2) -> Pool | None:
     """Give loky's pool, if it is installed."""
     try:
         from loky import ProcessPoolExecutor as Loky
     except ImportError:
         return None
-    return Pool(lambda: Loky(2))
+    return Pool(lambda: Loky(workers))
 
 
 def dask_pool() -> Pool | None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from benchmarks import dislib_alone, engine_alone, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
+from benchmarks.nested import Nested
 
 CALLS = 1000
 MANY = 10_000
@@ -75,6 +76,10 @@ TARGETS = (
     Target("W2 in chunks / ProcessPool's chunks", "W2 chunks per s, agentd", "W2 chunks per s, ProcessPool", "≥1", ""),
     Target("W3 ideal / agentd (paired efficiency)", "W3 s, two bare processes", "W3 s, agentd", "≥0.93", "≥0.97"),
     Target("W3 ideal / ProcessPool", "W3 s, two bare processes", "W3 s, ProcessPool", "≥0", ""),
+    Target("W5 chain / raw socket", "W5 chain per s, agentd", "W5 chain per s, raw socket", "≥0.15", "≥0.5"),
+    Target("W5 tree / ProcessPool", "W5 tree per s, agentd", "W5 tree per s, ProcessPool", "≥2", ""),
+    Target("W8 / loky", "W8 per s, agentd", "W8 per s, loky", "≥1.5", ""),
+    Target("W11 / 5,000 per s", "W11 per s, agentd", "W11 limit", "≥1", "≥2"),
     Target("W6 first result s / 0.8", "W6 first result s", "W6 first result limit", "≤1", "≤0.75"),
     Target("W6 Comm door s / 0.4", "W6 Comm door open s", "W6 Comm door limit", "≤1", ""),
     Target("W6 idle MiB / 80", "W6 idle PSS MiB", "W6 idle limit", "≤1", "≤0.94"),
@@ -102,6 +107,7 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
     wanted = lambda name: not only or name in only  # noqa: E731
     with ExitStack() as stack:
         executors = _executors(stack) if any(map(wanted, ("W1", "W2", "W3"))) else {}
+        nested = stack.enter_context(Nested()) if any(map(wanted, ("W5", "W8", "W11"))) else None
         web = stack.enter_context(Web()) if wanted("W9") else None
         loops = _loops_per_ms()
         for number in range(rounds):
@@ -112,6 +118,12 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 _at_once(recorder, executors)
             if wanted("W3"):
                 _busy(recorder, executors, loops)
+            if nested is not None and wanted("W5"):
+                nested.graphs(recorder)
+            if nested is not None and wanted("W8"):
+                nested.on_one_core(recorder)
+            if nested is not None and wanted("W11"):
+                nested.many(recorder)
             if web is not None:
                 web.measure(recorder)
             if wanted("W6"):

@@ -149,7 +149,8 @@ class Units:
         self._pins = pins
         self._cpus = sorted(os.sched_getaffinity(0))
         os.environ["COMPSS_NUM_NODES"] = "1"
-        os.environ["COMPSS_HOSTNAMES"] = hostname
+        os.environ["COMPSS_NUM_PROCS"] = "1"
+        os.environ["COMPSS_HOSTNAMES"] = os.environ["COMPSS_NODES"] = hostname
 
     def bind(self, cpus: list[int], gpus: list[int]) -> None:
         """Take these units: the variables that libraries read, and affinity if the operator wants that.
