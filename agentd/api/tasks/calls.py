@@ -17,6 +17,7 @@ from agentd.api.tasks.data import ABSENT, PLAIN, Datum, Future, datum_of
 from agentd.api.tasks.definition import Content, Direction, Parameter
 from agentd.api.tasks.plans import WRITES
 from agentd.api.tasks.references import Reference
+from agentd.api.tasks.storage import outward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,9 +112,9 @@ class Call:
         if type(value) is Future:
             datum: Datum | None = datum_of(value)
         else:
-            datum = family.registry.find(value) if family.registry else None
+            datum = family.find(value)
         if datum is None:
-            return Reference(self.refer(family.snapshot(value))) if family.is_large(value) else value
+            return Reference(self.refer(family.snapshot(value))) if family.is_large(value) else outward(value)
         family.check(datum)
         if datum.is_pending:
             return Reference(self.refer(datum))
@@ -121,14 +122,14 @@ class Call:
             return self._read(datum.value)
         if datum.version and family.is_current(datum, value):
             return Reference(self.refer(datum))
-        return Reference(self.refer(family.snapshot(value))) if family.is_large(value) else value
+        return Reference(self.refer(family.snapshot(value))) if family.is_large(value) else outward(value)
 
     def _write(self, value: Any, direction: Direction) -> tuple[Any, Shape]:
         family = self._family
         if type(value) is Future:
             datum: Datum | None = datum_of(value)
         else:
-            datum = family.registry.find(value)
+            datum = family.find(value)
         if datum is not None:
             family.check(datum)
             if not datum.is_pending and datum.value is not ABSENT and datum.value is not value:
@@ -136,9 +137,9 @@ class Call:
         if datum is None:
             datum = Datum(family.home)
             fresh = datum
-            self._later.append(lambda: family.registry.track(value, fresh))
+            self._later.append(lambda: family.track(value, fresh))
         if direction is Direction.OUT and type(value) is not Future:  # of a future nobody knows what it would be
-            return family.outline(value), self.make(datum)
+            return outward(family.outline(value)), self.make(datum)
         without_order = direction is _WITHOUT_ORDER
         read = self._read_base(value, datum) if without_order else self._read(value)
         return read, self.make(datum, without_order=without_order)

@@ -14,6 +14,7 @@ from agentd.api.tasks.data import PLAIN
 from agentd.api.tasks.definition import Content
 from agentd.api.tasks.plans import has_files
 from agentd.api.tasks.port import DIRECTORY, FILE
+from agentd.api.tasks.storage import outward
 from agentd.api.tasks.values import decoded
 from agentd.api.tasks.workplace import Workplace
 
@@ -109,7 +110,7 @@ class Execution:
         """
         encode = self._port.encode
         values = self._returned(value if family is None else family.end(value))
-        made = [_NOTHING if one is None else encode(one) for one in values]
+        made = [_NOTHING if one is None else encode(outward(one)) for one in values]
         for where, shape in self._writes:
             argument = self._args[where] if isinstance(where, int) else self._kwargs[where]
             self._write(argument, shape, self._name(where), family, made)
@@ -154,7 +155,7 @@ class Execution:
             value = os.fspath(value)
         if self._workplace is not None and self._workplace.has(value):
             return self._workplace.hand_in(value, f"{self._definition.label}: parameter {name}")
-        return self._port.encode(value)
+        return self._port.encode(outward(value))
 
     def instead(self) -> list[Encoded]:
         """Give what on_failure=IGNORE gives for what it should have made: its defaults, or what is there."""

@@ -17,6 +17,7 @@ from agentd.api.tasks.files import Files
 from agentd.api.tasks.images import Image, is_large, outline
 from agentd.api.tasks.messages import number, numbers, packed, packed_task, packed_value
 from agentd.api.tasks.port import CANCELLED, THERE, Kind, Received
+from agentd.api.tasks.storage import identifier_of
 from agentd.api.tasks.templates import template_of
 from agentd.api.tasks.values import decoded, renewed
 
@@ -49,6 +50,8 @@ class Family:
         self.home = Home(self._released, self.fetch)
         self.home.keeps = runtime.may_cancel
         self.registry = Registry()
+        self._persistent: dict[str, Datum] = {}
+        """Data of persistent objects, by their identifiers."""
         self.files = Files(self)
         self.groups: dict[str, int] = {}
         self.open_groups: tuple[int, ...] = ()
@@ -137,6 +140,25 @@ class Family:
     def encode(self, value: Any) -> Encoded:
         """Write a value; futures in it are references, or waited for where none can be."""
         return self.port.encode(value)
+
+    def find(self, value: Any) -> Datum | None:
+        """Give the datum that an object stands for; persistent objects of one identifier are one."""
+        if self.registry:
+            datum = self.registry.find(value)
+            if datum is not None:
+                return datum
+        if not self._persistent:
+            return None
+        identifier = identifier_of(value)
+        return None if identifier is None else self._persistent.get(identifier)
+
+    def track(self, value: Any, datum: Datum) -> None:
+        """Have an object stand for a datum from now on."""
+        identifier = identifier_of(value)
+        if identifier is None:
+            self.registry.track(value, datum)
+        else:
+            self._persistent[identifier] = datum
 
     def check(self, datum: Datum) -> None:
         """Refuse what another family made: its versions are not known here.
@@ -333,7 +355,7 @@ class Family:
     def _datum(self, value: Any) -> Datum | None:
         if type(value) is Future:
             return datum_of(value)
-        return self.registry.find(value) if self.registry else None
+        return self.find(value)
 
     def _collect(self, value: Any, pending: dict[int, Datum]) -> None:
         datum = self._datum(value)

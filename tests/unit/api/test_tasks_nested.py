@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import threading
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -166,6 +168,42 @@ def scale(values: Any, factor: float) -> None:
 @marked(returns=1)
 def mean(values: Any) -> float:
     return float(values.sum() / values.size)
+
+
+class Shelved:
+    """A persistent object, in a store that is a dict."""
+
+    shelf: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.content: list[int] = []
+
+    def getID(self) -> str | None:  # noqa: N802 - the store's interface
+        return self.name if self.name in self.shelf else None
+
+    def makePersistent(self) -> None:  # noqa: N802 - as above
+        self.shelf[self.name] = self
+
+    def __reduce__(self) -> Any:
+        raise AssertionError("it must travel by its identifier")
+
+
+@marked(shelved=INOUT)
+def fill_shelved(shelved: Shelved, value: int) -> None:
+    shelved.content.append(value)
+
+
+@marked(returns=1)
+def content_of(shelved: Shelved) -> Any:
+    return list(shelved.content)
+
+
+@marked(returns=1)
+def shelve(name: str) -> Any:
+    shelved = Shelved(name)
+    shelved.makePersistent()
+    return shelved
 
 
 TASKS = [value for value in list(globals().values()) if hasattr(value, "__agentd_task__")] + [Box.put, Box.look]
@@ -444,6 +482,24 @@ def test_nothing_is_kept_of_what_is_gone(port: FakePort, small_heap: None) -> No
         family = port.families[0]
         assert len(port.released) >= 500
         assert len(family.registry) < 300
+
+
+def test_persistent_objects_travel_by_identifier(port: FakePort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are got from the store where they are used; readers come behind writers, by whichever name of the object."""
+    store = types.ModuleType("storage.api")
+    store.getByID = Shelved.shelf.__getitem__  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "storage", types.ModuleType("storage"))
+    monkeypatch.setitem(sys.modules, "storage.api", store)
+    with program(port, *TASKS):
+        shelved = Shelved("one")
+        shelved.makePersistent()
+        fill_shelved(shelved, 1)
+        fill_shelved(shelved, 2)
+        assert api.wait_on(content_of(shelved)) == [1, 2]
+        assert api.wait_on(shelved) is shelved
+        assert api.wait_on(content_of(shelve("two"))) == []
+        assert port.put == []
+    Shelved.shelf.clear()
 
 
 def test_threads_of_a_task_call_tasks(port: FakePort) -> None:
