@@ -17,6 +17,7 @@ import os
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,8 @@ class _Segment:
     def close(self) -> None:
         if self.view is not None and self._mapping is not None:
             self.view.release()
-            self._mapping.close()
+            with suppress(BufferError):  # somebody still looks: it goes with the last look
+                self._mapping.close()
         os.close(self._fd)
 
 
