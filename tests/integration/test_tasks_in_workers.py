@@ -164,6 +164,11 @@ def test_files_come_and_go(agents: AgentExecutor, tmp_path: Path, size: int) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "last.txt"]
 
 
+def test_a_fork_runs_tasks_in_place(agents: AgentExecutor) -> None:
+    """A process that users' code forks has no agent; the worker goes on as before."""
+    assert call(agents, apps.in_a_fork) == ("7", 8)
+
+
 def test_nothing_is_left_behind(home: RunningAgent, agents: AgentExecutor) -> None:
     """10,000 values of 1 KiB and 200 arrays of 10 MB: the agent holds no more shared memory than its workers pool."""
     call(agents, apps.many_large, 40)

@@ -35,6 +35,8 @@ Row = tuple[int, int, int, Any, Any, Any, int]
 An input is (codec, encoded bytes, parts).
 """
 _seek, _END = os.lseek, os.SEEK_END
+_EXPOSED = "_agentd_worker_task"
+"""Name of the module by which the programming model finds the worker."""
 _NO_VALUE: Encoded = (0, b"", None)
 _PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long to wait for work before memory is tidied: soon at first, then ever more seldom."""
@@ -151,7 +153,8 @@ class Worker:
             act(body)
 
     def _forked(self) -> None:
-        """Keep a child that users' code forks away from the daemon."""
+        """Keep a child that users' code forks away from the daemon: tasks that it calls run in place."""
+        sys.modules.pop(_EXPOSED, None)
         self._link.close()
         os.close(self._tokens)
         self._guard.task = 0
@@ -159,7 +162,7 @@ class Worker:
 
     def _expose(self) -> None:
         """Let the programming model find out about the task that runs, without importing us by a public name."""
-        module = types.ModuleType("_agentd_worker_task")
+        module = types.ModuleType(_EXPOSED)
         module.cancelled = self._guard.is_cancelled  # type: ignore[attr-defined]
         module.task_id = lambda: self._words[RUNNING]  # type: ignore[attr-defined]
         module.port = self._port  # type: ignore[attr-defined]

@@ -211,6 +211,17 @@ def from_threads() -> Any:
     return sorted(found) == list(range(80))
 
 
+def in_a_fork() -> Any:
+    """Call tasks in a process that this one forks."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write_end, str(echo(7)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return os.read(read_end, 10).decode(), api.wait_on(echo(8))
+
+
 def nobody_asks() -> str:
     """End well although a task failed that nobody waited for."""
     fail()
