@@ -30,6 +30,8 @@ class Executions:
         """What the task that ended last made; None where it was none of these, or failed."""
         self.failure: Failure | None = None
         """Why its group ends, though it is done."""
+        self.begun = 0
+        """The last task whose inputs were its own to let go."""
         self.was_forgiven = False
         """Its time was over, and it is done all the same."""
 
@@ -49,6 +51,7 @@ class Executions:
         make = self._make
         if make is None:
             make = self._make = importlib.import_module("agentd.api.tasks.execution").Execution
+        self.begun = task
         execution = make(self._port, callee.definition, inputs or ())
         try:
             self._read(execution, data, buffers)
@@ -60,6 +63,7 @@ class Executions:
                 self._rescue(task, callee, execution, error)
         finally:
             execution.close()
+            self._port.leave(task)
 
     @staticmethod
     def _read(execution: Any, data: memoryview, buffers: Sequence[memoryview]) -> None:

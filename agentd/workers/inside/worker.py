@@ -38,6 +38,8 @@ _seek, _END = os.lseek, os.SEEK_END
 _EXPOSED = "_agentd_worker_task"
 """Name of the module by which the programming model finds the worker."""
 _NO_VALUE: Encoded = (0, b"", None)
+_MADE: Encoded = (0, b"", [])
+"""Stands for what the task made, which its execution has."""
 _PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long to wait for work before memory is tidied: soon at first, then ever more seldom."""
 _IDLE_SEGMENT_S = 10.0
@@ -190,18 +192,17 @@ class Worker:
             self._guard.task = 0
             self._writer.take_back()
             encoded, status, failure = _NO_VALUE, FAILED, failure_of(error)
+            self._clear(row)
         if self._is_fork:
             self._end_fork()
         seconds = monotonic() - started
         made = None
-        if self._executions.made is not None:
+        if encoded is _MADE:
             made, failure = self._executions.take()
         if words[INTERRUPTED] == task and not self._is_forgiven(made):
             self._writer.take_back()
             encoded, status, failure = self._interrupted(failure)
             made = None
-        if self._families:
-            self._port.leave(task)
         if callee is None:
             callee = self._callees.get(number)
         if callee is not None:
@@ -209,7 +210,7 @@ class Worker:
         written = None if self._depth else self._output()
         words[RUNNING] = 0
         outbox.add(task, status, encoded, failure, started, seconds, written, made)
-        if encoded[2] is not None or made is not None:
+        if encoded[2] is not None:
             self._writer.keep()
 
     def _is_forgiven(self, made: list[Encoded] | None) -> bool:
@@ -217,7 +218,7 @@ class Worker:
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
-        task, number, codec, data, parts, inputs, _ = row
+        task, number, codec, data, parts, _, _ = row
         guard = self._guard
         try:
             buffers = self._buffers(number, parts) if parts else ()
@@ -227,18 +228,29 @@ class Worker:
             if callee is None:
                 callee = self._callees[number] = Callee(self._declared[number], self._finder)
             if callee.definition is not None:
-                inputs = None  # its execution answers for them from here on
                 self._executions.run(task, callee, data, buffers, row[5])
-                return _NO_VALUE
+                return _MADE
             value = callee.call(codec, data, buffers)
             if self._families:
-                family = self._port.family_of(task)
-                value = value if family is None else family.end(value)
+                return self._end_family(task, value, callee)
             return self._writer.encode(value, callee.wants_json)
         finally:
             guard.task = 0
-            if inputs:
-                self._discard(inputs)
+
+    def _end_family(self, task: int, value: Any, callee: Callee) -> Encoded:
+        """Write the result of a task that has asked for tasks, or that runs on top of one that has."""
+        family = self._port.family_of(task)
+        if family is None:
+            return self._writer.encode(value, callee.wants_json)
+        encoded = self._writer.encode(family.end(value), callee.wants_json)
+        self._port.leave(task)
+        return encoded
+
+    def _clear(self, row: Row) -> None:
+        """Let go what a task that failed had: its family, and its inputs if it did not come to read them."""
+        self._port.leave(row[0])
+        if row[5] and self._executions.begun != row[0]:
+            self._discard(row[5])
 
     def _buffers(self, number: int, parts: Any) -> list[memoryview]:
         """Give the buffers of a call: a task asked for by another may write into its arguments, without effect."""
