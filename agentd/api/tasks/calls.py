@@ -30,6 +30,7 @@ Shape = Any
 """Position among what the call makes; a list or dict of shapes; None for what is not written."""
 _FILES = {Content.FILE, Content.DIRECTORY}
 _WITHOUT_ORDER = Direction.CONCURRENT
+_BULKY = frozenset({bytes, str})
 _QUICK = PLAIN | {Reference}
 """Types of arguments that need nothing but the pickler."""
 
@@ -144,6 +145,14 @@ class Call:
         read = self._read_base(value, datum) if without_order else self._read(value)
         return read, self.make(datum, without_order=without_order)
 
+    def _bulky(self, value: Any) -> Any:
+        """Read a long text or many bytes: given once, since they cannot change."""
+        family = self._family
+        if type(value) not in _BULKY or len(value) < family.port.threshold:
+            return value
+        datum = family.registry.find(value)
+        return Reference(self.refer(family.snapshot(value) if datum is None else datum))
+
     def _read_base(self, value: Any, datum: Datum) -> Any:
         """Read what was there before tasks began to write without order."""
         if not datum.is_joined:
@@ -214,6 +223,7 @@ class Call:
                 data = pickle.dumps(call, 5)
                 if len(data) < self._family.port.threshold:
                     return 1, data, None
+                call = [self._bulky(value) for value in args], *call[1:]
             return self._family.encode(call)
         except MemoryError:
             raise

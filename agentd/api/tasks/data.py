@@ -250,7 +250,7 @@ class Registry:
         if entry.weak is None:
             self._strong += 1
             if self._strong >= self._sweep_at:
-                self._sweep()
+                self.sweep()
 
     def forget(self, value: Any) -> Datum | None:
         """Have an object stand for nothing but itself; gives what it stood for."""
@@ -273,7 +273,7 @@ class Registry:
         self._entries.clear()
         self._strong = 0
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Let go the objects that nobody has but us: the name here, the entry, and the argument are three."""
         for key, entry in list(self._entries.items()):
             if entry.weak is None and sys.getrefcount(entry.strong) <= 2:

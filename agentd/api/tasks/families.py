@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks import references
 from agentd.api.tasks.calls import Call
-from agentd.api.tasks.data import ABSENT, Datum, Future, Home, Registry, datum_of
+from agentd.api.tasks.data import ABSENT, PLAIN, Datum, Future, Home, Registry, datum_of
 from agentd.api.tasks.failures import exception_of
 from agentd.api.tasks.files import Files
 from agentd.api.tasks.images import Image, is_large, outline
@@ -121,7 +121,10 @@ class Family:
         self.put(version, encoded)
         datum = Datum(self.home, version)
         datum.is_pending = False
-        datum.image = Image(self.port, encoded)
+        if type(value) not in PLAIN:
+            datum.image = Image(self.port, encoded)
+        else:
+            self.registry.sweep()  # they can only be held: those before that nobody else has are let go
         self.registry.track(value, datum)
         return datum
 

@@ -468,6 +468,19 @@ def test_large_arrays_are_given_once(port: FakePort) -> None:
         values[0] = 1.0
 
 
+def test_many_bytes_are_given_once(port: FakePort, small_heap: None) -> None:
+    """Bytes and texts cannot change: passed to many tasks they are one version, let go when nobody has them."""
+    with program(port, *TASKS):
+        for number in range(3):
+            data, text = bytes([number]) * 5000, str(number) * 5000
+            found = api.wait_on([add(data, b"x") for _ in range(4)], add(text, "x"))
+            assert found == [[data + b"x"] * 4, text + "x"]
+        assert len(port.put) == 6
+        del data, text, found
+        api.barrier()
+        assert len(port.families[0].registry) <= 2
+
+
 def test_nothing_is_kept_of_what_is_gone(port: FakePort, small_heap: None) -> None:
     """Each version whose objects are gone is released once; nothing is known of an object that is gone."""
     with program(port, *TASKS):
