@@ -115,6 +115,47 @@ def test_a_session_lends_an_agent_to_a_program(start_agent: StartAgent) -> None:
     assert apps.echo(1) == 1
 
 
+NOTEBOOK = """
+import sys
+from agentd import api
+from tests.fakes.marked import INOUT, marked
+
+class Point:
+    def __init__(self, value): self.value = value
+
+def ten_times(value): return 10 * value
+
+@marked(returns=1)
+def calculate(value): return Point(ten_times(value))
+
+@marked(returns=1)
+def depth(left): return 0 if not left else api.wait_on(depth(left - 1)) + 1
+
+@marked(points=INOUT)
+def move(points): points.append(Point(1))
+
+with api.attach(sys.argv[1]):
+    points = [api.wait_on(calculate(4))]
+    move(points)
+    print([point.value for point in api.wait_on(points)], api.wait_on(depth(3)))
+"""
+
+
+def test_what_has_no_file_can_have_tasks(start_agent: StartAgent) -> None:
+    """As in a notebook: functions and classes of the program itself reach the workers by value, recursion included."""
+    home = start_agent("--cpu", "1", "--pythonpath", ROOTS)
+    ended = subprocess.run(
+        [sys.executable, "-", home.state],
+        env=agent_environment(),
+        input=NOTEBOOK,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    assert ended.stdout == "[40, 1] 3\n", ended.stderr
+
+
 def test_a_session_tells_of_failures(start_agent: StartAgent) -> None:
     """Who waits gets the task's own exception; what nobody asked for is raised when the session is closed."""
     home = start_agent("--cpu", "1", "--pythonpath", ROOTS)
