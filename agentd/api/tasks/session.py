@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.api.tasks.nested import Nested
 from agentd.api.tasks.relay import END, PLACE, SEND, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
-from agentd.api.tasks.templates import ALIAS
+from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class _SessionPort:
         self.number: int = told["number"]
         self.threshold: int = told["threshold"]
         self.folder = ""
+        self._lacks_source = not source_of_main()
         self._task: int = told["task"]
         self._line = line
         self._lock = threading.Lock()
@@ -76,8 +77,11 @@ class _SessionPort:
         buffers: list[pickle.PickleBuffer] = []
         try:
             data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+            has_name = not self._lacks_source or b"__main__" not in data
         except (pickle.PicklingError, TypeError, AttributeError):
-            import cloudpickle  # what has no name: functions and classes of a notebook
+            has_name = False
+        if not has_name:
+            import cloudpickle  # what no worker can import: functions and classes of a notebook
 
             buffers.clear()
             data = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)

@@ -78,10 +78,9 @@ def code_of(definition: TaskDefinition) -> bytes:
     is_inner = "<locals>" in definition.qualname
     if definition.module not in {_MAIN, ALIAS} and not is_inner:
         return b""
-    file = getattr(sys.modules.get(_MAIN), "__file__", None)
-    lines = linecache.getlines(file) if file and not is_inner else []
-    if lines:
-        return "".join(lines).encode()
+    source = b"" if is_inner else source_of_main()
+    if source:
+        return source
     try:
         import cloudpickle
     except ModuleNotFoundError:
@@ -89,3 +88,9 @@ def code_of(definition: TaskDefinition) -> bytes:
         raise RuntimeError(words) from None
     code: bytes = cloudpickle.dumps(definition, 5)
     return code
+
+
+def source_of_main() -> bytes:
+    """Give the source of the program; nothing where there is none, as in a notebook."""
+    file = getattr(sys.modules.get(_MAIN), "__file__", None)
+    return "".join(linecache.getlines(file)).encode() if file else b""
