@@ -75,6 +75,12 @@ class Nested:
     def _run(agents: AgentExecutor, function: Callable[[int], Any], count: int) -> Any:
         return agents.submit(function, count).result(60)
 
+    def measure(self, recorder: Recorder, wanted: Callable[[str], bool]) -> None:
+        """Measure what is wanted of it."""
+        for name, act in (("W5", self.graphs), ("W8", self.on_one_core), ("W11", self.many)):
+            if wanted(name):
+                act(recorder)
+
     def graphs(self, recorder: Recorder) -> None:
         """W5."""
         begin = time.perf_counter()

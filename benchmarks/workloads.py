@@ -118,12 +118,8 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 _at_once(recorder, executors)
             if wanted("W3"):
                 _busy(recorder, executors, loops)
-            if nested is not None and wanted("W5"):
-                nested.graphs(recorder)
-            if nested is not None and wanted("W8"):
-                nested.on_one_core(recorder)
-            if nested is not None and wanted("W11"):
-                nested.many(recorder)
+            if nested is not None:
+                nested.measure(recorder, wanted)
             if web is not None:
                 web.measure(recorder)
             if wanted("W6"):

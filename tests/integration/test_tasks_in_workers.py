@@ -164,6 +164,12 @@ def test_files_come_and_go(agents: AgentExecutor, tmp_path: Path, size: int) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "last.txt"]
 
 
+def test_threads_call_and_wait_at_a_time(agents: AgentExecutor) -> None:
+    """Each thread of a task gets the answers to its own questions."""
+    for _ in range(5):
+        assert call(agents, apps.from_threads) is True
+
+
 def test_a_fork_runs_tasks_in_place(agents: AgentExecutor) -> None:
     """A process that users' code forks has no agent; the worker goes on as before."""
     assert call(agents, apps.in_a_fork) == ("7", 8)

@@ -7,6 +7,7 @@ else tasks run in place, as plain Python.
 from __future__ import annotations
 
 import sys
+import threading
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from agentd.api.tasks.in_place import InPlace
@@ -112,6 +113,8 @@ class Runtime(Protocol):
 
 IN_PLACE = InPlace()
 _used: Runtime | None = None
+_making = threading.Lock()
+"""Threads of a task may call their first tasks at a time: there is one runtime for all."""
 
 
 def current() -> Runtime:
@@ -131,7 +134,10 @@ def _nested(worker: Any) -> Runtime:
         return IN_PLACE
     from agentd.api.tasks.nested import Nested  # workers only: a plain program does without
 
-    worker.runtime = runtime = Nested(worker.port, IN_PLACE)
+    with _making:
+        if getattr(worker, "runtime", None) is None:
+            worker.runtime = Nested(worker.port, IN_PLACE)
+        runtime: Runtime = worker.runtime
     return runtime
 
 
