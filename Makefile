@@ -4,6 +4,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 SOAK_S ?= 3600
+FAULT_TASKS ?= 500
+FAULT_CUT_S ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ PURE := $(filter-out %_storms.py, $(wildcard tests/scenarios tests/properties/te
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint compat bench soak format clean
+.PHONY: help demo test lint compat faults bench soak format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,9 @@ lint: $(VENV)/installed-dev ## Check style, types and layers without running a t
 
 compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent and on three (heavy packages, minutes)
 	@$(PYTEST) tests/compat
+
+faults: $(VENV)/installed-dev ## Fail the network between agents in every way while 500 tasks run, and print the figures
+	@AGENTD_FAULT_TASKS=$(FAULT_TASKS) AGENTD_FAULT_CUT_S=$(FAULT_CUT_S) $(BIN)/python -m pytest -s tests/network
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -133,6 +133,7 @@ _OWN_SETTINGS = (
     _setting("environment", "Environment variable that users' code may see.", "NAME", many=True),
     _setting("heartbeat-s", "How often neighbours hear of each other.", "SECONDS", "1"),
     _setting("lease-s", "How long a neighbour is believed alive without news.", "SECONDS", "5"),
+    _setting("orphan-ttl-s", "How long work goes on for a neighbour that is lost.", "SECONDS", "600"),
     _setting("grace-s", "How long running work may go on after the agent was asked to stop.", "SECONDS", "30"),
     _setting("queue-limit", "Tasks that may wait; above it submissions are put off (429).", "N", "1000000"),
     _setting("queue-mib", "Arguments that may wait.", "MIB", "512"),

@@ -29,6 +29,7 @@ def submission(
     priority: int = 0,
     name: str = "",
     on_failure: str = "FAIL",
+    on_orphan: str = "STOP",
     callback: str | None = None,
     key: str | None = None,
     by_value: bool = False,
@@ -46,6 +47,7 @@ def submission(
         priority: higher goes before lower.
         name: for people.
         on_failure: FAIL, RETRY, IGNORE or CANCEL_SUCCESSORS.
+        on_orphan: on an agent that has lost the one that gave it: STOP after a while, or KEEP its result for it.
         callback: URL that is told of the end.
         key: idempotency key: the same key with the same body is the same operation.
         by_value: send the function's code, whatever its name.
@@ -62,6 +64,7 @@ def submission(
         "priority": (priority, 0),
         "name": (name, ""),
         "on_failure": (on_failure, "FAIL"),
+        "on_orphan": (on_orphan, "STOP"),
         "key": (key, None),
     }
     body |= {option: value for option, (value, default) in options.items() if value != default}

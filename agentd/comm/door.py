@@ -322,7 +322,7 @@ class Door:
         for link in list(self._reception.links()):
             link.tick(now)
         for end in list(self._reception.peers.values()):
-            end.tell_heard()
+            end.tell_heard(now)
         self._watch()
 
 

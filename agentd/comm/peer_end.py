@@ -112,7 +112,7 @@ class PeerEnd:
     def take(self, link: Link, message: Message) -> None:
         """Take one message of the neighbour."""
         if link.session.heard_s - self._heard_s >= HEARD_S:
-            self.tell_heard()
+            self.tell_heard(link.session.heard_s)
         taken = self._taken.get(type(message))
         if taken is not None:
             taken(message)
@@ -128,7 +128,7 @@ class PeerEnd:
         changed = replace(message, name=self.neighbour, adaptor="", properties={})
         self._wiring.route(self.link, changed)
 
-    def tell_heard(self) -> None:
+    def tell_heard(self, now: float) -> None:
         """Tell the engine of a sign of life since the last time, if there was one."""
         session = self.link.session
         if session.heard_s <= self._heard_s:
@@ -137,7 +137,13 @@ class PeerEnd:
         round_trip_s = session.round_trip.seconds
         latency_s = DEFAULT_LATENCY_S if round_trip_s is None else round_trip_s / 2
         self._wiring.post(
-            NeighbourHeard(self.neighbour, latency_s, self.link.bandwidth.seconds_per_byte, self.link.link_wait_s)
+            NeighbourHeard(
+                self.neighbour,
+                latency_s,
+                self.link.bandwidth.seconds_per_byte,
+                self.link.link_wait_s,
+                max(now - session.heard_s, 0.0),
+            )
         )
 
     def _declared(self, message: Declare) -> None:

@@ -237,7 +237,8 @@ class Reception:
         differs = unlike(self._wiring.agent.python, them)
         fetches = bool(them.capabilities.get("data", False)) and "data" in self._wiring.agent.services
         opened = LinkOpened(neighbour.name, them.agent_id, them.boot, link.number, end.compares, differs, fetches)
-        self._wiring.post(opened)
+        libraries = tuple(sorted(them.libraries.items()))
+        self._wiring.post(replace(opened, python=them.python, libraries=libraries))
         self._on_connected()
 
     def _limits_of(self, link: Link) -> Limits:

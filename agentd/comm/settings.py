@@ -17,7 +17,7 @@ class CommSettings:
     frame_bytes: int = MAX_FRAME_BYTES
     heartbeat_s: float = 1.0
     suspect_beats: int = 3
-    lost_beats: int = 5
+    lost_beats: float = 5
     hello_s: float = 2.0
     """Time to say HELLO, and to answer it."""
     unauthenticated: int = 64

@@ -261,6 +261,10 @@ class LinkOpened(Event, frozen=True, gc=False):
     """Why code by value cannot be read there; empty when it can."""
     fetches: bool = True
     """It understands references to objects, and gives those that it has."""
+    python: tuple[int, int] = (0, 0)
+    """Minor version of the Python that runs users' code there; zeros when it has not said."""
+    libraries: tuple[tuple[str, str], ...] = ()
+    """Versions of libraries there."""
 
 
 class LinkClosed(Event, frozen=True, gc=False):
@@ -301,6 +305,8 @@ class NeighbourHeard(Event, frozen=True, gc=False):
     latency_s: float
     seconds_per_byte: float
     link_wait_s: float
+    age_s: float = 0.0
+    """How long ago that was."""
 
 
 class LoadReported(Event, frozen=True, gc=False):

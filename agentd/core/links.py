@@ -50,7 +50,7 @@ class Links:
         neighbour.state, neighbour.heard_at = LinkState.CONNECTED, now
         neighbour.fetches = event.fetches
         state.neighbourhood.arrange()
-        neighbour.unlike = event.unlike
+        neighbour.unlike, neighbour.python, neighbour.libraries = event.unlike, event.python, event.libraries
         if has_restarted:
             state.fetches.host_gone(now)
         state.fetches.link_opened(neighbour.name, now)
@@ -131,7 +131,7 @@ class Links:
             neighbour.link_latency_s = event.latency_s
             neighbour.seconds_per_byte = event.seconds_per_byte
             neighbour.link_wait_s = event.link_wait_s
-            self._heard(neighbour, now)
+            self._heard(neighbour, max(now - event.age_s, neighbour.heard_at))
 
     def _heard(self, neighbour: Neighbour, now: float) -> None:
         neighbour.heard_at = now

@@ -91,6 +91,10 @@ class Neighbour:
     """It takes references in the place of large values."""
     why_not = ""
     """Why there is no connection, or nothing is given to it over the one that there is."""
+    python = (0, 0)
+    """Minor version of the Python that runs users' code there; zeros when it has not said."""
+    libraries: tuple[tuple[str, str], ...] = ()
+    """Versions of libraries there."""
     unlike = ""
     """Why code by value cannot be read there; empty when it can."""
 

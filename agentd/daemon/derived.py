@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.comm.settings import CommSettings
 from agentd.core.ledger import Retention
 from agentd.core.state import Rules
 from agentd.daemon.arrivals import Arrivals
@@ -47,6 +48,11 @@ def worker_settings(settings: Settings, described: Nodes | None = None) -> Worke
     )
 
 
+def comm_settings(settings: Settings) -> CommSettings:
+    """Say how links to other agents are kept."""
+    return CommSettings(heartbeat_s=settings.heartbeat_s, lost_beats=settings.lease_s / settings.heartbeat_s)
+
+
 def rules(settings: Settings) -> Rules:
     """Say what the engine obeys."""
     return Rules(
@@ -55,6 +61,7 @@ def rules(settings: Settings) -> Rules:
         suspect_s=3 * settings.heartbeat_s,
         most_waiting=settings.queue_limit,
         most_waiting_bytes=settings.queue_mib << 20,
+        orphan_ttl_s=settings.orphan_ttl_s,
         unschedulable_after_s=settings.unschedulable_after,
         speed=settings.speed,
         refer_bytes=settings.refer_kib << 10,

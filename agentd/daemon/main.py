@@ -20,7 +20,6 @@ from agentd.adaptors.couriers import Surroundings
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
 from agentd.comm.security import serving
-from agentd.comm.settings import CommSettings
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
 from agentd.core.engine import Engine
@@ -34,7 +33,7 @@ from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock
-from agentd.daemon.derived import rules, transfers_of, worker_settings
+from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
 from agentd.daemon.jobs import Jobs
@@ -56,6 +55,7 @@ from agentd.store.journal import Journal
 from agentd.store.objects import Objects
 from agentd.store.state import agent_id
 from agentd.wire.messages import ResourceChange
+from agentd.workers.interpreters import Interpreter, describe
 from agentd.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Daemon:
         async with asyncio.TaskGroup() as meanwhile:
             meanwhile.create_task(supervisor.start())
             key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
+            users = meanwhile.create_task(asyncio.to_thread(describe, settings.python_interpreter))
             store = self._open_store(stack, sharing)
         warnings += [*remarks, *store.alarms]
         engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
@@ -214,7 +215,7 @@ class Daemon:
             warnings=warnings,
             jobs=jobs,
         )
-        door = self._make_door(engine.state.identity, agent, tokens, sharing)
+        door = self._make_door(engine.state.identity, agent, tokens, sharing, users.result())
         await stack.enter_async_context(door)
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
         links = neighbours.Links(door, self._surroundings(engine, sharing))
@@ -296,19 +297,22 @@ class Daemon:
         engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
         engine.restore(store.recovered, outcomes, now)
 
-    def _make_door(self, identity: Identity, agent: Agent, tokens: TokenBook, sharing: Sharing) -> Door:
+    def _make_door(
+        self, identity: Identity, agent: Agent, tokens: TokenBook, sharing: Sharing, users: Interpreter
+    ) -> Door:
         settings, security = self._settings, agent.pairing.security
         own = CommIdentity(
             name=identity.name,
             agent_id=identity.agent_id,
             boot=identity.boot,
             epoch=identity.epoch,
-            python=sys.version_info[:2],
+            python=users.python,
+            libraries=users.libraries,
             services=frozenset({"data", "output", "segments"}),
         )
         door = Door(
             own,
-            CommSettings(heartbeat_s=settings.heartbeat_s),
+            comm_settings(settings),
             post=sharing.incoming(self._declared(agent)),
             admit=agent.admit,
             admission=Admission(

@@ -99,6 +99,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How often neighbours hear of each other when they have nothing to say."""
     lease_s: float = 5.0
     """How long a neighbour is believed alive without news."""
+    orphan_ttl_s: float = 600.0
+    """How long work goes on for a neighbour that is lost, unless it asked for it to be kept."""
     grace_s: float = 30.0
     """How long running work may go on after the agent was asked to stop."""
     queue_limit: int = 1_000_000
@@ -237,6 +239,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "log_level": _one_of("off", "info", "api", "debug", "trace"),
     "heartbeat_s": _SOME_SECONDS,
     "lease_s": _SOME_SECONDS,
+    "orphan_ttl_s": _SECONDS,
     "grace_s": _SECONDS,
     "queue_limit": _SOME,
     "queue_mib": _SOME,

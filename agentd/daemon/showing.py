@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentd import __version__
+from agentd.core.neighbours import LinkState
 from agentd.core.placing import explain
 from agentd.core.shapes import demand_of
 from agentd.core.tasks import State
@@ -291,7 +292,9 @@ class Showing:
             lease_s=max(row.heard_at + self._state.rules.lease_s - now, 0.0) if row.heard_at else 0.0,
             running=len(row.held),
             refusal=row.last_refusal,
-            why_not="" if row.link else row.why_not,
+            python=".".join(map(str, row.python)) if any(row.python) else "",
+            libraries=dict(row.libraries),
+            why_not="" if row.state is LinkState.CONNECTED else row.why_not,
         )
 
 

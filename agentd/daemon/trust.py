@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.comm.security import Security, is_loopback
-from agentd.comm.settings import CommSettings
+from agentd.daemon.derived import comm_settings
 from agentd.daemon.identity import ensure_identity
 from agentd.daemon.pairing import Pairing
 from agentd.model.errors import ConfigError
@@ -75,5 +75,5 @@ def pairing_of(
         security=Security(path, read_peers(disk, folder), insecure=settings.insecure),
         tokens=tokens,
         clock=clock,
-        settings=CommSettings(heartbeat_s=settings.heartbeat_s),
+        settings=comm_settings(settings),
     )

@@ -137,6 +137,10 @@ class NeighbourView(Struct, frozen=True):
     """The last reason for which it declined a task."""
     why_not: str = ""
     """Why there is no connection."""
+    python: str = ""
+    """Minor version of the Python that runs users' code there; empty when it has not said."""
+    libraries: dict[str, str] = {}
+    """Versions of libraries there whose pickles other versions may not read."""
 
 
 class AgentView(Struct, frozen=True):

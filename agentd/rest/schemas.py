@@ -93,6 +93,10 @@ class Submission(Asked):
         Literal["FAIL", "RETRY", "IGNORE", "CANCEL_SUCCESSORS"],
         Field(description="What an exception of users' code leads to."),
     ] = "FAIL"
+    on_orphan: Annotated[
+        Literal["STOP", "KEEP"],
+        Field(description="What becomes of it on an agent that has lost the one that gave it; STOP: after a while."),
+    ] = "STOP"
     callback: Callback | None = None
     key: Annotated[
         str | None,
@@ -285,6 +289,8 @@ class Neighbour(Shown):
     running: Annotated[int, Field(description="Tasks of ours that it holds.")]
     refusal: Annotated[str, Field(description="The last reason for which it declined a task.")] = ""
     why_not: Annotated[str, Field(description="Why there is no connection.")] = ""
+    python: Annotated[str, Field(description="Minor version of the Python that runs users' code there.")] = ""
+    libraries: Annotated[dict[str, str], Field(description="Versions of libraries there.")] = {}
 
 
 class Neighbours(Shown):

@@ -90,6 +90,7 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)] = 0
     name: Annotated[str, Meta(max_length=256)] = ""
     on_failure: Literal["FAIL", "RETRY", "IGNORE", "CANCEL_SUCCESSORS"] = "FAIL"
+    on_orphan: Literal["STOP", "KEEP"] = "STOP"
     callback: Callback | None = None
     key: str | None = None
 
@@ -137,6 +138,7 @@ def read_submission(body: bytes, caller: Caller, callback_hosts: tuple[str, ...]
         idempotent=asked.idempotent,
         priority=asked.priority,
         on_failure=asked.on_failure,
+        on_orphan=asked.on_orphan,
         name=asked.name,
         durable=True,
         wants_json=True,

@@ -52,7 +52,7 @@ class Terms:
     """Cap on HELLO and HELLO_ACK: a stranger makes us keep no more."""
     heartbeat_s: float = 1.0
     suspect_beats: int = 3
-    lost_beats: int = 5
+    lost_beats: float = 5
     local: bool = False
     """Both ends are on one device, on a Unix socket: shared memory may be named, and the kernel tells of a death."""
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from network.site_rig import Site, runs
 
-LEASE_S = 5.0
-"""Five heartbeats of a second (the defaults)."""
+LEASE_S = 2.0
+QUICK = ("--heartbeat-s", "0.4", "--lease-s", str(LEASE_S))
+"""Less than the defaults, for tests that wait for it; others need a lease above their cut."""
 SLACK = 5
 """On a busy machine everything may take so many times as long as promised."""
 
 
-def two(make_site: Callable[..., Site], cores: tuple[int, int] = (1, 2)) -> Site:
+def two(make_site: Callable[..., Site], *options: str, cores: tuple[int, int] = (1, 2)) -> Site:
     """Two agents, of which a dials b."""
     site = make_site("a", "b")
-    site.start("b", cores[1])
-    site.start("a", cores[0], dials=("b",))
+    site.start("b", cores[1], *options)
+    site.start("a", cores[0], *options, dials=("b",))
     site.connect(("a", "b"))
     return site
 
@@ -45,7 +46,7 @@ def test_work_goes_on_through_a_short_cut(make_site: Callable[..., Site], tmp_pa
 
 def test_a_half_open_connection_is_found_within_the_lease(make_site: Callable[..., Site]) -> None:
     """The other device is gone without a word: its neighbour believes in it for one lease and no longer."""
-    site = two(make_site)
+    site = two(make_site, *QUICK)
     site.net.cut("a", "b")
     took_s = site.until("a", "b", "lost", within_s=SLACK * LEASE_S)
     assert took_s >= 0.5 * LEASE_S
@@ -56,7 +57,7 @@ def test_a_half_open_connection_is_found_within_the_lease(make_site: Callable[..
 
 def test_what_a_lost_neighbour_held_runs_elsewhere(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """A neighbour that is cut off for longer than the lease: its tasks are done here, each with one result."""
-    site = two(make_site, (2, 2))
+    site = two(make_site, *QUICK, cores=(2, 2))
     asked = submit(site, tmp_path, [0.5] * 8)
     site.doors["a"].wait(asked[0])
     site.net.cut("a", "b")
@@ -97,7 +98,7 @@ def test_who_cannot_be_dialled_is_used_all_the_same(make_site: Callable[..., Sit
 
 def test_a_stopped_neighbour_is_left_and_taken_back(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """A daemon that stands still (SIGSTOP) is lost after the lease; when it goes on, it is a neighbour again."""
-    site = two(make_site)
+    site = two(make_site, *QUICK)
     os.kill(site.agents["b"].pid, signal.SIGSTOP)
     site.until("a", "b", "lost", within_s=SLACK * LEASE_S)
     os.kill(site.agents["b"].pid, signal.SIGCONT)

@@ -68,3 +68,8 @@ def stubborn(seconds: float) -> None:
 
 def _private() -> None:
     """Not to be called."""
+
+
+def count_bytes(text: str) -> int:
+    """Say how much was sent."""
+    return len(text)
