@@ -262,9 +262,8 @@ class LinkOpened(Event, frozen=True, gc=False):
     fetches: bool = True
     """It understands references to objects, and gives those that it has."""
     python: tuple[int, int] = (0, 0)
-    """Minor version of the Python that runs users' code there; zeros when it has not said."""
     libraries: tuple[tuple[str, str], ...] = ()
-    """Versions of libraries there."""
+    """Minor version of the Python that runs users' code there, zeros when it has not said; and of libraries there."""
 
 
 class LinkClosed(Event, frozen=True, gc=False):
@@ -287,7 +286,6 @@ class InventoryReceived(Event, frozen=True, gc=False):
     finished: tuple[tuple[int, int], ...]
     """Ended there; the end is still to be told, or told and not acknowledged."""
     is_complete: bool = True
-    """Nothing follows."""
 
 
 class NeighbourDraining(Event, frozen=True, gc=False):
@@ -299,14 +297,13 @@ class NeighbourDraining(Event, frozen=True, gc=False):
 
 
 class NeighbourHeard(Event, frozen=True, gc=False):
-    """Any sign of life, with the link's figures as measured."""
+    """Any sign of life, `age_s` ago, with the link's figures as measured."""
 
     neighbour: str
     latency_s: float
     seconds_per_byte: float
     link_wait_s: float
     age_s: float = 0.0
-    """How long ago that was."""
 
 
 class LoadReported(Event, frozen=True, gc=False):
