@@ -1,0 +1,22 @@
+"""Tasks inside an operation go to neighbours that have room, with their data, and what they change comes back."""
+
+from __future__ import annotations
+
+from conftest import StartAgent
+from daemon_rig import WITH_APPS, Door
+
+from agentd.api import connect
+
+
+def test_tasks_of_one_operation_run_on_three_agents(start_agent: StartAgent) -> None:
+    """All three take part, and every call is counted once, wherever its object was changed."""
+    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
+    door = Door(home.rest, home.state)
+    for neighbour in ("left", "right"):
+        other = start_agent("--cpu", "1", "--hostname", neighbour, *WITH_APPS)
+        door.lend_from(neighbour, other.comm, 1)
+        door.until_connected(neighbour)
+    with connect(home.state) as client:
+        found = client.call("spread_tasks:spread", 9, 0.3)
+    assert sum(found["changed"].values()) == 9
+    assert {*found["changed"], *found["returned"]} == {"home", "left", "right"}
