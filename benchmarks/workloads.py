@@ -97,6 +97,8 @@ TARGETS = (
         for name in engine_alone.SCHEDULERS
     ),
     Target("W12 k-means / sequential", "W12 s, kmeans, agentd", "W12 s, kmeans, sequential", "≤1", "≤0.6"),
+    Target("W12 k-means / two at once", "W12 s, kmeans, agentd", "W12 s, kmeans, half of two at once", "≥0", ""),
+    Target("W12 matmul / two at once", "W12 s, matmul, agentd", "W12 s, matmul, half of two at once", "≥0", ""),
     Target("W12 matmul / sequential", "W12 s, matmul, agentd", "W12 s, matmul, sequential", "≤1", "≤0.6"),
     Target("W9 p99 / its p99", "W9 p99 ms, agentd", "W9 p99 ms, FastAPI constant", "≤4", "≤2"),
 )
