@@ -316,7 +316,12 @@ class Crew:
 
     def bearers(self) -> list[Line]:
         """Give the lines of which the task waits, when no further worker may be made for the cores that it left."""
-        if not self._blocked or self._idle or self.is_promised or self._may_grow():
+        if not self._blocked or self._idle or self.is_promised:
+            return []
+        staying, wanted = self._staying(), self._wanted()
+        if self.may_start and staying < wanted + self._most_spares(wanted):
+            return []  # there may be more workers, or there are as many at work as there are cores
+        if staying - self._blocked >= wanted:
             return []
         return [line for line in self.lines.values() if line.is_waiting and len(line.tasks) == line.depth]
 

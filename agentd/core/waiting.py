@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 LOOK_MOST = 100
-"""Children that are not ready and are looked at in search of one that is (the oldest that has not started is)."""
+"""Children looked at in search of one that may start (if none of a family runs, the oldest may)."""
 
 
 class Waiting:
@@ -105,15 +105,14 @@ class Waiting:
             one = families.pop()
             for number in one.children:
                 task = state.tasks.get(number)
-                if task is None:
-                    patience -= 1
-                    if not patience:
-                        break
-                elif task.state is State.WAITING:
+                if task is not None and task.state is State.WAITING:
                     if task.shape.is_here and state.pool.fits_now(task.shape.demand):
                         return task
-                elif task.state is State.JOINING:
+                elif task is not None and task.state is State.JOINING:
                     families.append(state.families[number])
+                patience -= task is None or task.state is State.WAITING
+                if not patience:
+                    return None
         return None
 
     # --- winning cores again ----------------------------------------------------------------------------------
