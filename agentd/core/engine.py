@@ -195,6 +195,9 @@ class Engine:
                 state.outbox.add(Alarm("the scheduler's wish was refused", {"wish": self.placing.last_violation}))
             if state.queue.size and state.families:
                 self._waiting.stack(now)
+        elif state.queue.size and state.families:
+            self._execution.run_children(now)
+            self._waiting.stack(now)
         if not state.queue.size and not state.draining:
             self._execution.balance()
         if state.started:
@@ -272,7 +275,12 @@ class Engine:
         for task in [*waiting, *(task for task in self._supply.fetching() if task.path.sender)]:
             if not task.dropped:
                 self._hand_back(task)
-        is_busy = self._supply.is_collecting() or state.crew.running() or state.outbox.number > state.outbox.committed
+        is_busy = (
+            bool(state.families)
+            or self._supply.is_collecting()
+            or state.crew.running()
+            or state.outbox.number > state.outbox.committed
+        )
         is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
         if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
             self._grace_ends = None

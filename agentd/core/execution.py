@@ -225,6 +225,13 @@ class Execution:
         state.outbox.add(RunTasks(line.worker, [task], binding, on_top=True))
         self._watch_time(task, now)
 
+    def run_children(self, now: float) -> None:
+        """While the agent drains: run what running tasks have asked for, so that they can end within their grace."""
+        for bucket in list(self._state.queue.buckets()):
+            while (task := bucket.first()) is not None and task.family and task.shape.is_here:
+                if not self.run(task, now):
+                    break
+
     def is_on_top(self, task: Task) -> bool:
         """Tell whether nothing runs on top of a task that waits."""
         line = self._state.crew.lines[task.worker]
