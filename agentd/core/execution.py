@@ -9,7 +9,7 @@ from agentd.core.entries import Started
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
-from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.task import Failure, Form, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ class Execution:
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
         """Take the end of a task that did not end well, or while some are being stopped."""
         state = self._state
-        if task.id in state.stopping:
+        if task.id in state.stopping and not _is_forgiven(task, result, state.stopping[task.id]):
             self._endings.release(result.value)
             for value in result.made:
                 self._endings.release(value)
@@ -415,3 +415,11 @@ class Execution:
         for line in state.crew.surplus():
             state.crew.retire(line)
             state.outbox.add(StopWorker(line.worker))
+
+
+def _is_forgiven(task: Task, result: TaskResult, reason: Failure | None) -> bool:
+    """Tell whether a task that was stopped for its time is done all the same: its worker gave what it is to have."""
+    if reason is None or reason.reason != Reason.TIMED_OUT or result.status != Status.DONE:
+        return False
+    template = task.shape.template
+    return template.form is Form.TASK and template.on_failure == "IGNORE"

@@ -144,7 +144,8 @@ def test_a_failure_that_nobody_saw_is_not_lost(agents: AgentExecutor) -> None:
 
 
 def test_what_is_ignored_gives_its_default(agents: AgentExecutor) -> None:
-    """IGNORE: the operation goes on with the values that the definition says."""
+    """IGNORE, for exceptions and for tasks whose time is over: the operation goes on with what the definition says."""
+    assert call(agents, apps.ignore_what_is_late) == "instead"
     assert call(agents, apps.ignore_failures) == ["instead", "instead"]
 
 
