@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentd.api import requests, submissions, trust
-from agentd.api.pins import MISMATCH, pinned
+from agentd.api.pins import MISMATCH, mismatch, pinned
 from agentd.api.places import LOOPBACK, Place, find
 from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
 from agentd.api.streams import Event, EventReader, LogLine, log_line
@@ -92,8 +92,7 @@ def unreachable(place: Place, error: Exception) -> Unreachable:
     words = str(error) or type(error).__name__
     if MISMATCH in words:
         words = (
-            "it shows another certificate than the one that was pinned; somebody is in between, or the agent was set "
-            "up anew: ask for an invitation and use `agentd login` again"
+            mismatch(error)
             if place.certificate
             else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
         )

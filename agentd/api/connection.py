@@ -22,6 +22,7 @@ from agentd.wire.messages import Hello, HelloAck
 if TYPE_CHECKING:
     from agentd.api.places import Place
     from agentd.model.exchange import Submission
+    from agentd.wire.framing import Buffer
     from agentd.wire.messages import Message
 
 READ_BYTES = 64 * 1024
@@ -57,11 +58,11 @@ class Connection:
         descriptors: received with frames that are not yet parsed, in order; whoever takes one closes it.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, local: bool = True) -> None:
         self._socket = sock
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
-        self.dialogue = Dialogue()
+        self.dialogue = Dialogue(local=local)
         self.declared = 0
         self.descriptors: deque[int] = deque()
         self._chunks: deque[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = deque()
@@ -145,6 +146,20 @@ class Connection:
                     (memoryview(piece), () if index else descriptors) for index, piece in enumerate(frame)
                 )
         self.drain()
+
+    def send_hello(self, hello: Hello, deadline: float) -> None:
+        """Write the first frame, waiting for it to be taken; the connection blocks from then on.
+
+        Raises:
+            OSError: the connection is gone, or the deadline (monotonic seconds) has passed.
+        """
+        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+        self._socket.sendall(self._sealed(self.dialogue.hello(hello)))
+        self._socket.settimeout(None)
+
+    def _sealed(self, pieces: list[Buffer]) -> bytes:
+        """Give the bytes that go out for pieces of a frame."""
+        return b"".join(pieces)
 
     def submit(self, calls: list[Submission]) -> None:
         """Write calls and nothing else; as `write`.
@@ -235,7 +250,10 @@ def dial(place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connectio
         raise Unreachable(f"the agent at {place.where} has no socket on this device")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        return greet(sock, place.token, name=name, timeout_s=timeout_s, path=_short(place.socket))
+        deadline = time.monotonic() + timeout_s
+        sock.settimeout(timeout_s)
+        sock.connect(_short(place.socket))
+        return greet(Connection(sock), place.token, name=name, deadline=deadline, capabilities={"segments": True})
     except Refused as error:
         raise NotWelcome(error) from error
     except (OSError, PeerError) as error:
@@ -246,35 +264,31 @@ def dial(place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connectio
         raise
 
 
-def greet(sock: socket.socket, token: str, *, name: str, timeout_s: float, path: str = "") -> Connection:
-    """Exchange HELLO over a socket, connecting it to `path` first if that is given; it blocks from then on.
+def greet(
+    connection: Connection, token: str, *, name: str, deadline: float, capabilities: dict[str, bool | int | str]
+) -> Connection:
+    """Exchange HELLO over a connection, which blocks from then on; it is closed if that fails.
 
     Raises:
-        OSError: the connection is gone, or there was no answer within `timeout_s`.
+        OSError: the connection is gone, or there was no answer by the `deadline` (monotonic seconds).
         PeerError: the other end does not speak our protocol.
         Refused: the agent will not have us.
     """
-    deadline = time.monotonic() + timeout_s
-    sock.settimeout(timeout_s)
-    if path:
-        sock.connect(path)
     hello = Hello(
         role="user",
         name=name[:256],
         python=sys.version_info[:2],
         libraries={"agentd": __version__},
-        capabilities={"segments": True},
+        capabilities=capabilities,
         token=token,
     )
-    connection = Connection(sock)
     try:
-        sock.sendall(b"".join(connection.dialogue.hello(hello)))
+        connection.send_hello(hello, deadline)
         while True:
             if not connection.wait(deadline - time.monotonic()):
-                raise TimeoutError(f"no answer to HELLO within {timeout_s:g} s")
+                raise TimeoutError("no answer to HELLO in time")
             connection.read()
             if connection.is_welcomed():
-                sock.settimeout(None)
                 return connection
     except BaseException:
         connection.close()

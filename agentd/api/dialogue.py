@@ -31,6 +31,8 @@ OPENING_BYTES = 64 * 1024
 
 _HEARD = may_send(Speaker.SERVER, local=True)
 _SAID = may_send(Speaker.USER, local=True)
+_HEARD_AFAR = may_send(Speaker.SERVER, local=False)
+_SAID_AFAR = may_send(Speaker.USER, local=False)
 _SETTLED = int(Kind.SETTLED)
 _SUBMIT = int(Kind.SUBMIT)
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,12 +56,17 @@ class Refused(PeerError):
 class Dialogue:
     """One connection's words. Not safe to use from several threads at once.
 
+    `local` tells that both ends are on one device, where values may lie in shared memory.
+
     Attributes:
         ack: what the agent said of itself; not `ok` until it has said so.
         room: how many calls it takes now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, local: bool = True) -> None:
+        self._local = local
+        self._heard = _HEARD if local else _HEARD_AFAR
+        self._said = _SAID if local else _SAID_AFAR
         self.ack = HelloAck()
         self.room = 0
         self._version = OPENING_VERSION
@@ -69,7 +76,7 @@ class Dialogue:
 
     def hello(self, message: Hello) -> list[Buffer]:
         """Give the pieces of the first frame."""
-        return _flat(encode(message, version=OPENING_VERSION, max_bytes=OPENING_BYTES, local=True))
+        return _flat(encode(message, version=OPENING_VERSION, max_bytes=OPENING_BYTES, local=self._local))
 
     def say(self, message: Message) -> list[list[Buffer]]:
         """Give the frames for a message, each a list of pieces.
@@ -77,11 +84,11 @@ class Dialogue:
         Raises:
             LocalError: it is none that a user may send, or more than the agent takes.
         """
-        if message.kind not in _SAID:
+        if message.kind not in self._said:
             raise LocalError(f"{message.kind.name} is not for a user to say")
         if isinstance(message, Submit):
             return self.submit(message.calls)
-        return encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=True)
+        return encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=self._local)
 
     def submit(self, calls: list[Submission]) -> list[list[Buffer]]:
         """Give the frames that ask for calls.
@@ -97,7 +104,7 @@ class Dialogue:
             if len(body) <= SHORT_BYTES:
                 self.room -= len(calls)
                 return [[HEADER.pack(MAGIC, self._version, _SUBMIT, len(body), 0) + body]]
-        frames = encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=True)
+        frames = encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=self._local)
         self.room -= len(calls)
         return frames
 
@@ -137,10 +144,10 @@ class Dialogue:
         return message
 
     def _read(self, frame: Frame) -> Message:
-        message = decode(frame, local=True)
+        message = decode(frame, local=self._local)
         if not self.ack.ok:
             self._greeted(message)
-        elif message.kind not in _HEARD:
+        elif message.kind not in self._heard:
             raise PeerError(f"{message.kind.name} is not for an agent to send to a user")
         elif isinstance(message, SettledCalls):
             self.room += len(message.settled)

@@ -65,8 +65,9 @@ class Way(Protocol):
 class AgentExecutor(Executor):
     """Runs calls on an agent: `submit`, `map`, `wait`, `as_completed` as with any executor.
 
-    On the same device calls go over the agent's Unix socket, many in a frame, large arrays through shared memory; to
-    an address they go over HTTP in batches. Functions go by name where the agent can import them and by value
+    On the same device calls go over the agent's Unix socket, many in a frame, large arrays through shared memory; to an
+    agent that gave us a login (`agentd login`) the same way over its Comm port and TLS, where that is open to us; to
+    any other address they go over HTTP in batches. Functions go by name where the agent can import them and by value
     (cloudpickle) where it cannot, so that those of a script or a notebook work too.
 
     The calls end with their client, unless `durable`: then each is in the agent's journal before it is settled.
@@ -118,7 +119,7 @@ class AgentExecutor(Executor):
         self._where = find(address, token)
         self._way = _way(self._where, options, reconnect_s)
         self._catalogue = self._way.catalogue
-        self._place = self._way.place
+        self._place = self._way.place if self._where.socket is not None else None
         _open.add(self._way)
         # An executor that is dropped takes no more calls; those that it took come to their end.
         weakref.finalize(self, self._way.close, wait=False).atexit = False
@@ -187,8 +188,12 @@ class AgentExecutor(Executor):
 def _way(place: Place, options: Template, reconnect_s: float) -> Way:
     if place.socket is not None:
         return Line(place, options, name=_own_name(), reconnect_s=reconnect_s)
+    from agentd.api import secret  # loads TLS
     from agentd.api.remote import RemoteLine  # loads an HTTP client
 
+    line = secret.line(place, options, name=_own_name(), reconnect_s=reconnect_s)
+    if line is not None:
+        return line
     return RemoteLine(place, options, reconnect_s)
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.bell import Bell
 from agentd.api.catalogue import Catalogue
-from agentd.api.connection import Connection, dial
+from agentd.api.connection import Connection
+from agentd.api.connection import dial as dial_unix
 from agentd.api.future import CallFuture
 from agentd.api.mailbox import Mailbox
 from agentd.api.recovery import Recovery
@@ -23,6 +24,8 @@ from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.model.exchange import Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentd.api.places import Place
     from agentd.model.task import Template
     from agentd.model.values import Part, Payload
@@ -39,6 +42,8 @@ _SUFFICIENT = frozenset({"code", "admin"})
 class Line:
     """One executor's way to the agent. Safe to use from several threads.
 
+    `dial` makes connections, given the `name` of this program; without, they are made to the Unix socket of `place`.
+
     Attributes:
         catalogue: the functions that were declared.
         mailbox: what goes out, and what is expected back.
@@ -50,8 +55,17 @@ class Line:
 
     has_chunks = True
 
-    def __init__(self, place: Place, options: Template, *, name: str, reconnect_s: float) -> None:
-        connection = dial(place, name=name)
+    def __init__(
+        self,
+        place: Place,
+        options: Template,
+        *,
+        name: str,
+        reconnect_s: float,
+        dial: Callable[..., Connection] | None = None,
+    ) -> None:
+        self._dial: Callable[..., Connection] = dial or partial(dial_unix, place)
+        connection = self._dial(name=name)
         if connection.ack.scope not in _SUFFICIENT:
             connection.close()
             raise RequestError(
@@ -383,7 +397,7 @@ class Line:
             self._rest(None)
             return
         try:
-            connection = dial(self._agent, name=self._name)
+            connection = self._dial(name=self._name)
         except (Unreachable, RequestError) as error:
             delay_s = self._recovery.delay_s(error, time.monotonic())
             if delay_s is None:
@@ -420,4 +434,4 @@ class Line:
         """
         if not self._is_forked:
             raise RuntimeError("cannot submit after shutdown: make a new executor")
-        self._start_over(dial(self._agent, name=self._name))
+        self._start_over(self._dial(name=self._name))

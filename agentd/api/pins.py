@@ -52,6 +52,16 @@ def certificate_at(address: str, fingerprint: bytes, timeout_s: float) -> str:
     return ssl.DER_cert_to_PEM_cert(shown)
 
 
+def mismatch(error: Exception) -> str:
+    """Say what it means that another certificate was shown than the pinned one; empty for any other error."""
+    if MISMATCH not in str(error):
+        return ""
+    return (
+        "it shows another certificate than the one that was pinned; somebody is in between, or the agent was set up "
+        "anew: ask for an invitation and use `agentd login` again"
+    )
+
+
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3

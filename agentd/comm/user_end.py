@@ -107,4 +107,10 @@ class UserEnd:
         return replace(settled, outcome=replace(settled.outcome, value=value))
 
     def _unsendable(self, settled: Settled, words: str) -> Settled:
+        value = settled.outcome.value
+        if not value.is_portable:
+            words = (
+                f"a result of {value.size_bytes} bytes is more than a message to another device holds: return less at "
+                "a time, or ask for it as an operation (`connect(…).call`), whose result is read as a stream"
+            )
         return Settled(settled.ref, self._wiring.failed("ResultTooLarge", Reason.NOT_ENCODABLE, words))

@@ -1,0 +1,113 @@
+"""The executor with an agent that gave this person a login: over its Comm port and TLS, or not at all that way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agentd.api import AgentExecutor, connect
+from agentd.api.trust import login
+from agentd.model.errors import RequestError, TaskFailed
+from tests.conftest import RunningAgent, StartAgent
+
+LONG_S = 60.0
+
+
+@pytest.fixture
+def reach(start_agent: StartAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunningAgent]:
+    """Start an agent that only a login leads to, and log in."""
+    monkeypatch.setenv("AGENTD_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("AGENTD_STATE", str(tmp_path / "no-agent-here"))
+
+    def start(*options: str, scope: str = "code", is_new: bool = True, **more: Any) -> RunningAgent:
+        words = ("--rest-tls", "--local-access", "none", "--cpu", "2", *options)
+        agent = start_agent(*words, **more)
+        if is_new:
+            with connect(agent.state) as owner:
+                login(owner.invite("ann", scope=scope).invitation)
+        return agent
+
+    return start
+
+
+def operations(agent: RunningAgent) -> int:
+    """Count what came in over HTTP: calls over Comm are no operations."""
+    with connect(agent.state) as owner:
+        return len(list(owner.operations()))
+
+
+def fail() -> None:
+    raise LookupError("on purpose")
+
+
+def test_calls_go_over_tls_in_frames(reach: Callable[..., RunningAgent]) -> None:
+    """Values of all kinds there and back, in order; nothing of it was a request to the user port."""
+    agent = reach()
+    with AgentExecutor(agent.rest) as agents:
+        assert list(agents.map(abs, range(-2000, 0))) == list(range(2000, 0, -1))
+        assert list(agents.map(abs, range(-500, 0), chunksize=50)) == list(range(500, 0, -1))
+        large = np.arange(500_000)
+        assert (agents.submit(np.negative, large).result(LONG_S) == -large).all()
+        with pytest.raises(LookupError, match="on purpose"):
+            agents.submit(fail).result(LONG_S)
+    assert operations(agent) == 0
+
+
+def test_a_result_that_no_frame_holds_says_what_to_do(reach: Callable[..., RunningAgent]) -> None:
+    """It fails by itself; the connection and the other calls go on."""
+    agent = reach()
+    with AgentExecutor(agent.rest) as agents:
+        with pytest.raises(TaskFailed, match="return less at a time, or ask for it as an operation"):
+            agents.submit(bytes, 20 << 20).result(LONG_S)
+        assert len(agents.submit(bytes, 12 << 20).result(LONG_S)) == 12 << 20
+    with connect(agent.rest) as far:
+        assert len(far.call(bytes, 20 << 20)) == 20 << 20
+
+
+def test_calls_go_on_when_the_agent_comes_back(reach: Callable[..., RunningAgent]) -> None:
+    """After `kill -9` the line is dialled anew, and what had not ended is asked for again."""
+    agent = reach()
+    rest, comm = (address.rpartition(":")[2] for address in (agent.rest, agent.comm))
+    with AgentExecutor(agent.rest, reconnect_s=LONG_S) as agents:
+        assert agents.submit(abs, -1).result(LONG_S) == 1
+        agent.kill()
+        asked = [agents.submit(abs, -number) for number in range(10)]
+        reach("--rest-port", rest, "--comm-port", comm, state=agent.state, is_new=False)
+        assert [future.result(LONG_S) for future in asked] == list(range(10))
+
+
+def test_where_comm_is_closed_calls_go_over_http(reach: Callable[..., RunningAgent]) -> None:
+    """The user port alone suffices, only slower."""
+    agent = reach("--comm-port", "0")
+    with AgentExecutor(agent.rest) as agents:
+        assert list(agents.map(abs, [-1, 2])) == [1, 2]
+    assert operations(agent) == 2
+
+
+def test_a_login_that_may_not_send_code_is_told(reach: Callable[..., RunningAgent]) -> None:
+    """An executor sends pickles; the scope that is missing is named before the first call."""
+    agent = reach(scope="submit")
+    with pytest.raises(RequestError, match=r"'submit'.* needs 'code'"):
+        AgentExecutor(agent.rest)
+
+
+def test_a_token_that_was_revoked_opens_no_line(reach: Callable[..., RunningAgent]) -> None:
+    """Neither way in: the reason is the agent's."""
+    agent = reach()
+    with AgentExecutor(agent.rest) as agents:
+        assert agents.submit(abs, -1).result(LONG_S) == 1
+    from agentd.daemon.tokens import TokenBook
+
+    TokenBook(agent.state).revoke("ann")
+    with pytest.raises(RequestError, match="token"):
+        _until_refused(agent.rest)
+
+
+def _until_refused(url: str) -> None:
+    while True:  # the agent looks at the book once in a second
+        with AgentExecutor(url) as agents:
+            agents.submit(abs, -1).result(LONG_S)
