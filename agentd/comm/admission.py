@@ -113,6 +113,11 @@ class Admission:
             return self._with_scope(self._local_access)
         return Denial("forbidden", "a token is needed: this is not the agent's own user", "give one in HELLO")
 
+    def knows(self, token: str, scope: str) -> bool:
+        """Tell whether a token that let somebody in still gives that scope."""
+        known = self._identify(token)
+        return known is not None and known[1] == scope
+
     @staticmethod
     def _with_scope(scope: str) -> Grant | Denial:
         if scope in {"none", "peer", ""}:

@@ -323,6 +323,7 @@ class Door:
             link.tick(now)
         for end in list(self._reception.peers.values()):
             end.tell_heard(now)
+        self._reception.look_at_tokens()
         self._watch()
 
 

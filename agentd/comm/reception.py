@@ -220,6 +220,13 @@ class Reception:
             return Denial("identity", f"the certificate of {peer.name} was pinned for another agent id", "pair anew")
         return None
 
+    def look_at_tokens(self) -> None:
+        """End the sessions of users whose token was revoked since they came."""
+        for user in list(self.users.values()):
+            hello = user.link.session.theirs
+            if isinstance(hello, Hello) and hello.token and not self._admission.knows(hello.token, user.scope):
+                user.link.close("revoked", "the token of this session was revoked")
+
     # --- neighbours ---------------------------------------------------------------------------------------------
 
     @staticmethod
