@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Forgotten, Returned
+from agentd.core.ledger import STATES
 from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import End, Refusal, Settled
@@ -86,6 +87,7 @@ class Endings:
         operation.outcome = outcome
         operation.ended_wall = state.wall(now)
         if operation.durable:
+            state.acceptances.write(operation)
             entry = Ended(operation.id, outcome, now, operation.ended_wall, operation.started_wall)
             number = state.outbox.record(entry)
             state.outbox.after(number, lambda: self._tell(operation, outcome, now))
@@ -112,7 +114,7 @@ class Endings:
                 self.release_outcome(outcome)
         else:
             self.deliver(operation, outcome, sender)
-        state.outbox.add(Publish("operation", str(operation.id), {"state": Status(outcome.status).name.lower()}))
+        state.outbox.add(Publish("operation", str(operation.id), {"state": STATES[outcome.status]}))
 
     def deliver(self, operation: Operation, outcome: Outcome, sender: str) -> None:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
@@ -171,7 +173,7 @@ class Endings:
         """Let a task wait again without counting an attempt: nothing had been started, or its owner wants it so."""
         state = self._state
         operation = state.operation_of(task)
-        if operation is not None and operation.durable:
+        if operation is not None and operation.durable and not operation.is_put_off:
             state.outbox.record(Returned((task.id,)))
         self.back(task)
 
@@ -220,6 +222,9 @@ class Endings:
         elif is_last:
             self.fail(task, failure, now, Status.LOST_UNKNOWN)
         else:
+            operation = state.operation_of(task)
+            if operation is not None:
+                state.acceptances.write(operation)  # from now on there is an attempt to be counted
             task.attempt += 1
             if not (state.families and self.families.again(task, self.back)):
                 self.back(task)

@@ -165,6 +165,8 @@ class Engine:
             self._place(now)
         elif is_changed:
             state.changes.clear()
+        if state.started:
+            self._execution.note_started()
         if self._grace_ends is not None:
             self._drained(now)
         if state.ledger.is_over:
@@ -200,8 +202,6 @@ class Engine:
             self._waiting.stack(now)
         if not state.queue.size and not state.draining:
             self._execution.balance()
-        if state.started:
-            self._execution.note_started()
         if state.crew.is_crowded:
             self._execution.trim()
 
@@ -261,6 +261,8 @@ class Engine:
             self._grace_ends = min(self._grace_ends, now + event.grace_s)
             return
         state.draining = True
+        state.acceptances.write_all()
+        self._intake.write_reads(now)
         state.changes.add(Change.PROFILE)
         self._grace_ends = now + event.grace_s
         for neighbour in state.neighbourhood.by_name.values():

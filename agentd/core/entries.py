@@ -12,11 +12,11 @@ from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 
 
-class Entry(Struct, frozen=True, array_like=True, tag_field="t"):
+class Entry(Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
     """Root of all entries. Fields are only ever appended, so that older journals can be read."""
 
 
-class Booted(Entry, frozen=True, array_like=True, tag=1):
+class Booted(Entry, frozen=True, array_like=True, gc=False, tag=1):
     """The daemon started. `agent_time_s` goes on where the last boot ended."""
 
     boot: str
@@ -25,7 +25,7 @@ class Booted(Entry, frozen=True, array_like=True, tag=1):
     version: str
 
 
-class Accepted(Entry, frozen=True, array_like=True, tag=2):
+class Accepted(Entry, frozen=True, array_like=True, gc=False, tag=2):
     """An operation, or a task of a neighbour, is ours now."""
 
     operation: int
@@ -44,7 +44,7 @@ class Accepted(Entry, frozen=True, array_like=True, tag=2):
     """The sender's attempt number, for a neighbour's task."""
 
 
-class Started(Entry, frozen=True, array_like=True, tag=3):
+class Started(Entry, frozen=True, array_like=True, gc=False, tag=3):
     """These operations were handed to a host: a crash from now on costs them an attempt."""
 
     operations: tuple[int, ...]
@@ -52,13 +52,13 @@ class Started(Entry, frozen=True, array_like=True, tag=3):
     epoch: int = 0
 
 
-class Returned(Entry, frozen=True, array_like=True, tag=4):
+class Returned(Entry, frozen=True, array_like=True, gc=False, tag=4):
     """These came back unstarted: the attempt is not used up."""
 
     operations: tuple[int, ...]
 
 
-class Ended(Entry, frozen=True, array_like=True, tag=5):
+class Ended(Entry, frozen=True, array_like=True, gc=False, tag=5):
     """The one terminal write of an operation."""
 
     operation: int
@@ -68,39 +68,39 @@ class Ended(Entry, frozen=True, array_like=True, tag=5):
     started_wall_s: float = 0.0
 
 
-class Cancelling(Entry, frozen=True, array_like=True, tag=6):
+class Cancelling(Entry, frozen=True, array_like=True, gc=False, tag=6):
     """A user wants it stopped: it must not run again after a restart."""
 
     operation: int
 
 
-class WasRead(Entry, frozen=True, array_like=True, tag=7):
+class WasRead(Entry, frozen=True, array_like=True, gc=False, tag=7):
     """A user has read these results."""
 
     operations: tuple[int, ...]
     at_s: float
 
 
-class Delivered(Entry, frozen=True, array_like=True, tag=8):
+class Delivered(Entry, frozen=True, array_like=True, gc=False, tag=8):
     """The neighbour that gave us these has recorded their ends."""
 
     operations: tuple[int, ...]
 
 
-class Forgotten(Entry, frozen=True, array_like=True, tag=9):
+class Forgotten(Entry, frozen=True, array_like=True, gc=False, tag=9):
     """These expired: nothing of them is kept."""
 
     operations: tuple[int, ...]
 
 
-class CalledBack(Entry, frozen=True, array_like=True, tag=12):
+class CalledBack(Entry, frozen=True, array_like=True, gc=False, tag=12):
     """The callbacks of these were delivered, or given up: they are not tried again."""
 
     operations: tuple[int, ...]
     is_given_up: bool = False
 
 
-class HostAdded(Entry, frozen=True, array_like=True, tag=10):
+class HostAdded(Entry, frozen=True, array_like=True, gc=False, tag=10):
     """The operator's pool: a host was added, or has grown. `capacity` is JSON of the whole of it."""
 
     name: str
@@ -112,7 +112,7 @@ class HostAdded(Entry, frozen=True, array_like=True, tag=10):
     limit_of_tasks: int | None = None
 
 
-class HostRemoved(Entry, frozen=True, array_like=True, tag=11):
+class HostRemoved(Entry, frozen=True, array_like=True, gc=False, tag=11):
     """The operator's pool: a host is gone."""
 
     name: str

@@ -35,10 +35,7 @@ class CallsSubmitted(Event, frozen=True, gc=False):
 
 
 class OperationSubmitted(Event, frozen=True, gc=False):
-    """A caller asks for one operation that must survive; answered by `Reply` once it is committed.
-
-    The reply is an `Accepted` or a `RequestError`.
-    """
+    """A caller asks for one operation that must survive; answered by `Reply` once it is committed, or refused."""
 
     caller: int
     template: Template
@@ -51,6 +48,8 @@ class OperationSubmitted(Event, frozen=True, gc=False):
     callback: str = ""
     is_here: bool = True
     """False: this agent does not have the function, only neighbours do."""
+    is_patient: bool = False
+    """The caller waits for the end anyway: the reply may come with it, and their commits may be one."""
 
 
 class OperationsSubmitted(Event, frozen=True, gc=False):

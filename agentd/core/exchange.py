@@ -61,6 +61,7 @@ class Exchange:
         neighbour.book(task)
         operation = state.operation_of(task)
         if operation is not None and operation.durable:
+            state.acceptances.write(operation)
             number = state.outbox.record(Started((task.id,), neighbour.name))
             if not task.shape.template.idempotent:
                 self._gated.add(task.id)

@@ -81,7 +81,7 @@ class Execution:
                 state.outbox.after(number, lambda: self._run_once(line, task))
                 self._watch_time(task, now)
                 return True
-            if operation.durable:
+            if operation.durable and not operation.is_put_off:
                 state.started.append(task.id)
         state.outbox.run(line.worker, task, binding)
         if task.shape.template.timeout_s is not None:

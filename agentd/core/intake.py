@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 REFS_MOST = 1000
 """Ended calls that may stand in a caller's list beside twice as many as there are tasks (chosen)."""
+READ_S = 0.5
+"""How long the note that a result was read may wait for others (chosen: few entries, little forgotten by a crash)."""
 
 
 class Intake:
@@ -41,6 +43,8 @@ class Intake:
         self._supply = supply
         self._by_ref: dict[int, dict[int, int]] = {}
         """For callers that have cancelled calls: the tasks by the caller's numbers, some of them ended."""
+        self._read: list[int] = []
+        """Operations of which the results were read lately."""
         self._is_watching = False
         """A timer looks for tasks that no host fits."""
 
@@ -93,8 +97,9 @@ class Intake:
         self._state.outbox.settle(caller, Settled(call.ref, Outcome(Status.FAILED, failure=failure)))
 
     def _durable_call(self, caller: int, call: Submission, template: Template, now: float) -> int:
-        operation = self._open(template, call.payload, now, "", b"", "", "")
+        operation, entry = self._open(template, call.payload, now, "", b"", "", "")
         operation.caller, operation.ref = caller, call.ref
+        self._accept(operation, entry, None, is_patient=True)
         return operation.id
 
     def calls_cancelled(self, event: e.CallsCancelled, now: float) -> None:
@@ -132,6 +137,7 @@ class Intake:
                 continue
             if operation.caller == caller:
                 operation.caller = 0
+                state.acceptances.write(operation)
             if caller in operation.watchers:
                 operation.watchers.remove(caller)
 
@@ -140,12 +146,9 @@ class Intake:
     def operation_submitted(self, event: e.OperationSubmitted, now: float) -> None:
         """A user asks for one operation; answered with (number, whether it is new) once that is on the disk."""
         try:
-            operation, is_new = self._take(event, now)
+            self._take(event, now, event.caller)
         except RequestError as error:
             self._state.outbox.add(Reply(event.caller, error))
-            return
-        reply = Reply(event.caller, (operation.id, is_new))
-        self._state.outbox.after(operation.accepted, lambda: self._state.outbox.add(reply))
 
     def operations_submitted(self, event: e.OperationsSubmitted, now: float) -> None:
         """A user asks for many; answered together, each with its own answer."""
@@ -161,10 +164,19 @@ class Intake:
                 last = max(last, operation.accepted)
         self._state.outbox.after(last, lambda: self._state.outbox.add(Reply(event.caller, answers)))
 
-    def _take(self, event: e.OperationSubmitted, now: float) -> tuple[Operation, bool]:
+    def _take(self, event: e.OperationSubmitted, now: float, caller: int = 0) -> tuple[Operation, bool]:
+        """Find the operation, or open it; a caller is answered once its acceptance is on the disk.
+
+        Raises:
+            RequestError: it cannot be taken.
+        """
         known = self._state.ledger.known(event.key, event.digest)
         if known is not None:
             self._endings.release(event.payload)
+            self._state.acceptances.write(known)
+            if caller:
+                again = Reply(caller, (known.id, False))
+                self._state.outbox.after(known.accepted, lambda: self._state.outbox.add(again))
             return known, False
         refusal = self._refusal()
         if refusal is not None:
@@ -174,11 +186,26 @@ class Intake:
         self._state.counters["accepted"] += 1
         name = event.name or event.template.name
         self._state.shapes.intern(event.template).is_here = event.is_here
-        return self._open(event.template, event.payload, now, event.key, event.digest, name, event.callback), True
+        operation, entry = self._open(event.template, event.payload, now, event.key, event.digest, name, event.callback)
+        reply = Reply(caller, (operation.id, True)) if caller else None
+        self._accept(operation, entry, reply, is_patient=event.is_patient)
+        return operation, True
+
+    def _accept(self, operation: Operation, entry: Accepted, reply: Reply | None, *, is_patient: bool) -> None:
+        """Write an acceptance, or put it off where nobody is told before the end and nothing else hangs on it."""
+        state = self._state
+        if is_patient and operation.template.idempotent and not entry.payload.parts and not entry.callback:
+            state.acceptances.put_off(operation, entry, reply)
+        else:
+            operation.accepted = state.outbox.record(entry)
+            if reply is not None:
+                state.outbox.after(operation.accepted, lambda: state.outbox.add(reply))
+        self.begin(operation, entry)
+        state.changes.add(Change.READY)
 
     def _open(
         self, template: Template, payload: Payload, now: float, key: str, digest: bytes, name: str, callback: str
-    ) -> Operation:
+    ) -> tuple[Operation, Accepted]:
         state = self._state
         number = next(state.ids)
         entry = Accepted(number, template, payload, now, state.wall(now), key, digest, name, callback)
@@ -191,12 +218,9 @@ class Intake:
             digest=digest,
             name=name,
             callback=callback,
-            accepted=state.outbox.record(entry),
         )
         state.ledger.open(operation)
-        self.begin(operation, entry)
-        state.changes.add(Change.READY)
-        return operation
+        return operation, entry
 
     def begin(self, operation: Operation, entry: Accepted, attempt: int = 1) -> Task:
         """Make the root task of an operation; one that may run only once waits for its acceptance to be safe."""
@@ -281,7 +305,19 @@ class Intake:
             operation.read_at = now
             self._state.ledger.spare(operation)
             if operation.durable:
-                self._state.outbox.record(WasRead((operation.id,), now))
+                self._note_read(operation.id, now)
+
+    def _note_read(self, operation: int, now: float) -> None:
+        """Have it written in a moment, together with others: a result that was read twice is no loss."""
+        if not self._read:
+            self._state.timers.at(now + READ_S, self.write_reads)
+        self._read.append(operation)
+
+    def write_reads(self, now: float) -> None:
+        """Write down which results were read."""
+        if self._read:
+            self._state.outbox.record(WasRead(tuple(self._read), now))
+            self._read = []
 
     def callback_ended(self, event: e.CallbackEnded, now: float) -> None:  # noqa: ARG002
         """An address was called back, or given up."""
@@ -317,6 +353,7 @@ class Intake:
             return
         operation.is_cancelling = True
         if operation.durable:
+            self._state.acceptances.write(operation)
             self._state.outbox.record(Cancelling(operation.id))
         self._state.outbox.add(Publish("operation", str(operation.id), {"state": "cancelling"}))
 

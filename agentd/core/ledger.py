@@ -22,8 +22,12 @@ UNREAD_S = 24 * 3600.0
 """A result that nobody has read, and an idempotency key, is kept at least this long (promised)."""
 
 
-class Operation(Struct, eq=False):
-    """What a user, or a neighbour, asked of this agent."""
+STATES = {int(status): status.name.lower() for status in Status}
+"""Terminal states by name."""
+
+
+class Operation(Struct, eq=False, gc=False):
+    """What a user, or a neighbour, asked of this agent. Refers to nothing that refers to it, so no cycle can form."""
 
     id: int
     template: Template
@@ -41,6 +45,8 @@ class Operation(Struct, eq=False):
     ref: int = 0
     accepted: int = 0
     """Journal number of its acceptance."""
+    is_put_off: bool = False
+    """Its acceptance is not written yet; nobody has been told of it."""
     started_wall: float = 0.0
     ran_on: str = ""
     host: str = ""
@@ -154,7 +160,7 @@ class Ledger:
         self.spare(operation)
         self._result_bytes += operation.result_bytes
         if operation.status is not None:
-            self.counts[Status(operation.status).name.lower()] += 1
+            self.counts[STATES[operation.status]] += 1
 
     def spare(self, operation: Operation) -> None:
         """Take note that an ended operation may have become unwanted: it was read, delivered, or called back."""

@@ -230,7 +230,8 @@ class Links:
         """List the tasks of a neighbour that have not ended here."""
         name = neighbour.name
         operations = self._state.ledger.operations.values()
-        return [operation for operation in operations if operation.path.sender == name and not operation.has_ended]
+        # One that is about to end is among them: nobody has been told of its end yet.
+        return [operation for operation in operations if operation.path.sender == name and not operation.is_terminal]
 
     def _sort_out_orphans(self, neighbour: Neighbour, now: float) -> None:
         """It has forgotten its sessions' calls, and may ask again for what must survive."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from agentd.core.acceptances import Acceptances
 from agentd.core.crew import Crew
 from agentd.core.fetches import Fetches
 from agentd.core.ledger import Ledger, Operation, Retention
@@ -99,6 +100,7 @@ class AgentState:
         self.timers = Timers()
         self.objects = Objects(identity.agent_id, identity.boot, self.outbox, object_ids or ids, rules.refer_bytes)
         self.fetches = Fetches(self.objects, self.neighbourhood, self.timers, self.outbox)
+        self.acceptances = Acceptances(self)
         self.declared: dict[int, dict[int, Shape]] = {}
         """Shapes by caller and the caller's number for their template."""
         self.stopping: dict[int, Failure | None] = {}

@@ -112,9 +112,9 @@ class Agent(Reshaping):
 
     # --- submitting -----------------------------------------------------------------------------------------------
 
-    async def submit(self, request: Request) -> Made:
-        """Accept one operation: returns when it is committed."""
-        event = await self._event(request, 0)
+    async def submit(self, request: Request, *, is_patient: bool = False) -> Made:
+        """Accept one operation: returns when it is committed; if the caller is going to wait anyway, a little later."""
+        event = await self._event(request, is_patient=is_patient)
         caller, waiter = self._ask()
         self._lane.post(_with_caller(event, caller))
         number, is_new = await self._answer(caller, waiter)
@@ -129,7 +129,7 @@ class Agent(Reshaping):
         prepared: list[e.OperationSubmitted | Exception] = []
         for request in requests:
             try:
-                prepared.append(await self._event(request, 0))
+                prepared.append(await self._event(request))
             except RequestError as error:
                 prepared.append(error)
         caller, waiter = self._ask()
@@ -144,7 +144,7 @@ class Agent(Reshaping):
                 made.append(Made(self._made(answer[0]), answer[1]))
         return made
 
-    async def _event(self, request: Request, caller: int) -> e.OperationSubmitted:
+    async def _event(self, request: Request, *, is_patient: bool = False) -> e.OperationSubmitted:
         template = request.template
         objection = self._functions.objection(template)
         if objection is None and template.form is Form.NAME:
@@ -157,13 +157,14 @@ class Agent(Reshaping):
         key = f"{request.identity}/{request.key}" if request.key else ""
         payload = self._with_blobs(request) if request.blobs else request.payload
         return e.OperationSubmitted(
-            caller=caller,
+            caller=0,
             template=template,
             payload=payload,
             key=key,
             digest=request.digest,
             callback=request.callback,
             is_here=is_here,
+            is_patient=is_patient,
         )
 
     def is_elsewhere(self, template: Template) -> bool:

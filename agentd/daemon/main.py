@@ -33,6 +33,7 @@ from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock
+from agentd.daemon.cycles import collect_seldom
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
@@ -152,6 +153,7 @@ class Daemon:
         """Start, run, stop."""
         async with AsyncExitStack() as stack:
             await self._start(stack)
+            collect_seldom()
             await self._stopping.wait()
         if isinstance(self._failure, DiskError):
             raise self._failure

@@ -87,7 +87,8 @@ async def submit_operation(call: Current) -> Response:
     wait_s = wait_of(call)
     header = call.headers.get(b"idempotency-key")
     key = None if header is None else check_key(header.decode("latin-1"))
-    made = await call.port.submit(read_submission(call.body, call.caller, call.settings.callback_hosts, key))
+    request = read_submission(call.body, call.caller, call.settings.callback_hosts, key)
+    made = await call.port.submit(request, is_patient=wait_s > 0)
     view = made.operation
     if wait_s:
         # From here on the operation is safe, and only this client waits: when it leaves, so does the wait.

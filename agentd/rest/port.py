@@ -168,8 +168,8 @@ class AgentPort(Protocol):
         """Tell whether the client end of this loopback TCP connection is held by the agent's own user."""
         ...
 
-    async def submit(self, request: Request) -> Made:
-        """Accept one operation: returns when it is committed.
+    async def submit(self, request: Request, *, is_patient: bool = False) -> Made:
+        """Accept one operation: returns when it is committed; if the caller is going to wait anyway, a little later.
 
         Raises:
             RequestError: 422 unknown or forbidden function, bad constraint, key reused with another body;

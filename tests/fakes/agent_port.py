@@ -144,7 +144,7 @@ class MemoryAgent:
 
     # --- operations ---------------------------------------------------------------------------------------------
 
-    async def submit(self, request: Request) -> Made:
+    async def submit(self, request: Request, *, is_patient: bool = False) -> Made:
         self._check(request)
         if request.key and (known := self._keys.get((request.identity, request.key))):
             digest, number = known

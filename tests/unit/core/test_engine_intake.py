@@ -7,7 +7,8 @@ from engine_desk import CALL, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.entries import Accepted, CalledBack, Cancelling, Ended, WasRead
+from agentd.core.entries import Accepted, CalledBack, Cancelling, Ended
+from agentd.core.intake import READ_S
 from agentd.core.state import Rules
 from agentd.model.errors import RequestError
 from agentd.model.exchange import Submission
@@ -81,9 +82,10 @@ def test_a_call_that_must_survive_is_journalled_settled_and_can_be_cancelled() -
     caller = desk.open_session(PLAIN)
     desk.call(caller, 1, 2)
     desk.turn(e.CallsCancelled(caller, (2, 77)))
-    assert [type(one.entry) for one in desk.of(c.Record)] == [Cancelling, Ended]
+    assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Cancelling, Ended]
     desk.commit()
     desk.end(1, 1)
+    assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Ended]
     desk.commit()
     assert [(one.ref, one.outcome.status) for one in desk.one(c.SettleCalls).settled] == [(1, Status.DONE)]
     assert desk.state.ledger.operations[1].read_at is not None
@@ -151,7 +153,9 @@ def test_a_result_is_read_once() -> None:
     desk.end(1, number)
     desk.commit()
     desk.turn(e.ResultRead(number), e.ResultRead(number))
-    assert [type(one.entry) for one in desk.of(c.Record)] == [WasRead]
+    assert desk.of(c.Record) == []
+    desk.turn(after_s=READ_S)
+    assert [one.entry.operations for one in desk.of(c.Record)] == [(number,)]
 
 
 def test_a_callback_is_asked_for_after_the_commit_and_noted_when_done() -> None:
