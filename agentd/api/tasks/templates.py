@@ -62,6 +62,8 @@ def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[s
         template["timeout_s"] = float(definition.timeout_s)
     if definition.on_failure == "RETRY":
         template["max_attempts"] = _RUNS
+    if definition.on_failure == "CANCEL_SUCCESSORS":
+        runtime.may_cancel = True  # from now on versions are kept for the case that their successors are cancelled
     code = code_of(definition)
     if code:
         template["code"] = code

@@ -242,15 +242,3 @@ def test_a_real_pycompss_comes_first(tmp_path: Path) -> None:
     (tmp_path / "pycompss" / "__init__.py").write_text("real = True")
     code = f"import sys; sys.path[:] = [{str(tmp_path)!r}, *sys.path, {str(HOME)!r}]; import pycompss; pycompss.real"
     assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0
-
-
-def test_a_notebook_is_told_where_its_tasks_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """It may start with all options that it had; tasks give values, and stopping leaves nothing behind."""
-    notebook = _module("interactive")
-    notebook.start(graph=True, trace=False, monitor=1000, project_xml="x")
-    notebook.start()
-    assert notebook.is_running()
-    assert _module("api.task").task(returns=1)(lambda a: a)(3) == 3
-    notebook.stop(sync=True)
-    assert not notebook.is_running()
-    assert capsys.readouterr().err.count("AgentExecutor") == 1

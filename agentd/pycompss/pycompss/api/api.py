@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from typing import IO, Any
 
@@ -37,13 +38,20 @@ __all__ = [
 def compss_start(
     log_level: str = "off", tracing: bool = False, interactive: bool = False, disable_external: bool = False
 ) -> None:
-    """Start the runtime; inside of an agent, and in a plain program, there is none to be started."""
+    """Start the runtime: nothing is left to do inside of an agent; a notebook (`interactive`) gets one."""
+    if interactive:
+        from pycompss import interactive as notebook
+
+        notebook.start(log_level=log_level)
 
 
 def compss_stop(code: int = 0, _hard_stop: bool = False) -> None:
-    """Wait for all tasks, unless `_hard_stop`."""
+    """Wait for all tasks, unless `_hard_stop`; stop what `compss_start` started."""
     if not _hard_stop:
         current().barrier(is_last=True)
+    notebook = sys.modules.get("pycompss.interactive")
+    if notebook is not None:
+        notebook.stop(_hard_stop=_hard_stop)
 
 
 def compss_wait_on(*objs: Any, mode: str = "rw") -> Any:
