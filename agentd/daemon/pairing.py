@@ -309,7 +309,8 @@ class Pairing:
             await self._write(book)
         added = next(each for each in book.peers if each.agent_id == peer.agent_id)
         log.info("paired with %s at %s", added.name, host.address)
-        if link:
+        # One that was named before is linked by now; to add it again would be to say that it has no cores.
+        if link and not any(row.name == added.name for row in self._agent.resources()):
             await self._agent.add_resource(added.name, Capacity(), "comm", {}, is_parent)
         return self._view(added)
 
