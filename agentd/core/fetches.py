@@ -101,6 +101,10 @@ class Fetches:
         """Name the connected neighbour to ask for an object in the name of another; empty if there is none."""
         return next((row.name for row in self._sources(found) if row.link and row.name != but), "")
 
+    def is_lost(self, found: Object) -> bool:
+        """Tell whether an object is neither here nor at anybody who is still to be asked."""
+        return found.place is None and self._is_lost(found, self._fetches.get(found.key))
+
     def _seek(self, fetch: Fetch, now: float) -> None:
         """Ask the best neighbour for what is missing, or wait for one, or give it up."""
         found = self._objects.get(fetch.key)

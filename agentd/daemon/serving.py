@@ -120,7 +120,8 @@ class Serving:
             way = self._state.fetches.way(found, asker) if message.hops < HOPS_MOST else ""
             upstream = self._door.link_to(way) if way else None
             if upstream is None:
-                self._refuse(link, message, f"{self._state.identity.name} cannot reach who has it")
+                is_lost = self._state.fetches.is_lost(found)
+                self._refuse(link, message, f"{self._state.identity.name} cannot reach who has it", gone=is_lost)
                 return
             relay = self._relays[key] = _Relay(link, message.stream, upstream, next(self._streams))
             self._upstream[upstream.number, relay.number] = relay

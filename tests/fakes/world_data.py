@@ -189,9 +189,11 @@ class Courier:
             way = state.fetches.way(found, end.other.host.name) if hops < 8 else ""
             mine = self._host.ends.get(way)
             if mine is None:
-                end.send(lambda: answer((0, "", "there is no way", False)))
+                is_gone = state.fetches.is_lost(found)
+                end.send(lambda: answer((0, "", "there is no way", is_gone)))
                 return
             there = mine.other
+            mine.on_gone.append(lambda: end.send(lambda: answer((0, "", "the way is cut", False))))
             mine.send(
                 lambda: there.host.courier.serve(
                     key, start, there, lambda chunk: end.send(lambda: answer(chunk)), hops + 1

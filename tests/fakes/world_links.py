@@ -6,7 +6,7 @@ otherwise. Reports pass other messages, as they do on real links.
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from agentd.core import commands as c
@@ -37,6 +37,8 @@ class End:
         self.is_open = False
         self.is_gone = False
         self._has_heard = False
+        self.on_gone: list[Callable[[], None]] = []
+        """What its host does when the connection is given up."""
         self.unanswered: set[tuple[int, int]] = set()
         """Offers that came in and were not answered."""
 
@@ -74,6 +76,8 @@ class End:
             del self.host.ends[other.host.name]
         if self.is_open and self.host.boot == self.boot:
             self.host.post(e.LinkClosed(other.host.name, self.number, reason))
+            for act in self.on_gone:
+                act()
         self.connection.wire.carry(self, lambda: other.close("the other end closed"))
 
     def _beat(self) -> None:
@@ -123,7 +127,9 @@ class Wire:
         self.delay_s = delay_s
         self._blocked: set[str] = set()
         """Names of the agents from which nothing gets through."""
-        self._stuck: dict[str, deque[Callable[[], None]]] = {one.name: deque(), other.name: deque()}
+        self._stuck: dict[str, list[tuple[int, bool, Callable[[], None]]]] = {one.name: [], other.name: []}
+        """What waits for the wire to heal: when it was sent, whether it passes other messages, its coming."""
+        self._sent = count()
         self._last: dict[str, float] = {}
         self._opens_at: dict[str, float] = {}
         """When the acceptor's answer is at the dialler: nothing passes that."""
@@ -150,19 +156,21 @@ class Wire:
             When it will be there.
         """
         name = sender.host.name
+        number = next(self._sent)
+
+        def come() -> None:
+            if name in self._blocked:
+                self._stuck[name].append((number, urgent, come))
+            else:
+                arrive()
+
         if name in self._blocked:
-            self._stuck[name].append(arrive)
+            come()
             return 0.0
         delay_s = self.delay_s if self.world.is_exact else self.delay_s * self.world.random.uniform(1.0, 3.0)
         at = max(self.world.now + delay_s, self._opens_at.get(name, 0.0))
         if not urgent:
             at = self._last[name] = max(at, self._last.get(name, 0.0))
-
-        def come() -> None:
-            if name in self._blocked:
-                self._stuck[name].append(arrive)
-            else:
-                arrive()
 
         self.world.after(at - self.world.now, come)
         return at
@@ -172,11 +180,16 @@ class Wire:
         self._blocked |= set(senders or (host.name for host in self.hosts))
 
     def heal(self) -> None:
-        """Carry again: first what was stuck."""
+        """Carry again: first what was stuck, in the order in which it was sent, behind what is still on its way."""
         self._blocked.clear()
-        for stuck in self._stuck.values():
-            while stuck:
-                stuck.popleft()()
+        for name, stuck in self._stuck.items():
+            waiting, stuck[:] = sorted(stuck, key=lambda one: one[0]), []
+            late_s = self._last.get(name, 0.0) - self.world.now
+            for _, urgent, come in waiting:
+                if urgent or late_s <= 0:
+                    come()
+                else:
+                    self.world.after(late_s, come)
 
 
 class Comm:

@@ -17,7 +17,7 @@ WRONG = [
     ({"function": "sample:add", "args": {}}, "/args"),
     ({"function": "sample:add", "kwargs": []}, "/kwargs"),
     ({"function": "sample:add", "constraints": {"cpus": 1}}, "/constraints/cpus"),
-    ({"function": "sample:add", "constraints": {"computing_units": 0}}, "/constraints/computing_units"),
+    ({"function": "sample:add", "constraints": {"computing_units": -1}}, "/constraints/computing_units"),
     ({"function": "sample:add", "constraints": {"computing_units": "2"}}, "/constraints/computing_units"),
     ({"function": "sample:add", "constraints": {"software": [1]}}, "/constraints/software/0"),
     ({"function": "sample:add", "timeout_s": 0}, "/timeout_s"),

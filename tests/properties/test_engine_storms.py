@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SEEDS = int(os.environ.get("AGENTD_SEEDS", "500"))
 BLOCKS = 10
-PLANTED_SEEDS = 150
+PLANTED_SEEDS = 300
 """Histories of which at least one must show a planted bug."""
 
 
