@@ -95,5 +95,5 @@ def test_a_planted_bug_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentd.core.ledger.UNREAD_S", 0.0)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
-            LedgerMachine, settings=settings(max_examples=200, stateful_step_count=40, phases=[Phase.generate])
+            LedgerMachine, settings=settings(max_examples=2000, stateful_step_count=40, phases=[Phase.generate])
         )
