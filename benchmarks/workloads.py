@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Self
 from benchmarks import dislib_alone, engine_alone, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
 from benchmarks.nested import Nested
+from benchmarks.values import Values
 
 CALLS = 1000
 MANY = 10_000
@@ -76,6 +77,13 @@ TARGETS = (
     Target("W2 in chunks / ProcessPool's chunks", "W2 chunks per s, agentd", "W2 chunks per s, ProcessPool", "≥1", ""),
     Target("W3 ideal / agentd (paired efficiency)", "W3 s, two bare processes", "W3 s, agentd", "≥0.93", "≥0.97"),
     Target("W3 ideal / ProcessPool", "W3 s, two bare processes", "W3 s, ProcessPool", "≥0", ""),
+    Target("W4 argument / raw socket", "W4 argument GB/s, agentd", "W4 argument GB/s, raw socket", "≥2.5", ""),
+    Target("W4 return / raw socket", "W4 return GB/s, agentd", "W4 return GB/s, raw socket", "≥2.5", ""),
+    Target("W4 100 KB / raw socket", "W4 100 KB per s, agentd", "W4 100 KB per s, raw socket", "≥0.8", ""),
+    Target("W10 latency / local", "W10 p50 us, one hop", "W10 p50 us, local", "≤2", "≤1.6"),
+    Target("W10 throughput / local", "W10 per s, one hop", "W10 per s, local", "≥0.6", "≥0.8"),
+    Target("W10 argument / raw socket", "W10 argument GB/s, one hop", "W10 argument GB/s, raw socket", "≥0.75", "≥0.9"),
+    Target("W10 return / raw socket", "W10 return GB/s, one hop", "W10 return GB/s, raw socket", "≥0.75", "≥0.9"),
     Target("W5 chain / raw socket", "W5 chain per s, agentd", "W5 chain per s, raw socket", "≥0.15", "≥0.5"),
     Target("W5 tree / ProcessPool", "W5 tree per s, agentd", "W5 tree per s, ProcessPool", "≥2", ""),
     Target("W8 / loky", "W8 per s, agentd", "W8 per s, loky", "≥1.5", ""),
@@ -111,6 +119,7 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
         executors = _executors(stack) if any(map(wanted, ("W1", "W2", "W3"))) else {}
         nested = stack.enter_context(Nested()) if any(map(wanted, ("W5", "W8", "W11"))) else None
         web = stack.enter_context(Web()) if wanted("W9") else None
+        values = [stack.enter_context(Values(name)) for name in ("W4", "W10") if wanted(name)]
         loops = _loops_per_ms()
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", flush=True)
@@ -124,6 +133,8 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 nested.measure(recorder, wanted)
             if web is not None:
                 web.measure(recorder)
+            for one in values:
+                one.measure(recorder)
             if wanted("W6"):
                 _start_and_idle(recorder)
             if wanted("W7"):
