@@ -329,8 +329,15 @@ class Crew:
         """The last one of a line that waited goes on."""
         line.depth -= 1
         self._wait(line, is_so=False)
-        line.exclusive = needs_line_alone(line.tasks[-1])
+        line.exclusive = True  # what it asks for must not stand behind it: it may wait for that in another thread
         line.changed()
+
+    def alone(self, worker: int) -> None:
+        """Let nothing be put behind the task that runs in a line: it asks for tasks, and may wait for them."""
+        line = self.lines.get(worker)
+        if line is not None:
+            line.exclusive = True
+            line.changed()
 
     def settle(self, line: Line) -> Task | None:
         """After tasks left a line: its new first task runs, or its units go back to the pool."""

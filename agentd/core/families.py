@@ -60,6 +60,7 @@ class Families:
             if task is None or task.worker != worker or task.state not in {State.RUNNING, State.STOPPING}:
                 return None
             family = state.families[parent] = self._found(task, worker)
+            state.crew.alone(worker)
             if task.state is State.STOPPING:
                 family.refusal = _given_up("the task that asked for it is being stopped")
         return family
