@@ -94,7 +94,7 @@ def resolve(name: str, plug_ins: dict[str, str] | None = None) -> str:
         return name
     found = known.get(spell(name))
     if found is None:
-        names = ", ".join((*SPELLED, *sorted(plug_ins or {})))
+        names = ", ".join((*SPELLED, *sorted(short for short in plug_ins or {} if spell(short) not in SHORT)))
         raise UnknownScheduler(f"unknown scheduler {name!r}: use one of {names}, or package.module:Class")
     return found
 

@@ -84,3 +84,11 @@ def test_settings_that_it_does_not_take_are_refused(name: str, configuration: di
     """The message says which settings there are."""
     with pytest.raises(UnknownScheduler, match=words):
         load(name, configuration=configuration)
+
+
+def test_the_message_names_each_scheduler_once() -> None:
+    """Also where an installed package declares one of ours as an entry point."""
+    with pytest.raises(
+        UnknownScheduler, match=r"use one of fifo, fifo-data, lifo, ready, load-balancing, data, mine, or"
+    ):
+        load("fastest", {"fifo": "schedulers.fifo:Fifo", "mine": "somewhere:Mine", "load-balancing": "x:Y"})
