@@ -198,7 +198,7 @@ def _way(place: Place, options: Template, reconnect_s: float) -> Way:
 
 
 def _own_name() -> str:
-    return f"{os.path.basename(sys.argv[0] or 'python')}-{os.getpid()}"  # noqa: PTH119 - a name, not a path
+    return f"{os.path.basename(sys.argv[0] or 'python')}-{os.getpid()}"
 
 
 def _constraints(given: Constraints | dict[str, Any] | None) -> Constraints:

@@ -18,7 +18,8 @@ from agentd.api import requests, submissions
 from agentd.api.catalogue import Catalogue
 from agentd.api.client import Agent, with_rest
 from agentd.api.future import CallFuture
-from agentd.api.values import RemoteTraceback, caught
+from agentd.api.tasks.failures import RemoteTraceback
+from agentd.api.values import caught
 from agentd.model.errors import AgentdError, RequestError, TaskFailed, Unreachable
 from agentd.model.exchange import Submission
 from agentd.model.task import Form, Outcome, Template

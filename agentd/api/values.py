@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import json
 
+from agentd.api.tasks.failures import RemoteTraceback
 from agentd.model.errors import AgentdError, TaskFailed
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import Codec, Part, Payload
@@ -40,17 +41,6 @@ _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 """Types whose values need neither shared memory nor code: the commonest arguments, on the shortest way."""
 _registry = threading.Lock()
 """Guards cloudpickle's global list of modules to be pickled by value, which we fill for the time of one dump."""
-
-
-class RemoteTraceback(Exception):
-    """The traceback of the process in which the function ran, shown as the cause of what it raised."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text.rstrip()}\n"""'
 
 
 def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payload:

@@ -288,7 +288,7 @@ def open_state(path: Path) -> StateFolder:
         StateInUse: another daemon holds it.
         DiskError: the disk failed.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow a planted link
+    path = Path(os.path.abspath(path))
     try:
         fd = _open_folder(path)
     except OSError as error:

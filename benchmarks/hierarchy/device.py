@@ -84,7 +84,6 @@ class Device:
         self.runs: dict[int, int] = {}
         """How often each task was run here to its end."""
         self.settled: Callable[[int, int], None] = lambda _ref, _status: None
-        self.refs = count(1)
         identity = Identity(name, f"{number:06d}-{name}", f"boot-{name}", 1)
         self.engine = Engine(identity, cores(units), load(scheduler), count(number << 32 | 1), Rules(speed=speed))
         self._pipes: dict[str, tuple[Device, Pipe, Link]] = {}

@@ -107,7 +107,7 @@ class Agent:
         """Wait until so many connections are there that have not been welcomed."""
         async with asyncio.timeout(PATIENCE_S):
             # nothing tells of a stranger who says nothing
-            while self.door._reception.listener.strangers != count:
+            while self.door._reception.listener.strangers != count:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     async def listen(self) -> Agent:

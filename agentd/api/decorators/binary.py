@@ -87,19 +87,22 @@ def binary(*args: Any, **given: Any) -> Any:
     return lambda function: above_task("binary", function, change)
 
 
+def _beside(name: str, words: dict[str, Any], *, fails: bool) -> Any:
+    """Add a command that runs before or after the task; `fails`: its exit code counts unless told otherwise."""
+
+    def change(definition: TaskDefinition) -> TaskDefinition:
+        return with_options(definition, **{name: command_of({"args": "", **words}, definition, fails=fails)})
+
+    return lambda function: above_task(name, function, change)
+
+
 def prolog(*args: Any, **given: Any) -> Any:
     """Run a command before the task: `@prolog(binary="mkdir", args="-p {{folder}}")`.
 
     Raises:
         DefinitionError: an argument is missing, unknown or wrong, or there is no task below.
     """
-    words = _PROLOG.read(args, given)
-
-    def change(definition: TaskDefinition) -> TaskDefinition:
-        words.setdefault("args", "")
-        return with_options(definition, prolog=command_of(words, definition, fails=True))
-
-    return lambda function: above_task("prolog", function, change)
+    return _beside("prolog", _PROLOG.read(args, given), fails=True)
 
 
 def epilog(*args: Any, **given: Any) -> Any:
@@ -108,10 +111,4 @@ def epilog(*args: Any, **given: Any) -> Any:
     Raises:
         DefinitionError: an argument is missing, unknown or wrong, or there is no task below.
     """
-    words = _EPILOG.read(args, given)
-
-    def change(definition: TaskDefinition) -> TaskDefinition:
-        words.setdefault("args", "")
-        return with_options(definition, epilog=command_of(words, definition, fails=False))
-
-    return lambda function: above_task("epilog", function, change)
+    return _beside("epilog", _EPILOG.read(args, given), fails=False)

@@ -1,4 +1,4 @@
-"""Which part of an argument cannot be pickled, for the message to who wrote the program."""
+"""Which part of a value cannot be pickled, for the message to who wrote the program; workers use it for results."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ def culprit(named: Iterable[tuple[str, Any]], can_encode: Callable[[Any], bool])
     """Name the argument, and in it the innermost element, that cannot be pickled."""
     for name, value in named:
         if not can_encode(value):
-            place, inner = _innermost(f"argument {name}", value, can_encode)
-            return f"{place} (a {type(inner).__qualname__})"
+            return innermost(f"argument {name}", value, can_encode)
     return "the call"
 
 
-def _innermost(place: str, value: Any, can_encode: Callable[[Any], bool]) -> tuple[str, Any]:
+def innermost(place: str, value: Any, can_encode: Callable[[Any], bool]) -> str:
+    """Name the innermost element of a value that cannot be pickled, and its type."""
     steps = _STEPS
     while True:
         for name, element in _elements(value):
             steps -= 1
             if steps < 0:
-                return place, value
+                break
             if not can_encode(element):
                 place, value = place + name, element
                 break
         else:
-            return place, value
+            break
+        if steps < 0:
+            break
+    return f"{place} (a {type(value).__qualname__})"
 
 
 def _elements(value: Any) -> list[tuple[str, Any]]:

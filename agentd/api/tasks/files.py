@@ -42,7 +42,7 @@ class _File:
 def stamp_of(path: str) -> Stamp | None:
     """Look at a file; None where there is none, and for what cannot be told by a look."""
     with suppress(OSError):
-        status = os.stat(path)  # noqa: PTH116 - plain paths, many of them
+        status = os.stat(path)
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return None
 
@@ -67,14 +67,14 @@ class Files:
             return None, None
         if not isinstance(value, (str, os.PathLike)):
             raise TypeError(f"a parameter for a file takes a path, not {value!r}")
-        path = os.path.abspath(os.fspath(value))  # noqa: PTH100 - plain paths
+        path = os.path.abspath(os.fspath(value))
         is_folder = spec.content is Content.DIRECTORY
         direction = spec.direction
         file = self._files.get(path)
         source = None if direction is Direction.OUT else self._read(call, path, file, is_folder=is_folder)
         file = self._files.get(path)
         is_written = direction in WRITES
-        standing = Path(source, os.path.basename(path) or "file", is_written=is_written, is_folder=is_folder)  # noqa: PTH119
+        standing = Path(source, os.path.basename(path) or "file", is_written=is_written, is_folder=is_folder)
         if not is_written:
             if direction is Direction.IN_DELETE:
                 call.later(lambda: self.delete(path))
@@ -91,7 +91,7 @@ class Files:
         if file is not None and file.datum.is_pending:
             self._family.check(file.datum)
             return Reference(call.refer(file.datum))
-        there = os.path.isdir(path) if is_folder else os.path.isfile(path)  # noqa: PTH112, PTH113 - plain paths
+        there = os.path.isdir(path) if is_folder else os.path.isfile(path)
         if not there:
             kind = "directory" if is_folder else "file"
             raise FileNotFoundError(f"there is no {kind} {path}, and no task that was called makes it")
@@ -115,9 +115,9 @@ class Files:
         """
         del is_folder
         for path in paths:
-            file = self._files.get(os.path.abspath(path))  # noqa: PTH100 - plain paths
+            file = self._files.get(os.path.abspath(path))
             if file is not None and file.datum.is_pending:
-                self._bring(os.path.abspath(path), file)  # noqa: PTH100 - plain paths
+                self._bring(os.path.abspath(path), file)
             if file is not None and file.datum.error is not None:
                 raise file.datum.error
         return paths
@@ -127,16 +127,16 @@ class Files:
         if received is None:
             return
         folder, name = os.path.split(path)
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - plain paths
+        os.makedirs(folder, exist_ok=True)
         fresh = tempfile.mkdtemp(prefix=f".{name}.", dir=folder)
         try:
-            new = os.path.join(fresh, name)  # noqa: PTH118 - as above
+            new = os.path.join(fresh, name)
             if file.is_folder:
                 unpack(self._family.port, received.parts, new)
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 write_file(self._family.port, received.parts, new)
-            os.replace(new, path)  # noqa: PTH105 - as above
+            os.replace(new, path)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         file.stamp = None if file.is_folder else stamp_of(path)
@@ -146,26 +146,26 @@ class Files:
         if not set(mode) & {"w", "x"}:
             self.wait([path], is_folder=False)
         if set(mode) & {"w", "x", "a", "+"}:
-            file = self._files.pop(os.path.abspath(path), None)  # noqa: PTH100 - plain paths
+            file = self._files.pop(os.path.abspath(path), None)
             if file is not None:
                 file.datum.drop()
-        return open(path, mode, **options)  # noqa: PTH123 - the caller's to close
+        return open(path, mode, **options)
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there or will be."""
-        file = self._files.get(os.path.abspath(path))  # noqa: PTH100 - plain paths
-        return (file is not None and file.datum.is_pending) or os.path.exists(path)  # noqa: PTH110 - as above
+        file = self._files.get(os.path.abspath(path))
+        return (file is not None and file.datum.is_pending) or os.path.exists(path)
 
     def delete(self, path: str) -> None:
         """Remove a file: tasks that were called and read it have it as it was."""
-        file = self._files.pop(os.path.abspath(path), None)  # noqa: PTH100 - plain paths
+        file = self._files.pop(os.path.abspath(path), None)
         if file is not None:
             file.datum.drop()
-        if os.path.isdir(path):  # noqa: PTH112 - as above
+        if os.path.isdir(path):
             shutil.rmtree(path)
         else:
             with suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 - as above
+                os.unlink(path)
 
     # --- the end ------------------------------------------------------------------------------------------------
 

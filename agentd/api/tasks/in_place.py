@@ -49,7 +49,7 @@ class InPlace:
 
     def file_exists(self, *paths: str) -> Any:
         """Look."""
-        return one_or_list([os.path.exists(path) for path in paths])  # noqa: PTH110 - a path may be bytes or a text
+        return one_or_list([os.path.exists(path) for path in paths])
 
     def delete_file(self, *paths: str) -> Any:
         """Remove them now; what is not there is no error."""

@@ -16,9 +16,9 @@ def main(words: list[str]) -> int:
         BaseException: whatever the program raises, and what a task raised that nobody waited for.
     """
     state, script, *arguments = words
-    with open(script, "rb") as file:  # noqa: PTH123 - a program of any encoding: the compiler reads it
+    with open(script, "rb") as file:
         source = file.read()
-    folder = os.path.dirname(os.path.abspath(script))  # noqa: PTH100, PTH120 - plain paths, as Python itself does it
+    folder = os.path.dirname(os.path.abspath(script))
     sys.path[0] = folder
     _append_names(sys.path)
     sys.argv[:] = [script, *arguments]
@@ -42,6 +42,6 @@ def _append_names(path: list[str]) -> None:
     import agentd
 
     for folder in agentd.__path__:
-        names = os.path.join(folder, "pycompss")  # noqa: PTH118 - as above
-        if os.path.isdir(names) and names not in path:  # noqa: PTH112 - as above
+        names = os.path.join(folder, "pycompss")
+        if os.path.isdir(names) and names not in path:
             path.append(names)

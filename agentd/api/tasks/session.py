@@ -118,7 +118,7 @@ class Session:
         """
         self._executor = executor
         self._folder = tempfile.mkdtemp(prefix="agentd-session-")
-        path = os.path.join(self._folder, "socket")  # noqa: PTH118 - a plain path for a socket
+        path = os.path.join(self._folder, "socket")
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(path)

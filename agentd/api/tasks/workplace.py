@@ -48,12 +48,12 @@ class Workplace:
         path = _join(self._folder, wanted.name)
         if os.path.lexists(path):  # another file of the same name
             self._count += 1
-            os.mkdir(_join(self._folder, f".{self._count}"))  # noqa: PTH102 - plain paths, many of them
+            os.mkdir(_join(self._folder, f".{self._count}"))
             path = _join(self._folder, f".{self._count}", wanted.name)
         self._made[path] = wanted.is_folder
         if wanted.source is None:
             if wanted.is_folder:
-                os.mkdir(path)  # noqa: PTH102 - as above
+                os.mkdir(path)
         elif wanted.is_folder:
             unpack(self._port, wanted.source.parts, path)
         else:
@@ -75,9 +75,9 @@ class Workplace:
             FileNotFoundError: it was not written.
         """
         is_folder = self._made[path]
-        if not (os.path.isdir(path) if is_folder else os.path.isfile(path)):  # noqa: PTH112, PTH113 - as above
+        if not (os.path.isdir(path) if is_folder else os.path.isfile(path)):
             kind = "directory" if is_folder else "file"
-            raise FileNotFoundError(f"{what}: the task was to write the {kind} {os.path.basename(path)} and did not")  # noqa: PTH119
+            raise FileNotFoundError(f"{what}: the task was to write the {kind} {os.path.basename(path)} and did not")
         return handed_in(self._port, path, is_folder=is_folder)
 
     def close(self) -> None:
@@ -98,11 +98,11 @@ def handed_in(port: Port, path: str, *, is_folder: bool) -> Encoded:
     try:
         return DIRECTORY, b"", _content(port, packed)
     finally:
-        os.unlink(packed)  # noqa: PTH108 - plain paths
+        os.unlink(packed)
 
 
 def _content(port: Port, path: str) -> Parts | None:
-    with open(path, "rb") as file:  # noqa: PTH123 - plain paths
+    with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
@@ -118,7 +118,7 @@ def write_file(port: Port, parts: Any, path: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with open(path, "wb") as file:  # noqa: PTH123 - plain paths
+    with open(path, "wb") as file:
         file.writelines(port.buffers(parts, writable=False) if parts else ())
 
 
@@ -139,9 +139,9 @@ def unpack(port: Port, parts: Any, folder: str) -> None:
     file, path = tempfile.mkstemp(prefix="folder-", dir=port.folder or None)
     os.close(file)
     try:
-        os.unlink(path)  # noqa: PTH108 - as above
+        os.unlink(path)
         write_file(port, parts, path)
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
+        os.makedirs(folder, exist_ok=True)
         with tarfile.open(path) as archive:
             if hasattr(tarfile, "data_filter"):
                 archive.extractall(folder, filter="tar")
@@ -149,4 +149,4 @@ def unpack(port: Port, parts: Any, folder: str) -> None:
                 archive.extractall(folder)  # noqa: S202 - made by our own code; an older Python has no filter
     finally:
         if os.path.lexists(path):
-            os.unlink(path)  # noqa: PTH108 - as above
+            os.unlink(path)

@@ -43,7 +43,7 @@ class Finder:
         self._roots = [os.path.realpath(root) for root in roots]
         self._allow = tuple(allow)
         own = os.path.realpath(own_folder)
-        self._own = tuple(os.path.join(own, name, "") for name in OURS)  # noqa: PTH118 - plain strings, compared as such
+        self._own = tuple(os.path.join(own, name, "") for name in OURS)
 
     def find(self, name: str) -> Callable[..., Any]:
         """Give the callable that `package.module:callable` names.
@@ -121,7 +121,7 @@ class Finder:
         if real.startswith(self._own):
             return False
         for root in self._roots:
-            if real == root or real.startswith(os.path.join(root, "")):  # noqa: PTH118 - as above
+            if real == root or real.startswith(os.path.join(root, "")):
                 return _FOREIGN.isdisjoint(Path(real[len(root) :]).parts)
         return False
 

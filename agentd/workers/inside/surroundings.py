@@ -62,7 +62,7 @@ def confine(config: dict[str, Any]) -> None:
         if config[name] is not None:
             _limit(limit, config[name])
     # A machine without memory shall lose a worker, never the daemon. Raising one's own score is always allowed.
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - no pathlib here
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("500")
 
 
@@ -97,7 +97,7 @@ def set_paths(roots: list[str], user_site: bool, own_folder: str) -> None:
         if own_folder in sys.path:
             sys.path.remove(own_folder)
         sys.path.append(own_folder)
-    sys.path.append(os.path.join(own_folder, *PYCOMPSS))  # noqa: PTH118 - no pathlib here
+    sys.path.append(os.path.join(own_folder, *PYCOMPSS))
 
 
 def set_streams(out: int, err: int) -> None:

@@ -12,6 +12,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import INLINE, INPUT, PART, SEGMENT, STORED
+from .borrowed import load
 from .failures import Reason, Refused
 from .readable import to_json
 
@@ -28,8 +29,6 @@ INLINE_LIMIT = 48 * 1024 * 1024
 _SCALARS = frozenset({int, float, bool})
 """Types whose values are small and hold nothing: most results of short tasks."""
 _pickle_dumps = pickle.dumps
-_SEARCH_STEPS = 2_000
-"""How many elements are tried when the one that cannot be encoded is looked for; chosen: well under a second."""
 
 Part = tuple[int, int, int, int, memoryview]
 """A part of arguments: where it is, number, offset, size, inline bytes."""
@@ -278,46 +277,10 @@ def _dumps(value: Any, buffers: list[PickleBuffer] | None) -> bytes:
     except Exception as error:  # noqa: BLE001 - users' code runs here
         if not isinstance(error, ModuleNotFoundError):
             reason = error
-        where = _culprit(value)
+        culprits = load("tasks.culprits")
+        where = culprits.innermost("the result", value, culprits.can_pickle)
         raise Refused(Reason.NOT_ENCODABLE, f"{where} cannot be pickled: {type(reason).__name__}: {reason}") from reason
     return data
-
-
-def _culprit(value: Any) -> str:
-    """Name the innermost element that cannot be pickled."""
-    place, steps = "the result", _SEARCH_STEPS
-    while True:
-        for name, element in _elements(value):
-            steps -= 1
-            if steps < 0:
-                break
-            if not _can_pickle(element):
-                place, value = place + name, element
-                break
-        else:
-            break
-        if steps < 0:
-            break
-    return f"{place} (a {type(value).__qualname__})"
-
-
-def _elements(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"[{key!r}]", item) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [(f"[{index}]", item) for index, item in enumerate(value)]
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict) and not callable(value):
-        return [(f".{name}", item) for name, item in attributes.items()]
-    return []
-
-
-def _can_pickle(value: Any) -> bool:
-    try:
-        pickle.dumps(value, 5)
-    except Exception:  # noqa: BLE001 - users' code runs here
-        return False
-    return True
 
 
 def read_parts(body: memoryview, position: int, count: int) -> tuple[list[Part], int]:

@@ -22,7 +22,7 @@ def installed(folders: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in folders:
         try:
-            names = os.listdir(folder or os.curdir)  # noqa: PTH208 - pathlib takes longer to load than this takes
+            names = os.listdir(folder or os.curdir)
         except OSError:
             continue
         for name in names:

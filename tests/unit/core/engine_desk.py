@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.engine import Engine
+from agentd.core.neighbours import LinkState, Neighbour
 from agentd.core.state import Identity, Rules
 from agentd.model.exchange import Offer, Report, Submission
 from agentd.model.task import Template
@@ -20,6 +21,16 @@ CommandT = TypeVar("CommandT", bound=c.Command)
 PLAIN = Template("m:f", durable=True)
 CALL = Template("m:f")
 LINK = 900
+
+
+def row(**more: object) -> Neighbour:
+    """Make a connected neighbour."""
+    made = Neighbour("n", 8)
+    made.agent_id, made.state, made.is_pooled, made.declared = "id-n", LinkState.CONNECTED, True, True
+    made.granted = cores(2, memory_mib=100)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
 
 
 class Desk:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from engine_desk import CALL, LINK, PLAIN, Desk
+from engine_desk import CALL, LINK, PLAIN, Desk, row
 
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.entries import Accepted, Cancelling, Delivered, Ended, Forgotten, Returned, Started
 from agentd.core.exchange import DECLARED_MOST
 from agentd.core.loads import believable
-from agentd.core.neighbours import LinkState, Neighbour
+from agentd.core.neighbours import LinkState
 from agentd.core.state import Rules
 from agentd.core.tasks import Path, State
 from agentd.model.errors import RequestError
@@ -455,16 +455,6 @@ def test_a_report_of_what_cannot_be_is_not_believed() -> None:
 
 
 # --- rows -------------------------------------------------------------------------------------------------------
-
-
-def row(**more: object) -> Neighbour:
-    """Make a connected neighbour."""
-    made = Neighbour("n", 8)
-    made.agent_id, made.state, made.is_pooled, made.declared = "id-n", LinkState.CONNECTED, True, True
-    made.granted = cores(2, memory_mib=100)
-    for name, value in more.items():
-        setattr(made, name, value)
-    return made
 
 
 def task_of(template: Template, payload: Payload | None = None, **more: object):

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from engine_desk import CALL
+from engine_desk import CALL, row
 
-from agentd.core.neighbours import LinkState, Neighbour
 from agentd.core.shapes import Shapes
 from agentd.core.tasks import HERE, Task
 from agentd.model.exchange import Report
 from agentd.model.values import Payload
 from schedulers.capacity import cores
 from schedulers.view import Tier
-
-
-def row(**more: object) -> Neighbour:
-    """Make a connected neighbour."""
-    made = Neighbour("n", 8)
-    made.agent_id, made.state, made.is_pooled, made.declared = "id-n", LinkState.CONNECTED, True, True
-    made.granted = cores(2, memory_mib=100)
-    for name, value in more.items():
-        setattr(made, name, value)
-    return made
 
 
 def task_of(number: int) -> Task:
