@@ -36,6 +36,7 @@ def run(line: Line) -> int:
     found += checks.all_checks(settings, folder_of(line))
     if settings is not None:
         rows = settings_of(settings)
+        found += [checks.warn("environment", remark, "correct its name, or unset it") for remark in settings.remarks]
     if line.flag("json"):
         print_json({"checks": [check._asdict() for check in found], "settings": [row._asdict() for row in rows]})
     else:

@@ -7,23 +7,13 @@ with dashes or underscores, may be unknown under the names of COMPSs, and end at
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from agentd.daemon.spelling import nearest
 from cli.commands import BY_NAME, GROUPS, PROGRAMS, Command
 from cli.options import Effect, Option, options_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    """Guess what a wrong word was meant to be; empty when nothing is near."""
-    import difflib  # for wrong lines only: it loads the regular expressions
-
-    return next(iter(difflib.get_close_matches(word, list(known), 1)), "")
 
 
 class UsageError(Exception):
@@ -96,7 +86,7 @@ def _command(rest: list[str]) -> Command:
         word = f"{word} {rest.pop(0)}"
     command = BY_NAME.get(word)
     if command is None:
-        near = _nearest(word, BY_NAME)
+        near = nearest(word, BY_NAME)
         hint = f"; did you mean {near!r}?" if near else "; `agentd --help` lists the commands"
         raise UsageError(f"there is no command {word!r}{hint}")
     return command
@@ -167,7 +157,7 @@ class _Reader:
         if self._line.is_compss:
             self._line.warnings.append(f"unknown option {shown}: ignored")
             return
-        near = _nearest(name, self._long)
+        near = nearest(name, self._long)
         hint = f"; did you mean --{near}?" if near else ""
         command = self._line.command.name
         raise UsageError(f"`{command}` has no option {shown}{hint}", command)

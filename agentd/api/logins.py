@@ -6,18 +6,15 @@ Law: a token goes to the address that it was given for, over TLS with the certif
 from __future__ import annotations
 
 import os
-import stat
-from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
 
 import msgspec
 from msgspec import Struct
 
+from agentd.api.private_files import read_private, replace_private
 from agentd.model.errors import ConfigError
 
 FILE_NAME = "logins.json"
-_MOST_BYTES = 1 << 20
 
 
 class Login(Struct, frozen=True, kw_only=True):
@@ -71,17 +68,9 @@ def logins() -> tuple[Login, ...]:
         ConfigError: the file is not safe to use, or damaged.
     """
     path = config_folder() / FILE_NAME
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    data = read_private(path)
+    if data is None:
         return ()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ConfigError(f"{path} is not yours alone: chmod 600 {path}, or remove it and log in again")
-        data = file.read(_MOST_BYTES + 1)
     try:
         return msgspec.json.decode(data, type=_File).logins
     except msgspec.DecodeError as error:
@@ -111,16 +100,8 @@ def forget(url: str) -> None:
 
 def _write(kept: tuple[Login, ...]) -> None:
     path = config_folder() / FILE_NAME
-    draft = path.with_name(f".{FILE_NAME}.{token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_File(logins=kept))) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    replace_private(path, msgspec.json.format(msgspec.json.encode(_File(logins=kept))) + b"\n")

@@ -183,7 +183,7 @@ class Daemon:
         policy, remarks = scheduler(settings.scheduler, settings.scheduler_config_file)
         described = read_files(settings)
         capacity = own_capacity(settings, described)
-        warnings = [*neighbours.remarks(described), *beyond_hardware(capacity)]
+        warnings = [*settings.remarks, *neighbours.remarks(described), *beyond_hardware(capacity)]
         wanted = [*neighbours.named(settings), *neighbours.described(described)]
         sharing = Sharing()
         workers, read = worker_settings(settings, described), self._open_stored

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from agentd.api.places import state_folder
+from agentd.daemon.spelling import meant, nearest, stray
 from agentd.model.errors import ConfigError
 from agentd.rest.port import SCOPES
 
@@ -139,6 +140,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Print at the end what ran: per function count, mean and waiting."""
     origins: dict[str, str] = {}
     """Where each setting that is not a default came from."""
+    remarks: tuple[str, ...] = ()
+    """What an operator should know of what was given: said at the start, and by `agentd doctor`."""
 
     @property
     def log_folder(self) -> Path:
@@ -286,7 +289,7 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None =
     state = _state_of(given)
     for name, found in _file(state / FILE_NAME).items():
         given.setdefault(name, found)
-    return _checked(given, state)
+    return _checked(given, state, stray(environment, PREFIX, (*CONVERTERS, *JOINED)))
 
 
 def _state_of(given: Mapping[str, tuple[str, str]]) -> Path:
@@ -321,13 +324,14 @@ def _file(path: Path) -> dict[str, tuple[str, str]]:
         if name == "state":
             raise ConfigError(f"{where}: this file is found in the state folder: give --state on the command line")
         if name not in CONVERTERS and name not in JOINED:
-            raise ConfigError(f"{where}: unknown setting {key!r}: known are {', '.join(sorted(CONVERTERS))}")
+            hint = meant(nearest(name, CONVERTERS)) or f": known are {', '.join(sorted(CONVERTERS))}"
+            raise ConfigError(f"{where}: unknown setting {key!r}{hint}")
         separator = os.pathsep if name in {"pythonpath", *JOINED} else ","
         found[name] = (separator.join(map(str, value)) if isinstance(value, list) else _text(value), where)
     return found
 
 
-def _checked(given: dict[str, tuple[str, str]], state: Path) -> Settings:
+def _checked(given: dict[str, tuple[str, str]], state: Path, remarks: tuple[str, ...]) -> Settings:
     values: dict[str, Any] = {"state": state, "hostname": _machine_name(), "pythonpath": ()}
     origins = {}
     for name, (text, where) in given.items():
@@ -343,7 +347,7 @@ def _checked(given: dict[str, tuple[str, str]], state: Path) -> Settings:
         origins[target] = where
     values["pythonpath"] = values["pythonpath"] or (Path.cwd(),)
     values["python_interpreter"] = values.get("python_interpreter") or sys.executable
-    settings = Settings(**values, origins=origins)
+    settings = Settings(**values, origins=origins, remarks=remarks)
     _agree(settings)
     return settings
 

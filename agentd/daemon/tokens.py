@@ -15,13 +15,14 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
+from agentd.api.private_files import open_private, read_private, replace_private
 from agentd.model.errors import ConfigError
 from agentd.rest.port import SCOPES
 
@@ -29,14 +30,13 @@ PREFIX = "agentd_"
 """Lets secret scanners, and people, see what it is."""
 
 OWNER = "default"
+"""Name of the token that the agent's own user gets at the first start."""
 FIRST = "first"
 """Of the token that is made at the first start of an agent that nobody reaches locally."""
-"""Name of the token that the agent's own user gets at the first start."""
 
 BOOK = "tokens.json"
 OWNER_FILE = "token"
 LOCK = "tokens.lock"
-BOOK_CAP_BYTES = 1 << 20
 MOST = 1000
 """Tokens of one agent. Chosen: each is compared on every request."""
 
@@ -172,7 +172,7 @@ class TokenBook:
             token, entry = self._made(book, OWNER, "admin")
             # The book first: a token file that no book knows would be repaired at the next start only.
             self._write(book, [*(other for other in book.tokens if other.name != OWNER), entry])
-            _replace(self._folder / OWNER_FILE, (token + "\n").encode())
+            replace_private(self._folder / OWNER_FILE, (token + "\n").encode())
         return token
 
     def ensure_first(self) -> str:
@@ -205,7 +205,7 @@ class TokenBook:
 
     def _read(self) -> Book:
         check_folder(self._folder)
-        data = _load(self._folder / BOOK)
+        data = read_private(self._folder / BOOK)
         if data is None:
             return Book(salt="")
         try:
@@ -223,7 +223,7 @@ class TokenBook:
     def _writing(self) -> Iterator[Book]:
         """Hold the lock that makes two commands wait for each other, and give the book as it is now."""
         check_folder(self._folder)
-        descriptor = _open(self._folder / LOCK, os.O_RDWR | os.O_CREAT)
+        descriptor = open_private(self._folder / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             book = self._read()
@@ -238,11 +238,11 @@ class TokenBook:
 
     def _write(self, book: Book, tokens: list[Entry]) -> None:
         changed = Book(salt=book.salt, tokens=tokens)
-        _replace(self._folder / BOOK, msgspec.json.format(msgspec.json.encode(changed)) + b"\n")
+        replace_private(self._folder / BOOK, msgspec.json.format(msgspec.json.encode(changed)) + b"\n")
         self._look_at = None
 
     def _owner_token(self) -> str:
-        data = _load(self._folder / OWNER_FILE)
+        data = read_private(self._folder / OWNER_FILE)
         return "" if data is None else data.decode("ascii", "replace").strip()
 
 
@@ -252,7 +252,7 @@ def owner_token(folder: Path) -> str | None:
     Raises:
         ConfigError: the file is not safe to use.
     """
-    data = _load(folder / OWNER_FILE)
+    data = read_private(folder / OWNER_FILE)
     return None if data is None else data.decode("ascii", "replace").strip()
 
 
@@ -298,63 +298,3 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _open(path: Path, flags: int) -> int:
-    """Open a file of ours, never through a link.
-
-    Raises:
-        ConfigError: a link, another user's, readable or writable by others, or out of reach.
-    """
-    try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be used: {error.strerror}") from error
-    found = os.fstat(descriptor)
-    wrong = None
-    if not stat.S_ISREG(found.st_mode):
-        wrong = "it is no plain file"
-    elif found.st_uid != os.geteuid():
-        wrong = "it belongs to another user"
-    elif found.st_mode & 0o077:
-        wrong = f"others may read or write it: chmod 600 {path}"
-    if wrong:
-        os.close(descriptor)
-        raise ConfigError(f"{path} cannot be used: {wrong}")
-    return descriptor
-
-
-def _load(path: Path) -> bytes | None:
-    """Read a small file of ours; None when it is not there."""
-    try:
-        descriptor = _open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(BOOK_CAP_BYTES + 1)
-    if len(data) > BOOK_CAP_BYTES:
-        raise ConfigError(f"{path} is larger than {BOOK_CAP_BYTES} bytes: it is not what agentd wrote")
-    return data
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file in the place of another at once, so that a reader sees the one or the other, also after a crash."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = _open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

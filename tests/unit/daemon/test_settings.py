@@ -63,7 +63,13 @@ def test_a_wrong_setting_is_named(tmp_path: Path, flags: dict[str, object], word
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("cpu = 'x'", "line 1"), ("cpus = 1", "unknown setting"), ("cpu = ", "agentd.toml"), ("state = '/x'", "--state")],
+    [
+        ("cpu = 'x'", "line 1"),
+        ("cpus = 1", "line 1: unknown setting 'cpus'; did you mean cpu?"),
+        ("wonder = 1", "known are allow, "),
+        ("cpu = ", "agentd.toml"),
+        ("state = '/x'", "--state"),
+    ],
 )
 def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
     """A wrong value, name or syntax of the file stops the start."""
@@ -76,3 +82,21 @@ def test_folders_of_the_field_join_the_path(tmp_path: Path) -> None:
     """--appdir and --classpath add to --pythonpath."""
     found = settings(tmp_path, {"pythonpath": "/a:/b", "appdir": "/c", "classpath": "/d"})
     assert found.pythonpath == (Path("/a"), Path("/b"), Path("/c"), Path("/d"))
+
+
+def test_a_variable_that_nobody_reads_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    """A name that is nearly one of ours is remarked upon; those of commands, clusters and other programs are not."""
+    others = {
+        "TOKEN": "t",
+        "CONFIG": "c",
+        "SERVICE_HOST": "h",
+        "PORT": "tcp://h",
+        "PORT_46101_TCP_PORT": "p",
+        "CPU": "1",
+    }
+    assert settings(tmp_path, **others).remarks == ()
+    misspelt, unknown = settings(tmp_path, LEASE="9", XYZZY="1").remarks
+    assert "AGENTD_LEASE of" in misspelt
+    assert "did you mean AGENTD_LEASE_S?" in misspelt
+    assert "AGENTD_XYZZY" in unknown
+    assert "agentd doctor" in unknown

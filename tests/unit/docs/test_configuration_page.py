@@ -26,7 +26,7 @@ ABSENT = "*"
 def _fields() -> dict[str, Any]:
     """Give each setting's default; `inspect.Parameter.empty` where it is worked out when an agent starts."""
     parameters = inspect.signature(Settings).parameters
-    return {name: parameter.default for name, parameter in parameters.items() if name != "origins"}
+    return {name: parameter.default for name, parameter in parameters.items() if name not in {"origins", "remarks"}}
 
 
 def _docstrings() -> dict[str, str]:
