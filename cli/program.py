@@ -32,22 +32,13 @@ sys.exit(main(sys.argv[2:]))
 """Becomes the program, with our packages last on its path: its own modules come first."""
 
 
-SHORT_CHARACTERS = 60
-"""Of a folder for temporary files below which a state folder still has room for a Unix socket, whose path holds 107."""
-
-
-def _short() -> str | None:
-    """Give another folder for temporary files where the usual one has too long a name; None: the usual one will do."""
-    return None if len(os.fsencode(tempfile.gettempdir())) <= SHORT_CHARACTERS else "/tmp"  # noqa: S108 - a folder with a random name is made in it
-
-
 def run(line: Line) -> int:
     """Start an agent, run the program, stop the agent; gives the program's exit code."""
     script, *words = line.arguments
     path = Path(script)
     if not path.is_file():
         raise UsageError(f"there is no file {script}: give a program that is here", "run")
-    with tempfile.TemporaryDirectory(prefix="agentd-run-", dir=_short(), ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="agentd-run-", ignore_cleanup_errors=True) as folder:
         member = Member(NAME, 1, None)
         with Fleet([member], Path(folder), _settings(line.settings, path)) as fleet:
             fleet.await_ready()

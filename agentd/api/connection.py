@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from agentd import __version__
 from agentd.api.dialogue import Dialogue, Refused
 from agentd.model.errors import PeerError, RequestError, Unreachable
+from agentd.socket_path import fitting
 from agentd.wire.messages import Hello, HelloAck
 
 if TYPE_CHECKING:
@@ -252,7 +253,8 @@ def dial(place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connectio
     try:
         deadline = time.monotonic() + timeout_s
         sock.settimeout(timeout_s)
-        sock.connect(_short(place.socket))
+        with fitting(place.socket) as path:
+            sock.connect(path)
         return greet(Connection(sock), place.token, name=name, deadline=deadline, capabilities={"segments": True})
     except Refused as error:
         raise NotWelcome(error) from error
@@ -293,12 +295,3 @@ def greet(
     except BaseException:
         connection.close()
         raise
-
-
-def _short(path: os.PathLike[str]) -> str:
-    """Give a path that fits into a socket address (107 bytes on Linux): relative where that is shorter."""
-    text = os.fspath(path)
-    if len(os.fsencode(text)) < 108:
-        return text
-    relative = os.path.relpath(text)
-    return relative if len(os.fsencode(relative)) < len(os.fsencode(text)) else text

@@ -22,6 +22,7 @@ from agentd.comm.same_user import Address, owner_uid, peer_uid
 from agentd.comm.security import Security, certificate_of
 from agentd.comm.settings import CommSettings
 from agentd.model.errors import ConfigError, StateInUse
+from agentd.socket_path import fitting
 from agentd.wire.messages import HelloAck
 from agentd.wire.session import Session
 from agentd.wire.terms import Phase, Side
@@ -29,8 +30,6 @@ from agentd.wire.terms import Phase, Side
 _BACKLOG = 128
 _ACCEPTS_A_TURN = 16
 """Connections taken in one turn of the loop: a flood must not starve those that are open."""
-_PATH_BYTES = 107
-"""What fits into sun_path (unix(7)), without the closing zero."""
 OwnerOf = Callable[[Address, Address], int | None]
 
 
@@ -85,16 +84,15 @@ class Listener:
         """Listen on a Unix socket that this user alone can reach; a file left over by a dead agent is replaced.
 
         Raises:
-            ConfigError: the folder is not safe, or the path too long.
+            ConfigError: the folder is not safe.
             StateInUse: another agent answers there.
         """
-        if len(os.fsencode(path)) > _PATH_BYTES:
-            raise ConfigError(f"the path {path} is too long for a Unix socket: choose a shorter --state folder")
         _check_folder(path.parent)
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            sock.bind(str(path))
+            with fitting(path) as name:
+                sock.bind(name)
             path.chmod(0o600)
             sock.listen(_BACKLOG)
         except OSError as error:
@@ -249,7 +247,8 @@ def _remove_stale(path: Path) -> None:
         raise ConfigError(f"{path} is in the way: it is not a socket; remove it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
-            probe.connect(str(path))
+            with fitting(path) as name:
+                probe.connect(name)
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return

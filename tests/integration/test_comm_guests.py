@@ -531,7 +531,7 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(folder):
 
 
 def test_an_unsafe_folder_is_refused(folder):
-    """Open to others, a link, not there, or too long a path."""
+    """Open to others, a link, or not there."""
 
     async def main() -> None:
         async with Agent("beta") as beta:
@@ -542,8 +542,6 @@ def test_an_unsafe_folder_is_refused(folder):
             for name, words in (("open", "yours alone"), ("link", "no link"), ("none", "cannot be used")):
                 with pytest.raises(ConfigError, match=words):
                     beta.door.open_unix(folder / name / "agent.sock")
-            with pytest.raises(ConfigError, match="too long"):
-                beta.door.open_unix(folder / ("x" * 120) / "agent.sock")
 
     run(main)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from agentd.api.tasks.runtime import PORT, current
+from agentd.socket_path import fitting
 
 SEND, WAIT, PLACE, END = range(4)
 """What is asked: (SEND, kind, body) has no answer; (WAIT, token), (PLACE, bytes) have; (END,) is the last."""
@@ -66,7 +67,8 @@ def serve(path: str) -> None:
     runtime.family()
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(CONNECT_S)
-    sock.connect(path)
+    with fitting(path) as name:
+        sock.connect(name)
     sock.settimeout(None)
     line = Line(sock)
     line.send({"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()})

@@ -20,6 +20,7 @@ from agentd.api.tasks.relay import END, PLACE, SEND, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
 from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
+from agentd.socket_path import fitting
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -121,7 +122,8 @@ class Session:
         path = os.path.join(self._folder, "socket")
         listener = socket.socket(socket.AF_UNIX)
         try:
-            listener.bind(path)
+            with fitting(path) as name:
+                listener.bind(name)
             listener.listen(1)
             listener.settimeout(_LOOK_S)
             self._relay: Future[None] = executor.submit(lambda: __import__(_RELAY, fromlist=["serve"]).serve(path))
