@@ -215,8 +215,7 @@ class PeerEnd:
         return self.limits.max_tasks - len(self._held) - (len(self._unanswered) - len(offers))
 
     def _answered(self, message: Answers) -> None:
-        refused = message.refused + message.returned
-        self._wiring.post(OffersAnswered(self.neighbour, message.accepted, refused))
+        self._wiring.post(OffersAnswered(self.neighbour, message.accepted, message.refused, message.returned))
         self._pump()
 
     def _check_told(self, said: str) -> None:

@@ -91,6 +91,8 @@ class Engine:
         )
         self._violations_told = 0
         self._grace_ends: float | None = None
+        self._is_over = False
+        """The agent may stop as soon as all that it recorded is on the disk."""
         self._handlers = self._table()
 
     def _table(self) -> dict[type[e.Event], Callable[[Any, float], None]]:
@@ -174,7 +176,11 @@ class Engine:
         if self._resources.leaving:
             self._resources.let_go(now)
         self._reports.tell(now, is_changed=is_changed)
-        return state.outbox.drain()
+        commands = state.outbox.drain()
+        if self._is_over and state.outbox.number == state.outbox.committed:
+            self._is_over = False
+            commands.append(Stop())  # behind all that is told in this batch
+        return commands
 
     def awaited(self, task: Task) -> list[Object]:
         """Give the objects that a task waits for; mostly none."""
@@ -257,8 +263,9 @@ class Engine:
     def _drain_requested(self, event: e.DrainRequested, now: float) -> None:
         """Take no more; hand back what neighbours gave and has not started; give the rest a grace."""
         state = self.state
-        if self._grace_ends is not None:
-            self._grace_ends = min(self._grace_ends, now + event.grace_s)
+        if state.draining:
+            if self._grace_ends is not None:
+                self._grace_ends = min(self._grace_ends, now + event.grace_s)
             return
         state.draining = True
         state.acceptances.write_all()
@@ -286,7 +293,7 @@ class Engine:
         is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
         if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
             self._grace_ends = None
-            state.outbox.after(state.outbox.number, lambda: state.outbox.add(Stop()))
+            self._is_over = True
 
     def _is_awaited(self, neighbour: Neighbour) -> bool:
         """Tell whether a neighbour has yet to hear an end, or holds what would be lost with us as no journal has it."""

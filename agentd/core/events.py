@@ -321,12 +321,14 @@ class OffersReceived(Event, frozen=True, gc=False):
 
 
 class OffersAnswered(Event, frozen=True, gc=False):
-    """A neighbour accepted, with its epoch, or declined."""
+    """A neighbour accepted, with its epoch, or declined, or gives back unstarted what it had accepted before."""
 
     neighbour: str
     accepted: tuple[tuple[int, int, int], ...]
     """(task, attempt, lease epoch of the holder)."""
     refused: tuple[Refusal, ...] = ()
+    returned: tuple[Refusal, ...] = ()
+    """No answers to offers of this link."""
 
 
 class EndsReceived(Event, frozen=True, gc=False):

@@ -123,7 +123,7 @@ class Exchange:
         state.outbox.offer(neighbour.name, offer)
 
     def offers_answered(self, event: e.OffersAnswered, now: float) -> None:
-        """A neighbour accepted or declined; a late refusal hands an unstarted task back."""
+        """A neighbour accepted or declined, or hands unstarted tasks back."""
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is None:
             return
@@ -139,6 +139,12 @@ class Exchange:
             task.epoch = epoch
         for refusal in event.refused:
             self._refused(neighbour, refusal, now)
+        for refusal in event.returned:
+            held = neighbour.held.get(refusal.task)
+            # What was accepted over an earlier link comes back while it is offered again over this one: the offer
+            # is still to be answered, and may be accepted, so the task must not go to another neighbour meanwhile.
+            if held is not None and held.state is not State.OFFERED:
+                self._refused(neighbour, refusal, now)
 
     def accepted(self, task: Task, now: float) -> None:
         """A neighbour has a task of ours."""

@@ -251,9 +251,12 @@ class Comm:
         accepted = tuple(one for one in command.accepted if (one[0], one[1]) in mine.unanswered)
         for task, attempt, *_ in accepted:
             mine.unanswered.discard((task, attempt))
-        for refusal in command.refused:
+        answers = [(one.task, one.attempt) in mine.unanswered for one in command.refused]
+        refused = tuple(one for one, is_answer in zip(command.refused, answers, strict=True) if is_answer)
+        returned = tuple(one for one, is_answer in zip(command.refused, answers, strict=True) if not is_answer)
+        for refusal in refused:
             mine.unanswered.discard((refusal.task, refusal.attempt))
-        self._to(command.neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, command.refused))
+        self._to(command.neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, refused, returned))
 
     def _end(self, command: c.SendEnds) -> None:
         self._to(command.neighbour, lambda *_: e.EndsReceived(self._host.name, command.ends), again=True)

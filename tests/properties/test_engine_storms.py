@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SEEDS = int(os.environ.get("AGENTD_SEEDS", "500"))
 BLOCKS = 10
+FOUND_ONCE = (912, 2165, 5169)
+"""Seeds beyond the first hundreds that found a fault, and must not again."""
 PLANTED_SEEDS = 300
 """Histories of which at least one must show a planted bug."""
 
@@ -43,6 +45,12 @@ def test_in_every_history_each_promise_is_kept(block: int) -> None:
     for seed in range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS):
         found = breaches(seed)
         assert not found, "\n".join([f"again: python -m tests.fakes.world_storm {seed}", *found[:5]])
+
+
+@pytest.mark.parametrize("seed", FOUND_ONCE)
+def test_what_a_seed_found_once_it_finds_no_more(seed: int) -> None:
+    """A task given back while it was offered anew ran twice; results were told after their memory was gone."""
+    assert breaches(seed) == []
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
@@ -84,7 +92,7 @@ def runs_twice_what_may_run_once(patch: pytest.MonkeyPatch) -> None:
 
     def host_lost(self, task, failure, now, *, blame):
         task.attempt += 1
-        self._back(task)
+        self.back(task)
 
     patch.setattr(Endings, "host_lost", host_lost)
 

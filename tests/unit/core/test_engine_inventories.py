@@ -8,6 +8,7 @@ from engine_desk import CALL, LINK, Desk
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.tasks import State
+from agentd.model.exchange import Refusal
 from agentd.model.task import Status, Template
 from schedulers.capacity import Capacity
 
@@ -262,3 +263,21 @@ def test_who_does_not_take_what_is_sent_to_it_is_lost_at_once() -> None:
     desk.turn(e.LinkClosed("n", LINK, "it does not read", "slow"))
     assert desk.state.tasks[1].attempt == 2
     assert desk.state.neighbourhood.get("n").orphans == {1: 1}
+
+
+def test_a_task_that_comes_back_is_placed_anew() -> None:
+    """The neighbour had accepted it and did not start it: the same attempt goes elsewhere."""
+    desk = giving()
+    desk.turn(e.OffersAnswered("n", (), (), (Refusal(1, 1, "it runs out of cores"),)))
+    assert (desk.state.tasks[1].state, desk.state.tasks[1].attempt) == (State.WAITING, 1)
+
+
+def test_what_comes_back_while_it_is_offered_anew_is_where_the_offer_is() -> None:
+    """An acceptance over an earlier link was undone, and crosses the offer over this one, which is still answered."""
+    desk = giving(is_accepted=False)
+    desk.turn(e.LinkOpened("n", "id-n", "b1", AGAIN))
+    assert [one.task for one in desk.one(c.SendOffers).offers] == [1]
+    desk.turn(e.OffersAnswered("n", (), (), (Refusal(1, 1, "it runs out of cores"),)))
+    assert (desk.state.tasks[1].state, desk.state.tasks[1].host) == (State.OFFERED, "n")
+    desk.turn(e.OffersAnswered("n", ((1, 1, 1),)))
+    assert desk.state.tasks[1].state is State.FORWARDED

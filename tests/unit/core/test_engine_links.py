@@ -244,6 +244,18 @@ def test_draining_hands_back_what_waits_also_later_and_waits_for_ends() -> None:
     assert desk.of(c.Stop)
 
 
+def test_the_stop_comes_after_all_that_is_told_in_the_same_batch() -> None:
+    """A session learns of its last call before the daemon, and its shared memory, go."""
+    desk = Desk(1)
+    caller = desk.open_session(CALL)
+    desk.call(caller, 1)
+    desk.turn(e.DrainRequested(30.0))
+    desk.end(1, 1)
+    kinds = [type(command) for command in desk.commands]
+    assert kinds[-1] is c.Stop
+    assert c.SettleCalls in kinds
+
+
 def test_draining_ends_with_its_grace_whatever_runs() -> None:
     """And everything that was recorded is on the disk."""
     desk = Desk(1)
