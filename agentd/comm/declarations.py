@@ -48,7 +48,7 @@ class Declarations:
             return f"scope {self._scope} may not submit: a token of scope submit is needed"
         if self._scope not in TRUSTED and not is_harmless(template):
             return "a function by value, or pickled arguments, need scope code: name the function, send JSON"
-        return self._wiring.admit(template) or self._overflow(number, len(template.code))
+        return self._wiring.admit(template) or self._overflow(number, template.code_bytes)
 
     def _overflow(self, number: int, size: int) -> str | None:
         settings = self._wiring.settings
@@ -73,4 +73,4 @@ def is_harmless(template: Template) -> bool:
 
 def is_by_name(template: Template) -> bool:
     """Tell whether the function is one of this agent's, and nothing of it came along."""
-    return not template.code and template.form in {Form.NAME, Form.CHUNK, Form.TASK}
+    return not template.code_bytes and template.form in {Form.NAME, Form.CHUNK, Form.TASK}

@@ -15,6 +15,7 @@ from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Retu
 from agentd.core.ledger import Operation
 from agentd.core.shapes import learn
 from agentd.core.tasks import Path, Shape, State, Task
+from agentd.core.ways import could_fit
 from agentd.model.exchange import End, Offer, Refusal
 from agentd.model.task import Failure, Outcome, Reason, Status
 from schedulers.view import Change
@@ -167,6 +168,8 @@ class Exchange:
             self._endings.stopped(task, now)
         else:
             self._endings.repeat(task)
+            if refusal.final and task.shape.only:
+                self._endings.families.spreading.unbind(task, now)
         state.changes.add(Change.ROOM)
 
     def _pardon_later(self, neighbour: Neighbour, now: float) -> None:
@@ -296,7 +299,7 @@ class Exchange:
             words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
             return Refusal(offer.task, offer.attempt, words)
         probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
-        if not state.pool.could_fit(shape.demand) and not any(row.admits(probe) for row in state.neighbourhood.rows):
+        if not could_fit(state.pool, shape) and not any(row.admits(probe) for row in state.neighbourhood.rows):
             return Refusal(offer.task, offer.attempt, "no host here or beyond fits what it needs", final=True)
         return None
 

@@ -8,6 +8,7 @@ from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWork
 from agentd.core.entries import Started
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
+from agentd.core.ways import first_way
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure, Form, Outcome, Reason, Status
 from schedulers.view import Change
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
     from agentd.core.state import AgentState
     from agentd.core.supply import Supply
+    from agentd.core.tasks import Shape
     from agentd.core.timers import Timer
 
 STORM = 5
@@ -59,11 +61,12 @@ class Execution:
                     return False
                 self._supply.begin(task, missing, now)
                 return True
-        seat = state.crew.seat(task)
+        shape = task.shape
+        seat = first_way(task, state.crew.seat) if shape.ways else state.crew.seat(task)
         if seat is None:
             return False
         line, is_new, binding = seat
-        state.queue.take(task)
+        self._take(task, shape)
         if is_lacking:
             task.payload = state.objects.localized(task.payload)
             task.inputs = tuple(map(state.objects.localized, task.inputs))
@@ -87,6 +90,15 @@ class Execution:
         if task.shape.template.timeout_s is not None:
             self._watch_time(task, now)
         return True
+
+    def _take(self, task: Task, waited_as: Shape) -> None:
+        """Take a task that was seated out of the queue, where it stands under the shape that it waited in."""
+        if waited_as.ways:
+            way, task.shape = task.shape, waited_as
+            self._state.queue.take(task)
+            task.shape = way
+        else:
+            self._state.queue.take(task)
 
     def _run_once(self, line: Line, task: Task) -> None:
         """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
@@ -218,8 +230,10 @@ class Execution:
 
     def run_on_top(self, line: Line, task: Task, now: float) -> None:
         """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""
-        state = self._state
-        state.queue.take(task)
+        state, shape = self._state, task.shape
+        if shape.ways:
+            first_way(task, lambda one: state.pool.fits_now(one.demand))
+        self._take(task, shape)
         binding = state.crew.seat_on_top(line, task)
         task.host, task.placed_at = "", now
         state.outbox.add(RunTasks(line.worker, [task], binding, on_top=True))

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd.core.family import Family, Group
+from agentd.core.spreading import Spreading
 from agentd.core.tasks import HERE, State, Task
 from agentd.core.tracks import lost_row, row_of
 from agentd.core.versions import Child, Wait, failure_of
@@ -44,6 +45,7 @@ class Families:
         self._endings = endings
         self._stop = stop
         self._satisfied = satisfied
+        self.spreading = Spreading(state, endings)
         self._given_up: deque[Family] = deque()
         """Families of which the children are to be stopped."""
         self._left: deque[Family] = deque()
@@ -101,6 +103,10 @@ class Families:
                 failure = Failure(Reason.NOT_CALLABLE, "RequestError", words, agent=state.identity.name)
             if failure is not None or lost is not None or shape is None:
                 self._lose(family, child, failure, now)
+                continue
+            if shape.template.nodes > 1 and (failure := self.spreading.objection(shape)) is not None:
+                family.untold.append(failure)
+                self._lose(family, child, failure, now, Standing.FAILED)
                 continue
             family.shapes[child.id] = shape
             if not child.missing:
@@ -161,6 +167,8 @@ class Families:
             if child.is_over or (spawned.chain and not family.takes_turn(child)):
                 continue
             shape = shapes.pop(child.id)
+            if shape.template.spread:
+                shape = self.spreading.spread(family, child, shape, now)
             task = Task(child.id, shape, spawned.payload, HERE, next(orders))
             task.family, task.submitted_at, task.makes = parent, now, len(spawned.makes)
             if spawned.reads:
@@ -183,6 +191,8 @@ class Families:
         child = family.children.get(task.id) if family is not None else None
         if family is None or child is None:
             raise BrokenInvariant(f"task {task.id} ended, which is no child of task {task.family}")
+        if family.replicas and task.id in family.replicas and self.spreading.hold(family, child, task, outcome):
+            return
         self._endings.release(outcome.value)
         makes = child.spawned.makes
         if outcome.status == Status.DONE and len(outcome.made) < len(makes):
@@ -194,6 +204,8 @@ class Families:
             for number, value in zip(makes, outcome.made, strict=False):
                 shared = self._state.objects.share(value)
                 self._told(family, family.versions.settle(number, Standing.THERE, shared, None), ready, now)
+            for value in outcome.made[len(makes) :]:
+                self._endings.release(value)
             if outcome.failure is not None and outcome.failure.reason == Reason.GROUP_EXCEPTION:
                 self._end_groups(family, child, failure_of(outcome, "", task.attempt), now)
         else:
@@ -201,8 +213,11 @@ class Families:
         if family.track is not None:
             row = row_of(child, task, outcome, now)
             self._state.ledger.tracks.add(family.root, family.track, row, _COUNTED[outcome.status])
+        lead = self.spreading.over(family, child, outcome) if task.id in family.replicas else None
         self._leave(family, child, ready, now)
         self._release(family, ready, now)
+        if lead is not None:
+            self.ended(*lead, now)
 
     def _unmade(
         self, family: Family, child: Child, task: Task, outcome: Outcome, ready: list[Child], now: float
@@ -242,8 +257,18 @@ class Families:
                 elif not who.missing:
                     ready.append(who)
 
-    def _lose(self, family: Family, child: Child, failure: Failure | None, now: float) -> None:
-        """End a child that has not become a task, and all that need what it was to make."""
+    def _lose(
+        self,
+        family: Family,
+        child: Child,
+        failure: Failure | None,
+        now: float,
+        standing: Standing = Standing.CANCELLED,
+    ) -> None:
+        """End a child that has not become a task, and all that need what it was to make.
+
+        `standing`: what becomes of what it was to make itself; all else is cancelled.
+        """
         lost = [child]
         while lost:
             one = lost.pop()
@@ -253,11 +278,14 @@ class Families:
                 raise BrokenInvariant(f"task {one.id} is lost for a version that it had")
             shape = family.shapes.pop(one.id, None)
             self._endings.release(one.spawned.payload)
+            if one.id in family.replicas:
+                self.spreading.over(family, one, None)
             if family.track is not None:
                 row = lost_row(family.parent, one, shape, failure, now)
                 self._state.ledger.tracks.add(family.root, family.track, row, 2)
             for number in one.spawned.makes:
-                for who in family.versions.settle(number, Standing.CANCELLED, NO_VALUE, failure):
+                own = standing if one is child else Standing.CANCELLED
+                for who in family.versions.settle(number, own, NO_VALUE, failure):
                     who.missing -= 1
                     if type(who) is Child:
                         lost.append(who)
@@ -282,7 +310,7 @@ class Families:
         if following is not None:
             ready.append(following)
         for wait in list(family.waits):
-            if child.index <= wait.upto and (not wait.group or wait.group in spawned.groups):
+            if family.is_waited_for(child, wait):
                 wait.missing -= 1
                 if not wait.missing:
                     family.waits.remove(wait)

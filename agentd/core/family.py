@@ -13,6 +13,7 @@ from agentd.core.versions import Child, Versions, Wait
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentd.core.spreading import Replicas
     from agentd.core.tasks import Shape, Task
     from agentd.core.timers import Timer
     from agentd.core.tracks import Track
@@ -55,6 +56,7 @@ class Family:
         "over",
         "parent",
         "refusal",
+        "replicas",
         "root",
         "shapes",
         "spawned",
@@ -88,6 +90,8 @@ class Family:
         """Waits that are over and were not answered yet: their task has no cores."""
         self.untold: list[Failure] = []
         """Failures that the parent was not told of."""
+        self.replicas: dict[int, Replicas] = {}
+        """Of children that run on several hosts, by each of the runs."""
         self.spawned = 0
         self.refusal: Failure | None = None
         """Why nothing more is taken: it was given up, or its time is over."""
@@ -96,6 +100,11 @@ class Family:
         """How the parent's code ended, while children are yet to end."""
         self.again: Callable[[Task], None] | None = None
         """Lets the parent run again once all children have ended, if it is to."""
+
+    @staticmethod
+    def is_waited_for(child: Child, wait: Wait) -> bool:
+        """Tell whether a wait for tasks is for a child, too."""
+        return child.index <= wait.upto and (not wait.group or wait.group in child.spawned.groups)
 
     def takes_turn(self, child: Child) -> bool:
         """Let a child that is ready take its turn in its chain; otherwise it waits for that."""

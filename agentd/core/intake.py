@@ -11,6 +11,7 @@ from agentd.core.commands import Alarm, Publish, Reply
 from agentd.core.entries import Accepted, CalledBack, Cancelling, WasRead
 from agentd.core.ledger import Operation
 from agentd.core.tasks import HERE, State, Task
+from agentd.core.ways import could_fit
 from agentd.model.errors import RequestError
 from agentd.model.exchange import Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -264,7 +265,7 @@ class Intake:
         state = self._state
         for bucket in list(state.queue.buckets()):
             while (task := bucket.first()) is not None and now - task.submitted_at >= limit_s:
-                if task.shape.is_here and state.pool.could_fit(task.demand):
+                if task.shape.is_here and could_fit(state.pool, task.shape):
                     break
                 if any(row.objection(task) is None for row in state.neighbourhood.rows):
                     break

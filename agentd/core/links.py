@@ -185,6 +185,7 @@ class Links:
         state.neighbourhood.arrange()
         tasks = len(neighbour.held)
         self._lose(neighbour, why, now)
+        self.host_gone(neighbour, now)
         for operation in self.given_by(neighbour):
             operation.orphan_since = now
         self.watch_orphans(neighbour, now)
@@ -195,6 +196,10 @@ class Links:
         state.timers.at(now + state.rules.orphan_ttl_s, lambda _: self._forget_leases(neighbour))
         if neighbour.link:
             state.outbox.add(CloseLink(neighbour.name, redial=True))
+
+    def host_gone(self, neighbour: Neighbour, now: float) -> None:
+        """A neighbour is given nothing any more: what waits for it alone goes elsewhere."""
+        self._endings.families.spreading.host_gone(neighbour.name, now)
 
     def _forget_leases(self, neighbour: Neighbour) -> None:
         """A neighbour has stayed away: nothing is kept for it any more."""

@@ -245,8 +245,9 @@ class Neighbour:
             return f"it does not have {task.shape.template.function}"
         if self.unlike and task.shape.template.is_pickled:
             return self.unlike
-        if task.shape.template.constraints.is_local:
-            return "the task is to stay on the agent that was asked"
+        only = task.shape.only
+        if only != self.name if only is not None else task.shape.template.constraints.is_local:
+            return f"the task is to stay on {only or 'the agent that was asked'}"
         if task.size_bytes > MOST_TRAVEL_BYTES and self._carried_bytes(task) > MOST_TRAVEL_BYTES:
             return f"its arguments of {task.size_bytes} bytes do not fit into one message"
         if not self._fit(task.shape):
@@ -260,6 +261,10 @@ class Neighbour:
         inline = sum(part.size for value in task.values for part in value.parts if part.data is not None)
         return inline + sum(len(value.data) for value in task.values)
 
+    def could_take(self, shape: Shape) -> bool:
+        """Tell whether what it granted would do for a task of this shape."""
+        return self._fit(shape) > 0
+
     def lacks(self, shape: Shape) -> bool:
         """Tell whether it, and all beyond it, are known not to have the function."""
         lacking = self._lacking.get(shape.number)
@@ -272,7 +277,7 @@ class Neighbour:
     def _fit(self, shape: Shape) -> int:
         known = self._counts.get(shape.number)
         if known is None or known[0] is not self.granted:
-            count = simultaneous(self.granted, shape.demand)
+            count = max([simultaneous(self.granted, way.demand) for way in shape.ways or (shape,)])
             if not self.declared and count:
                 cores = sum(tier.cores for tier in self.report.tiers)
                 count = max(int(count * cores / max(self.granted.units(), 1)), 1)

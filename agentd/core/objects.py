@@ -226,6 +226,16 @@ class Objects:
 
     # --- letting go -------------------------------------------------------------------------------------------
 
+    def retain(self, payload: Payload) -> None:
+        """One more needs a value, and will let go of it by itself."""
+        segments = tuple({part.segment for part in payload.parts if part.segment and part.remote is None})
+        if segments:
+            self._outbox.add(RetainSegments(segments))
+        for key in keys_of(payload):
+            found = self._table.get(key)
+            if found is not None:
+                found.uses += 1
+
     def release(self, payload: Payload) -> None:
         """A value is needed no more: let go of its segments, and of its objects if nothing else names them."""
         segments = tuple({part.segment for part in payload.parts if part.segment and part.remote is None})

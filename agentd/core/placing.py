@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.core.candidates import SCAN_MOST
 from agentd.core.neighbours import UNKNOWN_S, Neighbour
 from agentd.core.tasks import State, Task
+from agentd.core.ways import could_fit, has_way
 from agentd.model.errors import BrokenInvariant
 from schedulers.fifo import Fifo
 from schedulers.view import Change, Forward, Keep, Run
@@ -45,18 +46,26 @@ class OwnSide:
 
     def is_idle(self, task: Any) -> bool:
         """Tell whether cores for `task` are free this moment."""
-        return task.shape.is_here and self._crew.is_idle(task) and (not task.payload.parts or self._may_fetch(task))
+        shape = task.shape
+        if not shape.is_here or not (has_way(task, self._crew.is_idle) if shape.ways else self._crew.is_idle(task)):
+            return False
+        return not task.payload.parts or self._may_fetch(task)
 
     def has_room(self, task: Any) -> bool:
         """Tell whether `task` may be handed to a worker now."""
-        crew = self._crew
-        if not task.shape.is_here or (crew.room(task) is None and not crew.is_idle(task)):
+        crew, shape = self._crew, task.shape
+        if not shape.is_here:
+            return False
+        if shape.ways:
+            if not has_way(task, lambda one: crew.room(one) is not None or crew.is_idle(one)):
+                return False
+        elif crew.room(task) is None and not crew.is_idle(task):
             return False
         return not task.payload.parts or self._may_fetch(task)
 
     def could_host(self, task: Any) -> bool:
         """Tell whether `task` would fit if all own cores were free."""
-        return task.shape.is_here and self._crew.pool.could_fit(task.demand)
+        return task.shape.is_here and could_fit(self._crew.pool, task.shape)
 
     def wait_s(self, task: TaskRow) -> float:
         """Estimate how long `task` waits for an own core, in seconds; infinite if it never fits."""
@@ -97,7 +106,10 @@ class Window:
     def candidates(self, task: Any) -> Sequence[NeighbourRow]:
         """Give the neighbours that are worth a look: all when they are few."""
         rows = self._neighbourhood.rows
-        return rows if len(rows) <= SCAN_MOST else self._neighbourhood.candidates(task)
+        if len(rows) <= SCAN_MOST:
+            return rows
+        only = task.shape.only
+        return self._neighbourhood.candidates(task) if only is None else [row for row in rows if row.name == only]
 
     def oldest(self) -> Iterator[TaskRow]:
         """Yield waiting tasks by priority, then age."""
@@ -188,7 +200,9 @@ class Placing:
 def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall: str, ahead: int) -> str:
     """Say why a task waits: own cores first, then each neighbour."""
     words = [task.kept] if task.kept else []
-    if not task.shape.is_here:
+    if task.shape.only:
+        words.append(f"it is for {task.shape.only} alone")
+    elif not task.shape.is_here:
         words.append("the function is not on this agent")
     elif shortfall:
         words.append(f"this agent: {shortfall}")

@@ -113,6 +113,7 @@ class Resources:
         neighbour.is_leaving = True
         state.outbox.record(HostRemoved(neighbour.name))
         state.neighbourhood.arrange()
+        self._links.host_gone(neighbour, now)
         state.outbox.add(Publish("resource", neighbour.name, {"state": "leaving"}))
         self.leaving.add(neighbour.name)
         if neighbour.link:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from agentd.core.tasks import Shape
-from agentd.model.task import Constraints, Template, WantedProcessor
+from agentd.model.task import Constraints, Form, Spread, Template, WantedProcessor
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ MOST_S = 1e9
 """Its cap: a neighbour that says infinity spoils nothing."""
 ATTEMPTS_MOST = 1000
 """Attempts that a template may ask for (chosen)."""
+NODES_MOST = 4096
+"""Nodes that a template may ask for (chosen: far above the cores of any host)."""
+ALTERNATIVES_MOST = 32
+"""Ways to do one task that are looked at (chosen)."""
 _FIGURES = (
     *("computing_units", "gpus", "fpgas", "others", "memory_mib"),
     *("storage_gb", "storage_bandwidth", "processor_speed_ghz"),
@@ -47,6 +51,12 @@ def sound(template: Template) -> Template:
     known = tuple(one for one in asked.processors if one.units >= 0 and one.kind in Kind.__members__)
     if known != asked.processors:
         changes["constraints"] = replace(asked, processors=known)
+    if not 1 <= template.nodes <= NODES_MOST:
+        changes["nodes"] = min(max(template.nodes, 1), NODES_MOST)
+    if template.alternatives:
+        are_sound = template.form is Form.TASK
+        few = template.alternatives[:ALTERNATIVES_MOST] if are_sound else ()
+        changes["alternatives"] = tuple([sound(replace(one, alternatives=())) for one in few if one.form is Form.TASK])
     return replace(template, **changes) if changes else template
 
 
@@ -93,6 +103,30 @@ def demand_of(constraints: Constraints) -> Capacity:
     return demand
 
 
+def demand_of_nodes(template: Template) -> Capacity:
+    """Work out what a call demands of the one host that runs it, all of its nodes together."""
+    demand, nodes = demand_of(template.constraints), template.nodes
+    if nodes == 1:
+        return demand
+    return dataclasses.replace(
+        demand,
+        processors=tuple(dataclasses.replace(one, units=one.units * nodes) for one in demand.processors),
+        memory_mib=None if demand.memory_mib is None else demand.memory_mib * nodes,
+        storage_gb=None if demand.storage_gb is None else demand.storage_gb * nodes,
+    )
+
+
+def _rank(shape: Shape) -> tuple[int, int, int, float]:
+    """Say which way to do a task goes before which: what needs a more special host, then what takes less time.
+
+    Special are accelerators, then named properties, then many cores; a way that was never tried is tried.
+    """
+    demand, asked = shape.demand, shape.template.constraints
+    special = sum([one.units for one in demand.processors if one.kind is not Kind.CPU])
+    named = sum(1 for name in asked.__struct_fields__ if name not in _FIGURES and getattr(asked, name))
+    return -special, -named, -demand.units(), shape.estimate_s or 0.0
+
+
 class Learned(NamedTuple):
     """What is known of a function from former runs."""
 
@@ -114,6 +148,8 @@ class Shapes:
         self._demands: dict[Capacity, Capacity] = {}
         self._kin: dict[str, Shape] = {}
         """A shape of each function: a new variant starts from what is known of the function."""
+        self._bound: dict[tuple[int, str], Shape] = {}
+        """Shapes that are bound to a host, by the number of what they are made of and the host."""
         self._taught: dict[str, Learned] = {}
         """What was known before this boot, of functions by name."""
         self._last_number = 0
@@ -153,33 +189,68 @@ class Shapes:
 
     def _new(self, template: Template) -> Shape:
         kept = sound(template)
-        demand = demand_of(kept.constraints)
+        shape = self._made(kept)
+        if kept.alternatives:
+            for one in (replace(kept, alternatives=(), spread=Spread.NONE), *kept.alternatives):
+                is_of_program = not one.code and one.function.startswith("__main__:")
+                way = self._made(replace(one, code=kept.code) if is_of_program else one)
+                way.of = shape
+                shape.ways += (way,)
+            shape.ways = tuple(sorted(shape.ways, key=_rank))
+        self._by_template[template] = shape
+        self._code_bytes += template.code_bytes
+        return shape
+
+    def bound(self, shape: Shape, host: str) -> Shape:
+        """Give the shape of tasks that may run on one host only: a neighbour, empty for this agent."""
+        found = self._bound.get((shape.number, host))
+        if found is None:
+            template = shape.template
+            if host:  # it is to stay there
+                template = replace(template, constraints=replace(template.constraints, is_local=True))
+            found = self._made(template)
+            found.is_here, found.of, found.only = not host and shape.is_here, shape, host
+            for one in shape.ways:
+                way = self._made(one.template)
+                way.of = found
+                found.ways += (way,)
+            if len(self._bound) >= SHAPES_MOST:
+                self._bound.clear()
+            self._bound[shape.number, host] = found
+        return found
+
+    def _made(self, kept: Template) -> Shape:
+        """Make a shape, with what is known of its function."""
+        demand = demand_of_nodes(kept)
         demand = self._demands.setdefault(demand, demand)
         self._last_number += 1
         shape = Shape(number=self._last_number, template=kept, demand=demand)
-        kin = self._kin.setdefault(template.function, shape)
-        if template.function and kin.template.code == template.code:
+        kin = self._kin.setdefault(kept.function, shape)
+        if kept.function and kin.template.code == kept.code:
             shape.estimate_s, shape.result_bytes = kin.estimate_s, kin.result_bytes
-        taught = None if shape.estimate_s is not None or template.code else self._taught.get(template.function)
+        taught = None if shape.estimate_s is not None or kept.code else self._taught.get(kept.function)
         if taught is not None:
             shape.estimate_s, shape.result_bytes = min(max(LEAST_S, taught.seconds), MOST_S), taught.result_bytes
-        self._by_template[template] = shape
-        self._code_bytes += len(template.code)
         return shape
 
     def _forget_old(self) -> None:
         known = self._by_template
         while len(known) > SHAPES_MOST or (self._code_bytes > CODE_MOST_BYTES and len(known) > 1):
             template, shape = known.popitem(last=False)
-            self._code_bytes -= len(template.code)
-            if self._kin.get(template.function) is shape:
-                del self._kin[template.function]
+            self._code_bytes -= template.code_bytes
+            for one in (shape, *shape.ways):
+                if self._kin.get(one.template.function) is one:
+                    del self._kin[one.template.function]
         if len(self._demands) > SHAPES_MOST:
             self._demands.clear()
 
 
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:
     """Fold one run into the moving means; `seconds` on a core of speed 1, whatever somebody says that it took."""
+    if shape.of is not None:
+        learn(shape.of, seconds, result_bytes)
+        if shape.of.ways:
+            shape.of.ways = tuple(sorted(shape.of.ways, key=_rank))
     seconds = min(max(LEAST_S, seconds), MOST_S)
     if shape.estimate_s is None:
         shape.estimate_s = seconds

@@ -74,6 +74,14 @@ class Shape(Struct, eq=False):
     runs: int = 0
     is_here: bool = True
     """False: this agent does not have the function, so that only neighbours may run it."""
+    ways: tuple[Shape, ...] = ()
+    """Where there are several ways to do it: all of them, the most specific first; one is taken where it is placed."""
+    of: Shape | None = None
+    """The shape that this one is a way of, or that it binds to a host."""
+    only: str | None = None
+    """The one host that may run it: a neighbour, empty for this agent; None: any."""
+    turn: int = 0
+    """How many of its tasks were given to one host after the other."""
 
 
 class Path(Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentd.core.commands import Resume
 from agentd.core.tasks import State
 from agentd.core.versions import PENDING, Wait
+from agentd.core.ways import has_way
 from agentd.model.graph import Known, Standing
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Waiting:
             for number in one.children:
                 task = state.tasks.get(number)
                 if task is not None and task.state is State.WAITING:
-                    if task.shape.is_here and state.pool.fits_now(task.shape.demand):
+                    if task.shape.is_here and self._fits_now(task):
                         return task
                 elif task is not None and task.state is State.JOINING:
                     families.append(state.families[number])
@@ -114,6 +115,10 @@ class Waiting:
                 if not patience:
                     return None
         return None
+
+    def _fits_now(self, task: Task) -> bool:
+        fits = self._state.pool.fits_now
+        return has_way(task, lambda one: fits(one.demand)) if task.shape.ways else fits(task.shape.demand)
 
     # --- winning cores again ----------------------------------------------------------------------------------
 

@@ -44,7 +44,8 @@ class Functions:
         A function of an allowed module is taken on trust: the worker that runs it looks again.
         """
         if template.form is Form.TASK:
-            return self._objection_to_task(template)
+            ways = (template, *template.alternatives)
+            return next(filter(None, map(self._objection_to_task, ways)), None)
         return self.malformed(template) or self._missing(template)
 
     def _objection_to_task(self, template: Template) -> str | None:

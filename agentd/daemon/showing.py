@@ -15,6 +15,7 @@ from agentd.core.neighbours import LinkState
 from agentd.core.placing import explain
 from agentd.core.shapes import demand_of
 from agentd.core.tasks import State
+from agentd.core.ways import could_fit
 from agentd.daemon.capacity import beyond_hardware
 from agentd.daemon.task_rows import LIVE, TaskRows
 from agentd.model.task import Constraints, Outcome, Status
@@ -171,7 +172,7 @@ class Showing:
             return "this agent is stopping"
         if state.not_starting:
             return state.not_starting
-        shortfall = "" if state.pool.could_fit(task.demand) else lacking(state.pool.capacity, task.demand)
+        shortfall = "" if could_fit(state.pool, task.shape) else lacking(state.pool.capacity, task.demand)
         return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
 
     def _on_its_way(self, task: Task) -> str:

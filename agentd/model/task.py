@@ -27,6 +27,17 @@ class Form(IntEnum):
     """
 
 
+class Spread(IntEnum):
+    """Over which hosts the calls of a task go; where its family is, which knows its own host and the neighbours."""
+
+    NONE = 0
+    """Each goes where the scheduler says."""
+    EACH = 1
+    """One call runs once on each host that fits; what it makes is of the first of them that there is."""
+    IN_TURN = 2
+    """One call after the other goes to the next host that fits, round and round."""
+
+
 class WantedProcessor(Struct, frozen=True, omit_defaults=True):
     """Units of one kind, all of one entry of the host, that have certain properties. None asks for nothing."""
 
@@ -93,11 +104,22 @@ class Template(Struct, frozen=True, omit_defaults=True):
     """The result is to be encoded for people too (`Codec.JSON`, `Codec.BOTH`) where it can be."""
     on_orphan: str = "STOP"
     """What becomes of it at an agent that has lost the one that gave it: STOP after a while, or KEEP running."""
+    nodes: int = 1
+    """How many nodes it takes at once, each of what `constraints` say: all of them on the one host that runs it."""
+    spread: Spread = Spread.NONE
+    alternatives: tuple[Template, ...] = ()
+    """Other ways to do the same (of `Form.TASK`), of which one is chosen where it is placed."""
 
     @property
     def is_pickled(self) -> bool:
         """Tell whether it brings a pickled function along, which only the same minor version of Python can read."""
-        return bool(self.code) and self.form is not Form.SCRIPT
+        return self.code_bytes > 0 and self.form is not Form.SCRIPT
+
+    @property
+    def code_bytes(self) -> int:
+        """How many bytes of code it brings along, its alternatives with it."""
+        size = len(self.code)
+        return size + sum([len(one.code) for one in self.alternatives]) if self.alternatives else size
 
 
 class Status(IntEnum):

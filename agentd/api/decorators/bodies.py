@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agentd.api.decorators.commands import Command, agent
@@ -13,10 +15,11 @@ from agentd.api.decorators.errors import Unavailable
 from agentd.api.decorators.expressions import from_environment, variable
 from agentd.api.decorators.making import bound
 from agentd.api.tasks.definition import TaskDefinition
+from agentd.api.tasks.runtime import PORT
 
 Run = Callable[[TaskDefinition, dict[str, Any]], Any]
 """Runs a task in another way than by calling its function, with the call's arguments by name."""
-_MAKING_BODIES = ("run", "prolog", "epilog", "nodes", "numba", "container", "choice")
+_MAKING_BODIES = ("run", "prolog", "epilog", "nodes", "numba", "container")
 
 
 def body_of(definition: TaskDefinition) -> Callable[..., Any]:
@@ -34,15 +37,20 @@ def perform(definition: TaskDefinition, /, *args: Any, **kwargs: Any) -> Any:
         Unavailable: something that it needs is not here; nothing has run.
         Exception: what it, or a command around it, failed with.
     """
-    options = definition.options
     arguments = bound(definition, args, kwargs)
-    _check_nodes(definition, arguments)
+    with _nodes(definition, arguments):
+        return _perform(definition, arguments, args, kwargs)
+
+
+def _perform(
+    definition: TaskDefinition, arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    options = definition.options
     before = _line(options.get("prolog"), definition, arguments)
     after = _line(options.get("epilog"), definition, arguments)
     if before is not None:
         options["prolog"].run(before, definition, arguments)
-    own = functools.partial(_run_itself, definition, arguments, args, kwargs)
-    value = options["choice"](definition, own, args, kwargs) if options.get("choice") else own()
+    value = _run_itself(definition, arguments, args, kwargs)
     if after is not None:
         options["epilog"].run(after, definition, arguments)
     return value
@@ -80,14 +88,52 @@ def counted(given: Any, arguments: Mapping[str, Any], what: str) -> int:
     return number
 
 
-def _check_nodes(definition: TaskDefinition, arguments: Mapping[str, Any]) -> None:
+def _counter(given: Any, what: str) -> Callable[[Mapping[str, Any]], int]:
+    """Give what works out a number of nodes or processes at a call."""
+    return lambda arguments: counted(given, arguments, what)
+
+
+def nodes_at_call(given: Any, processes_per_node: Any = 1) -> Any:
+    """Give how many nodes a call takes: a number, or what works it out; `given` are nodes, or processes on nodes.
+
+    Raises:
+        Unavailable: by what works it out, as `counted`.
+    """
+    if isinstance(given, int) and isinstance(processes_per_node, int):
+        return -(-given // processes_per_node)
+    total, each = _counter(given, "computing_nodes"), _counter(processes_per_node, "processes_per_node")
+    return lambda arguments: -(-total(arguments) // each(arguments))
+
+
+@contextlib.contextmanager
+def _nodes(definition: TaskDefinition, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Tell a task of several nodes what it has, in the variables that launchers and programs read.
+
+    All nodes are cores of this agent, which has reserved them together.
+    """
     given = definition.options.get("nodes", 1)
-    if not given or given == 1:
+    number = counted(given, arguments, "computing_nodes") if given and given != 1 else 1
+    port = sys.modules.get(PORT)
+    if number == 1 or port is None:
+        yield
         return
-    number = counted(given, arguments, "computing_nodes")
-    if number > 1:
-        raise Unavailable(
-            f"task {definition.label} wants {number} nodes; {agent()} gives a task one node, itself: say "
-            "computing_nodes=1 and processes, or split the task into one for each node"
-        )
-    os.environ.setdefault("COMPSS_NUM_NODES", "1")
+    units = definition.constraints.get("computing_units", 1)
+    each = str(max(1, int(units(arguments) if callable(units) else units)))
+    names = ",".join([str(getattr(port, "agent", "")) or "localhost"] * number)
+    told = {
+        "COMPSS_NUM_NODES": str(number),
+        "COMPSS_HOSTNAMES": names,
+        "COMPSS_NODES": names,
+        "COMPSS_NUM_THREADS": each,
+        "OMP_NUM_THREADS": each,
+    }
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

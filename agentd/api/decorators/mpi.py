@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.api.decorators.binary import command_of
-from agentd.api.decorators.bodies import counted
+from agentd.api.decorators.bodies import counted, nodes_at_call
 from agentd.api.decorators.commands import Command, allowed_path, expanded, substituted
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.making import Words, above_task, parameters_of, with_options
@@ -42,10 +42,12 @@ def mpi(*args: Any, **given: Any) -> Any:
     words = Words("mpi", ("runner",), (*_OPTIONAL, "fail_by_exit_value"), _RENAMED).read(args, plain)
 
     def change(definition: TaskDefinition) -> TaskDefinition:
+        processes = nodes_of(words.get("processes", 1), definition)
         options: dict[str, Any] = {
             "runner": str(words["runner"]),
             "flags": "" if words.get("flags") in {None, "#"} else str(words["flags"]),
-            "processes": nodes_of(words.get("processes", 1), definition),
+            "processes": processes,
+            "nodes": nodes_at_call(processes, nodes_of(words.get("processes_per_node", 1), definition)),
             "scale": truth(words.get("scale_by_cu", False)),
             "layouts": {name: _layout(value, name, definition) for name, value in layouts.items()},
             "run": _run_program if words.get("binary") else _run_function,

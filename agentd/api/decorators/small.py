@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from agentd.api.decorators.bodies import nodes_at_call
 from agentd.api.decorators.demands import demands_of
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.making import Words, above_task, then, with_options
@@ -82,13 +83,15 @@ _MULTINODE = Words("multinode", (), ("computing_nodes",), {"computingNodes": "co
 def multinode(*args: Any, **given: Any) -> Any:
     """Say over how many nodes a task's code spreads by itself; it finds them in COMPSS_HOSTNAMES.
 
+    All of them are cores of the one agent that runs it, which reserves them together.
+
     Raises:
         DefinitionError: an argument is wrong, or there is no task below.
     """
     words = _MULTINODE.read(args, given)
 
     def change(definition: TaskDefinition) -> TaskDefinition:
-        return with_options(definition, nodes=nodes_of(words.get("computing_nodes", 1), definition))
+        return with_options(definition, nodes=nodes_at_call(nodes_of(words.get("computing_nodes", 1), definition)))
 
     return lambda function: above_task("multinode", function, change)
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
+from agentd.api.decorators.bodies import nodes_at_call
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.expressions import number_at_call, variable
 from agentd.api.decorators.making import deprecated, described, parameters_of, rewrapped, task_function, with_options
@@ -85,7 +86,7 @@ class TaskDecorator:
         definition.is_distributed = truth(words.get("is_distributed", False))
         if truth(words.get("is_reduce", False)):
             definition = reduced(definition, words.get("chunk_size", 0))
-        nodes = nodes_of(words.get("computing_nodes", 1), definition)
+        nodes = nodes_at_call(nodes_of(words.get("computing_nodes", 1), definition))
         numba = words.get("numba", False)
         if numba or nodes != 1:
             flags = {name: words.get(f"numba_{name}") for name in ("flags", "signature", "declaration")}

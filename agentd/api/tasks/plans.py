@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks.definition import READ, Content, Direction, Parameter
+from agentd.api.tasks.ways import ways_of
 
 if TYPE_CHECKING:
     from agentd.api.tasks.definition import TaskDefinition
@@ -19,6 +20,11 @@ def has_files(definition: TaskDefinition) -> bool:
     """Tell whether any parameter is a file or a folder."""
     parameters = definition.parameters
     return bool(parameters) and any(spec.content in _FILES for spec in parameters.values())
+
+
+def _depends_on_call(definition: TaskDefinition) -> bool:
+    """Tell whether what a task demands is worked out from the arguments of a call."""
+    return callable(definition.options.get("nodes")) or any(map(callable, definition.constraints.values()))
 
 
 class Plan:
@@ -47,7 +53,11 @@ class Plan:
             if name in definition.defaults and parameters[name].content is not Content.OBJECT
         )
         """Default values that stand for files or collections."""
-        self.is_fixed = not any(map(callable, definition.constraints.values())) and not callable(definition.returns)
+        self.nodes = definition.options.get("nodes", 1)
+        """How many nodes a call takes, or what works it out."""
+        self.ways = ways_of(definition)
+        """Other ways to do it, of which one is chosen where a call is placed."""
+        self.is_fixed = not callable(definition.returns) and not any(map(_depends_on_call, (definition, *self.ways)))
         """Nothing of the template depends on a call's arguments."""
         self.kind: type | None = definition.options.get("kind")
         """Type of what is returned, where the definition says it: its tasks can be called on the future."""

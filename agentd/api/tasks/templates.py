@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FORM_TASK = 4
 """As `agentd.model.task.Form`."""
+_EACH, _IN_TURN = 1, 2
+"""As `agentd.model.task.Spread`."""
 _RUNS = 4
 """Executions in all of a task that may be tried again; from PyCOMPSs' documentation of on_failure."""
 _MAIN, ALIAS = "__main__", "__agentd_main__"
@@ -33,22 +35,22 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
     definition = plan.definition
     if plan.is_fixed:
         if not plan.template:
-            plan.template = _declare(runtime, definition, definition.constraints)
+            plan.template = _declare(runtime, [_fields(one, None) for one in (definition, *plan.ways)], definition)
         return plan.template, plan.returns
     bound = plan.bound(args, kwargs)
-    constraints = {name: value(bound) if callable(value) else value for name, value in definition.constraints.items()}
-    key = repr(constraints)  # lists among them have no hash
+    rows = [_fields(one, bound) for one in (definition, *plan.ways)]
+    key = repr([(row.get("constraints"), row.get("nodes")) for row in rows])  # lists among them have no hash
     number = plan.templates.get(key)
     if number is None:
-        number = plan.templates[key] = _declare(runtime, definition, constraints)
+        number = plan.templates[key] = _declare(runtime, rows, definition)
     returns = definition.returns
     return number, int(returns(bound)) if callable(returns) else plan.returns
 
 
-def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[str, Any]) -> int:
-    number = runtime.new_template()
+def _fields(definition: TaskDefinition, bound: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Say what a task is and what it demands, in the words of the model's `Template`."""
     module = _MAIN if definition.module == ALIAS else definition.module
-    template: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "function": f"{module}:{definition.qualname}",
         "form": _FORM_TASK,
         "codec": PICKLE,
@@ -56,17 +58,32 @@ def _declare(runtime: Nested, definition: TaskDefinition, constraints: Mapping[s
         "name": definition.label,
         "priority": definition.priority,
     }
+    constraints = {name: value(bound) if callable(value) else value for name, value in definition.constraints.items()}
+    nodes = definition.options.get("nodes", 1)
     if constraints:
-        template["constraints"] = dict(constraints)
+        fields["constraints"] = constraints
+    if callable(nodes) or nodes != 1:
+        fields["nodes"] = int(nodes(bound) if callable(nodes) else nodes)
     if definition.timeout_s:
-        template["timeout_s"] = float(definition.timeout_s)
+        fields["timeout_s"] = float(definition.timeout_s)
     if definition.on_failure == "RETRY":
-        template["max_attempts"] = _RUNS
+        fields["max_attempts"] = _RUNS
+    if definition.is_replicated or definition.is_distributed:
+        fields["spread"] = _EACH if definition.is_replicated else _IN_TURN
+    return fields
+
+
+def _declare(runtime: Nested, rows: list[dict[str, Any]], definition: TaskDefinition) -> int:
+    """Declare a task; the rows behind the first are other ways to do it."""
+    number = runtime.new_template()
+    template, *ways = rows
     if definition.on_failure == "CANCEL_SUCCESSORS":
         runtime.may_cancel = True  # from now on versions are kept for the case that their successors are cancelled
     code = code_of(definition)
     if code:
         template["code"] = code
+    if ways:
+        template["alternatives"] = ways
     runtime.port.send(Kind.DECLARE, packed([[number, template]]))
     return number
 

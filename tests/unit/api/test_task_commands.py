@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 import threading
@@ -30,6 +31,7 @@ from agentd.api import (
     Type,
     Unavailable,
     binary,
+    constraint,
     container,
     epilog,
     http,
@@ -39,9 +41,10 @@ from agentd.api import (
     prolog,
     task,
 )
-from agentd.api.decorators.alternatives import fits
 from agentd.api.decorators.commands import allowed_path
+from agentd.api.tasks.definition import definition_of
 from agentd.api.tasks.runtime import PORT
+from agentd.api.tasks.ways import ways_of
 
 
 def _program(folder: Path, name: str, text: str) -> Path:
@@ -238,7 +241,6 @@ def test_commands_before_and_after_a_task(on_path: Callable[[str, str], Path], t
         (lambda: http(service_name="s", resource="r", request="GET", produces="{")(task()(lambda a: a)), "no JSON"),
         (lambda: http(service_name="s", resource="r", request="GET", updates="a=1")(task()(lambda a: a)), "updates"),
         (lambda: implement(method="m"), "needs source_class"),
-        (lambda: implement(source_class="no_such_module", method="m")(task()(lambda a: a)), "no module no_such_module"),
         (lambda: multinode(nodes=1), "no argument nodes"),
     ],
 )
@@ -469,18 +471,38 @@ def test_a_request_that_fails_says_why(service: str, in_worker: Callable[..., No
         other()
 
 
-def test_a_task_gets_one_node(in_worker: Callable[..., None]) -> None:
-    """More nodes than one are refused before the task runs, with what to say instead; one is what every task has."""
+def test_a_task_of_several_nodes_is_told_of_them(
+    in_worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it runs, with as many threads as each node has; what was there before is there again."""
     in_worker()
+    monkeypatch.setenv("COMPSS_NUM_NODES", "1")
+    monkeypatch.delenv("COMPSS_NODES", raising=False)
 
+    @constraint(computing_units=2)
     @multinode(computing_nodes="{n}")
     @task(returns=1)
-    def spread(n: int) -> int:
-        return n
+    def spread(n: int) -> list[str]:
+        return [os.environ[f"COMPSS_{name}"] for name in ("NUM_NODES", "HOSTNAMES", "NUM_THREADS")]
 
-    assert spread(1) == 1
-    with pytest.raises(Unavailable, match="wants 2 nodes; agent probe gives a task one"):
-        spread(2)
+    assert spread(3) == ["3", "probe,probe,probe", "2"]
+    assert (os.environ["COMPSS_NUM_NODES"], os.environ.get("COMPSS_NODES")) == ("1", None)
+    monkeypatch.setenv("COMPSS_HOSTNAMES", "probe")
+    monkeypatch.setenv("COMPSS_NUM_THREADS", "2")
+    assert spread(1) == ["1", "probe", "2"]
+
+
+def test_processes_take_nodes() -> None:
+    """As many as they fill, so that each has its cores."""
+
+    def nodes(**words: Any) -> Any:
+        found = definition_of(mpi(runner="mpirun", **words)(task()(lambda n: n)))
+        assert found is not None
+        given = found.options["nodes"]
+        return given({"n": 7}) if callable(given) else given
+
+    assert (nodes(processes=4), nodes(processes="4", processes_per_node=2), nodes()) == (4, 2, 1)
+    assert nodes(processes="n", processes_per_node="2") == 4
 
 
 def test_numba_is_named_where_it_is_missing(in_worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,36 +525,41 @@ def test_numba_is_named_where_it_is_missing(in_worker: Callable[..., None], monk
     assert asked == [{"cache": True}]
 
 
+@implement(source_class=__name__, method="slow_way")
+@task(returns=1)
+def early_way(n: int) -> str:
+    return f"early {n}"
+
+
 @task(returns=1)
 def slow_way(n: int) -> str:
     return f"slow {n}"
 
 
+@constraint(computing_units=2)
 @implement(source_class=__name__, method="slow_way")
 @task(returns=1)
 def quick_way(n: int) -> str:
     return f"quick {n}"
 
 
-def test_alternatives_are_tried_and_the_faster_kept(
-    in_worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In place a task is itself; in a worker each way runs once, then the one that took less."""
-    from agentd.api.decorators import alternatives
-
+def test_ways_are_known_wherever_they_stand() -> None:
+    """Before or after the task, with what decorators above them say; in place a task is itself."""
+    definition = definition_of(slow_way)
+    assert definition is not None
+    assert [(way.qualname, dict(way.constraints)) for way in ways_of(definition)] == [
+        ("early_way", {}),
+        ("quick_way", {"computing_units": 2}),
+    ]
+    other = definition_of(quick_way)
+    assert other is not None
+    assert ways_of(other) == []
     assert slow_way(1) == "slow 1"
-    in_worker()
-    clock = iter([0.0, 5.0, 5.0, 6.0, 6.0, 7.0, 7.0, 8.0])
-    monkeypatch.setattr(alternatives, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(alternatives, "_mean_s", {})
-    assert [slow_way(n).split()[0] for n in range(4)] == ["slow", "quick", "quick", "quick"]
 
 
-def test_an_alternative_that_does_not_fit_is_not_chosen(in_worker: Callable[..., None]) -> None:
-    """Accelerators must be there; of the rest, what is not known is taken to be there."""
-    assert not fits({"gpus": 1}, {})
-    in_worker(capacity={"gpus": 1, "memory_mib": 100, "operating_system_type": "Linux"})
-    assert fits({"gpus": 1, "computing_units": 8}, {})
-    assert not fits({"memory_mib": 200}, {})
-    assert not fits({"memory_mib": lambda arguments: arguments["n"]}, {"n": 101})
-    assert not fits({"operating_system_type": "Plan9"}, {})
+def test_a_way_of_nothing_is_told() -> None:
+    """A module that is there has no such task: wrong; a module that is not there: a warning, as it may come."""
+    with pytest.raises(DefinitionError, match="no task no_such_task in json"):
+        implement(source_class="json", method="no_such_task")(task()(lambda a: a))
+    with pytest.warns(UserWarning, match="no module no_such_module.*never chosen"):
+        implement(source_class="no_such_module", method="m")(task()(lambda a: a))
