@@ -35,6 +35,8 @@ class StopWorker(Command, frozen=True, gc=False):
     """End an idle worker; ends in `WorkerLost`."""
 
     worker: int
+    at_once: bool = False
+    """Kill it, whatever it runs."""
 
 
 class RunTasks(Command, frozen=True, gc=False):

@@ -78,7 +78,7 @@ class Engine:
         self._waiting.families = self._endings.families = self._families
         self._exchange = Exchange(state, self._endings, self._intake, self._supply)
         self._links = Links(state, self._endings, self._exchange)
-        self._resources = Resources(state, self._links)
+        self._resources = Resources(state, self._links, self._execution)
         self._reports = Reports(state)
         own = OwnSide(state.crew, state.queue, state.rules.speed, self._supply.may_fetch)
         self.window = Window(own, state.queue, state.neighbourhood)

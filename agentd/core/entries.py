@@ -101,7 +101,7 @@ class CalledBack(Entry, frozen=True, array_like=True, gc=False, tag=12):
 
 
 class HostAdded(Entry, frozen=True, array_like=True, gc=False, tag=10):
-    """The operator's pool: a host was added, or has grown. `capacity` is JSON of the whole of it."""
+    """The operator's pool: a host was added, or reshaped. `capacity` is JSON of the whole of it."""
 
     name: str
     capacity: bytes
@@ -110,6 +110,8 @@ class HostAdded(Entry, frozen=True, array_like=True, gc=False, tag=10):
     is_parent: bool = False
     declared: bool = True
     limit_of_tasks: int | None = None
+    instead_of: bytes = b""
+    """Of this device: JSON of the capacity that its settings gave, which counts again once they give another."""
 
 
 class HostRemoved(Entry, frozen=True, array_like=True, gc=False, tag=11):

@@ -392,6 +392,25 @@ class Execution:
             state.counters["worker_losses"] += 1
             self._back_off(event.failure.message, now)
 
+    def abandon(self, failure: Failure, now: float) -> None:
+        """The device is not to be counted on: whatever stands or runs here is placed anew, and nobody is to blame."""
+        state = self._state
+        for line in list(state.crew.lines.values()):
+            state.outbox.cut_run(line.worker)
+            state.outbox.add(StopWorker(line.worker, at_once=True))
+            state.declared.pop(-line.worker, None)
+            started = line.depth + 1
+            for place, task in enumerate(state.crew.lose(line)):
+                self._gated.discard(task.id)
+                self._forget_time(task.id)
+                if task.id in state.stopping:
+                    self._endings.stopped(task, now)
+                elif place < started:
+                    self._endings.host_lost(task, self._signed(failure, task), now, blame=False)
+                else:
+                    self._endings.repeat(task)
+        state.changes.add(Change.ROOM)
+
     def _signed(self, failure: Failure, task: Task) -> Failure:
         return Failure(
             failure.reason, failure.type, failure.message, failure.traceback, self._state.identity.name, task.attempt

@@ -100,6 +100,12 @@ class Pool:
     """The capacity of one host, and who has it."""
 
     def __init__(self, capacity: Capacity) -> None:
+        self.declared = capacity
+        """What it was made with."""
+        self.begin(capacity)
+
+    def begin(self, capacity: Capacity) -> None:
+        """Begin with another capacity, before anything of it is granted."""
         self.capacity = capacity
         self.slots: list[Slot] = []
         self.memory_free = capacity.memory_mib

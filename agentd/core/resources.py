@@ -10,15 +10,18 @@ from agentd.core.commands import CloseLink, OpenLink, Publish, Reply, SendDrain
 from agentd.core.entries import HostAdded, HostRemoved
 from agentd.core.neighbours import LinkState, Neighbour
 from agentd.model.errors import RequestError
+from agentd.model.task import Failure, Reason
 from schedulers.capacity import Capacity, Kind
 from schedulers.view import Change
 
 if TYPE_CHECKING:
     from agentd.core import events as e
+    from agentd.core.execution import Execution
     from agentd.core.links import Links
     from agentd.core.state import AgentState
 
 
+LOST_HERE = Failure(Reason.SIGNAL, "DeviceLost", "the operator said that this device is lost")
 LOOK_S = 0.25
 """Between looks through all operations for those of a neighbour that is leaving (chosen)."""
 
@@ -26,9 +29,10 @@ LOOK_S = 0.25
 class Resources:
     """Adds, reduces and removes."""
 
-    def __init__(self, state: AgentState, links: Links) -> None:
+    def __init__(self, state: AgentState, links: Links, execution: Execution) -> None:
         self._state = state
         self._links = links
+        self._execution = execution
         self.leaving: set[str] = set()
         """Names of those that are let go as soon as they hold nothing of ours, and we nothing of theirs."""
         self._look_at = 0.0
@@ -87,6 +91,8 @@ class Resources:
         try:
             if event.name == state.identity.name:
                 state.pool.reduce(Capacity(processors=state.pool.capacity.processors))
+                if event.lost:
+                    self._execution.abandon(LOST_HERE, now)
                 self._note(event.caller, event.name, state.pool.capacity)
                 return
             neighbour = self._pooled(event.name)
@@ -152,7 +158,7 @@ class Resources:
     def _note(self, caller: int, name: str, capacity: Capacity, neighbour: Neighbour | None = None) -> None:
         """Remember the pool across restarts and answer the operator."""
         state = self._state
-        entry = HostAdded(name, msgspec.json.encode(capacity))
+        entry = HostAdded(name, msgspec.json.encode(capacity), instead_of=msgspec.json.encode(state.pool.declared))
         if neighbour is not None:
             entry = HostAdded(
                 name,

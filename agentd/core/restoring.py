@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.core.commands import CallBack, OpenLink
+from agentd.core.commands import Alarm, CallBack, OpenLink
 from agentd.core.ledger import Operation
 from agentd.core.tasks import State, Task
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
-from schedulers.capacity import Capacity
+from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
     from agentd.core.endings import Endings
+    from agentd.core.entries import HostAdded
     from agentd.core.intake import Intake
     from agentd.core.links import Links
     from agentd.core.recovery import Finished, Live, Recovered
@@ -43,7 +44,8 @@ class Restoring:
     def _hosts(self, recovered: Recovered) -> None:
         state = self._state
         for host in recovered.hosts.values():
-            if host.name == state.identity.name:
+            if host.instead_of or host.name == state.identity.name:
+                self._own(host)
                 continue
             neighbour = state.neighbourhood.ensure(host.name, state.rules.hop_limit)
             neighbour.granted = msgspec.json.decode(host.capacity, type=Capacity)
@@ -51,6 +53,14 @@ class Restoring:
             neighbour.is_parent, neighbour.declared, neighbour.is_pooled = host.is_parent, host.declared, True
             neighbour.limit_of_tasks = host.limit_of_tasks
             state.outbox.add(OpenLink(host.name, host.adaptor, host.properties))
+
+    def _own(self, host: HostAdded) -> None:
+        """Let a change of this device's capacity last as long as the settings say what they said when it was made."""
+        pool = self._state.pool
+        if host.instead_of == msgspec.json.encode(pool.declared):
+            pool.begin(msgspec.json.decode(host.capacity, type=Capacity))
+            facts: dict[str, object] = {"cpu": pool.total(), "in the settings": pool.declared.units(Kind.CPU)}
+            self._state.outbox.add(Alarm("this device's resources are as they were last changed", facts))
 
     def _finished(self, finished: Finished, outcome: Outcome | None) -> None:
         state = self._state

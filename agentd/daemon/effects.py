@@ -48,7 +48,7 @@ class Effects:
         self._stop = stop
         self._perform: dict[type[c.Command], Callable[[Any], object]] = {
             c.StartWorker: lambda command: supervisor.start_worker(command.worker),
-            c.StopWorker: lambda command: supervisor.stop_worker(command.worker),
+            c.StopWorker: lambda command: supervisor.stop_worker(command.worker, at_once=command.at_once),
             c.RunTasks: supervisor.run,
             c.RevokeTasks: supervisor.revoke,
             c.InterruptTask: supervisor.interrupt,
@@ -65,7 +65,7 @@ class Effects:
             c.OpenLink: links.open,
             c.CloseLink: links.close,
             c.Publish: lambda command: agent.feed.publish(command.topic, command.subject, command.detail),
-            c.Alarm: lambda command: log.warning("%s %s", command.message, command.detail),
+            c.Alarm: _tell,
             c.Stop: lambda _: stop(),
         }
 
@@ -97,3 +97,9 @@ class Effects:
     def _retain(self, command: c.RetainSegments) -> None:
         for segment in command.segments:
             self._supervisor.segments.retain(segment)
+
+
+def _tell(alarm: c.Alarm) -> None:
+    """Write an alarm into the log as a sentence."""
+    facts = ", ".join(f"{name} {fact}" for name, fact in alarm.detail.items() if fact not in {"", None})
+    log.warning("%s (%s)" if facts else "%s%s", alarm.message, facts)

@@ -185,12 +185,15 @@ class Supervisor:
             process.killed = task, command.timed_out
             self._spawner.signal(process.number, signal.SIGKILL)
 
-    def stop_worker(self, worker: int) -> None:
-        """End a worker when its line is empty; it is killed if it does not go. Ends in `WorkerLost`."""
+    def stop_worker(self, worker: int, *, at_once: bool = False) -> None:
+        """End a worker when its line is empty, or at once; it is killed if it does not go. Ends in `WorkerLost`."""
         process = self._processes.get(worker)
         if process is None or process.is_closed:
             return
         process.is_stopping = True
+        if at_once:
+            self._kill(process)
+            return
         process.connection.write(frame(Kind.STOP))
         process.connection.flush()
         if not process.line:

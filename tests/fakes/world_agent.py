@@ -267,9 +267,10 @@ class Host:
         amount = Capacity() if granted is None else cores(granted)
         self.post(e.ResourceAdded(0, neighbour, amount, "comm", declared=granted is not None))
 
-    def add(self, units: int, name: str = "") -> None:
+    def add(self, units: int, name: str = "", answer: Callable[[object], None] | None = None) -> None:
         """Grow, or grant more of a neighbour."""
-        self.post(e.ResourceAdded(0, name or self.name, cores(units)))
+        caller = 0 if answer is None else self.ask(answer)
+        self.post(e.ResourceAdded(caller, name or self.name, cores(units)))
 
     def reduce(self, units: int, answer: Callable[[object], None], name: str = "") -> None:
         """Shrink."""

@@ -198,13 +198,19 @@ class Storm:
         if self.random.random() < 0.5:
             host.add(1)
         else:
-            boot = host.boot
+            host.reduce(1, lambda _: None)
+            self._give_back(host, [])
 
-            def reduced(value: object) -> None:
-                if isinstance(value, str):
-                    self.world.after(3.0, lambda: host.add(1) if host.boot == boot else None)
+    def _give_back(self, host: Host, told: list[object]) -> None:
+        """Add a unit, and again until the agent has said that it is so: a crash forgets what is not on the disk."""
 
-            host.reduce(1, reduced)
+        def insist() -> None:
+            if not told:
+                if not host.is_down:
+                    host.add(1, answer=told.append)
+                self._give_back(host, told)
+
+        self.world.after(3.0, insist)
 
     def _is_quiet(self) -> bool:
         return self.world.is_quiet and not self.users.asking and not self._draining

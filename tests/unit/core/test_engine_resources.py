@@ -48,6 +48,39 @@ def test_own_units_come_and_go_and_are_written_down() -> None:
     assert (desk.reply(8), desk.state.pool.total()) == ("own", 0)
 
 
+def test_a_change_of_own_units_lasts_until_the_settings_change() -> None:
+    """A restart with the same settings begins with what the operator left; with other ones they count."""
+    desk = Desk(4)
+    desk.turn(e.ResourceReduced(5, "own", cores(3)))
+    recovered = fold([desk.one(c.Record).entry])
+    again, other = Desk(4), Desk(8)
+    for restarted in (again, other):
+        restarted.engine.restore(recovered, {}, 0.0)
+    assert (again.state.pool.total(), other.state.pool.total()) == (1, 8)
+    assert again.state.pool.fits_now(cores(1))
+    assert not again.state.pool.could_fit(cores(2))
+    told = [[one for one in desk.engine.drain(0.0) if isinstance(one, c.Alarm)] for desk in (again, other)]
+    assert [len(alarms) for alarms in told] == [1, 0]
+
+
+def test_a_lost_own_device_stops_what_runs_and_blames_nobody() -> None:
+    """All workers are killed at once; what ran is one attempt further, what stood behind it is not."""
+    desk = Desk(1)
+    caller = desk.open_session()
+    desk.call(caller, 0, 1)
+    first = desk.state.crew.lines[1].tasks[0].id
+    desk.turn(e.WorkerStarted(1, 1), e.TasksEnded(1, [e.TaskResult(first, 0, seconds=0.0001)]))
+    desk.call(caller, 2, 3)
+    ran, *behind = list(desk.state.crew.lines[1].tasks)
+    desk.turn(e.ResourceRemoved(6, "own", True))
+    assert desk.of(c.StopWorker) == [c.StopWorker(1, at_once=True)]
+    assert desk.state.crew.lines == {}
+    assert (ran.attempt, ran.blames, [task.attempt for task in behind]) == (2, 0, [1] * len(behind))
+    assert {task.state for task in (ran, *behind)} == {State.WAITING}
+    desk.turn(e.ResourceAdded(7, "own", cores(1)))
+    assert desk.state.crew.running() == 1
+
+
 def test_what_is_owed_is_not_passed_on_while_tasks_wait() -> None:
     """Units leave after the task that holds them, however many wait behind it: what was handed out ahead comes back."""
     desk = Desk(2)
