@@ -49,7 +49,7 @@ def run(line: Line) -> int:
             else:
                 print(operation.id)
             return 0
-        return _finish(line, agent, operation, timeout_s)
+        return _finish(line, agent, operation, timeout_s, is_program="script" in body)
 
 
 def _run_hooked(line: Line, timeout_s: float | None, *, waits: bool) -> int:
@@ -121,13 +121,17 @@ def check_language(line: Line) -> None:
         raise UsageError(words, line.command.name)
 
 
-def _finish(line: Line, agent: Agent, operation: OperationView, timeout_s: float | None) -> int:
-    if line.flag("follow"):
-        with Follower(agent, operation):
+def _finish(
+    line: Line, agent: Agent, operation: OperationView, timeout_s: float | None, *, is_program: bool = False
+) -> int:
+    """Wait, and print: of a function its value, of a program what it prints itself."""
+    as_json, follows = line.flag("json"), line.flag("follow")
+    if follows or (is_program and not as_json):
+        with Follower(agent, operation, as_own=not follows):
             ended = wait_for(agent, operation.id, timeout_s)
     else:
         ended = wait_for(agent, operation.id, timeout_s)
-    return print_result(agent, ended, as_json=line.flag("json"))
+    return print_result(agent, ended, as_json=as_json, is_program=is_program)
 
 
 def _body(line: Line) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Following an operation: its output live and a line on how far it is, both on stderr."""
+"""Following an operation: its output live, and a line on how far it is."""
 
 from __future__ import annotations
 
@@ -31,16 +31,21 @@ def summary(view: OperationView) -> str:
 
 
 class Follower:
-    """Shows progress and output for as long as it is entered."""
+    """Shows progress and output on stderr for as long as it is entered.
 
-    def __init__(self, agent: Agent, operation: OperationView) -> None:
+    `as_own`: shows the output alone, on stdout and stderr as it was written, as if it were this process's own.
+    """
+
+    def __init__(self, agent: Agent, operation: OperationView, *, as_own: bool = False) -> None:
         self._agent = agent
         self._operation = operation
+        self._as_own = as_own
         self._ended = threading.Event()
         self._output = threading.Lock()
         self._shown = ""
         self._threads = [
-            threading.Thread(target=self._quietly, args=(work,), daemon=True) for work in (self._logs, self._progress)
+            threading.Thread(target=self._quietly, args=(work,), daemon=True)
+            for work in ((self._logs,) if as_own else (self._logs, self._progress))
         ]
 
     def __enter__(self) -> Self:
@@ -67,7 +72,7 @@ class Follower:
         for piece in self._agent.logs(self._operation, follow=True):
             with self._output:
                 self._erase()
-                print_text(piece.text, on_stderr=True)
+                print_text(piece.text, on_stderr=not self._as_own or piece.stream == "stderr")
 
     def _progress(self) -> None:
         view = self._operation

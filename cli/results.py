@@ -41,8 +41,10 @@ def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> Operatio
             )
 
 
-def print_result(agent: Agent, ended: OperationView, *, as_json: bool = False, file: str | None = None) -> int:
-    """Print the value of an operation that has ended, or raise what it failed with.
+def print_result(
+    agent: Agent, ended: OperationView, *, as_json: bool = False, file: str | None = None, is_program: bool = False
+) -> int:
+    """Print the value of an operation that has ended, or raise what it failed with; a program has no value.
 
     Raises:
         TaskFailed: it did not end well.
@@ -54,6 +56,8 @@ def print_result(agent: Agent, ended: OperationView, *, as_json: bool = False, f
         raise _failure(ended)
     if file is not None:
         _save(agent, ended, file)
+        return 0
+    if is_program and not as_json:
         return 0
     value, is_there = _value(agent, ended)
     if as_json:

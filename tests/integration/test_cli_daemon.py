@@ -180,6 +180,10 @@ def test_a_program_that_is_here_is_sent_by_value(shell: Shell, tmp_path: Path) -
     shell.said("result", operation)
     logs = shell.run("logs", operation)
     assert (logs.returncode, logs.stdout, logs.stderr) == (0, "__main__ ['1', '--json']\n", "warned\n")
+    own = shell.run("call", "job.py", "2")
+    assert (own.returncode, own.stdout, own.stderr) == (0, "__main__ ['2']\n", "warned\n")
+    record = json.loads(shell.said("call", "--json", "job.py"))
+    assert (record["state"], record["result"]) == ("done", None)
     followed = shell.run("call", "--follow", "job.py")
     assert followed.returncode == 0
     assert "__main__ []\n" in followed.stderr

@@ -173,3 +173,14 @@ def test_a_session_needs_an_agent(tmp_path: Path) -> None:
     with pytest.raises(AgentdError, match=str(tmp_path)):
         api.attach(tmp_path)
     assert current() is IN_PLACE
+
+
+@pytest.mark.parametrize("how", ["run", "call"])
+def test_a_program_without_a_main_guard_does_its_work_once(tmp_path: Path, start_agent: StartAgent, how: str) -> None:
+    """Workers have its functions, settings and arguments; each task runs once, each line is said once."""
+    script, folder = APPS / "unguarded.py", tmp_path / "made"
+    folder.mkdir()
+    more = ("--cpu", "2") if how == "run" else ("--state", start_agent("--cpu", "2").state)
+    ended = agentd(tmp_path, how, *more, script, "4", folder)
+    assert ended.stdout == "begins\ncalled\n812\n", ended.stderr
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {f"ran-{n}": "x" for n in range(4)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import linecache
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ _EACH, _IN_TURN = 1, 2
 """As `agentd.model.task.Spread`."""
 _RUNS = 4
 """Executions in all of a task that may be tried again; from PyCOMPSs' documentation of on_failure."""
+_TOLD = b"\n# agentd: "
+"""As in `agentd/workers/inside/programs.py`."""
 _MAIN, ALIAS = "__main__", "__agentd_main__"
 """The program's module, and its name in workers that execute it for its tasks."""
 
@@ -110,6 +113,7 @@ def code_of(definition: TaskDefinition) -> bytes:
 
 
 def source_of_main() -> bytes:
-    """Give the source of the program; nothing where there is none, as in a notebook."""
+    """Give the source of the program, with its file and its arguments in a last line; nothing where there is none."""
     file = getattr(sys.modules.get(_MAIN), "__file__", None)
-    return "".join(linecache.getlines(file)).encode() if file else b""
+    source = "".join(linecache.getlines(file)).encode() if file else b""
+    return source and source + _TOLD + json.dumps({"file": file, "argv": list(map(str, sys.argv))}).encode() + b"\n"

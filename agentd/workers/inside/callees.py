@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol import TEMPLATE_HEAD
 from .failures import Reason, Refused
-from .functions import Finder, Script, body_of, definition_of, load_value
+from .functions import Finder, body_of, definition_of, load_value
+from .programs import Script
 from .values import read_arguments
 
 if TYPE_CHECKING:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import linecache
 import os
 import pickle
 import sys
 import types
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .failures import Reason, Refused
+from .programs import main_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,66 +198,3 @@ def body_of(function: Callable[..., Any]) -> Callable[..., Any]:
     body: Callable[..., Any] = definition.body
     target = getattr(function, "__self__", None)
     return body if target is None else partial(body, target)
-
-
-_ALIAS = "__agentd_main__"
-"""Name of the program's module while it is executed for its tasks: its main guard does not fire."""
-_mains: dict[bytes, types.ModuleType] = {}
-
-
-def main_of(code: bytes) -> types.ModuleType:
-    """Give the module that a program's source makes, as `__main__`; it is executed once for each source.
-
-    Raises:
-        Exception: whatever the program raises outside of its main guard.
-    """
-    module = _mains.get(code)
-    if module is None:
-        name = f"<program {zlib.crc32(code):08x}>"
-        module = types.ModuleType(_ALIAS)
-        module.__file__ = name
-        _note_source(name, code)
-        sys.modules[_ALIAS] = module
-        exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's program
-        module.__name__ = "__main__"
-        _mains[code] = module
-    sys.modules["__main__"] = sys.modules[_ALIAS] = module
-    return module
-
-
-def _note_source(name: str, code: bytes) -> None:
-    """Let tracebacks, and whoever looks at the source of a function, find it."""
-    text = code.decode("utf-8", "replace")
-    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
-
-
-class Script:
-    """A program that is run as `__main__`, with its arguments in `sys.argv`."""
-
-    def __init__(self, name: str, source: bytes) -> None:
-        self._name = name
-        self._source = source
-        self._code = compile(source, name, "exec", dont_inherit=True)
-
-    def __call__(self, *args: object, **kwargs: object) -> None:
-        """Run it from the top.
-
-        Raises:
-            Refused: keyword arguments, which a command line does not have.
-            SystemExit: the program ended itself with another code than 0.
-        """
-        if kwargs:
-            raise Refused(Reason.NOT_DECODABLE, "a program takes no keyword arguments")
-        main = types.ModuleType("__main__")
-        main.__file__ = self._name
-        before, argv = sys.modules["__main__"], sys.argv
-        sys.modules["__main__"] = sys.modules[_ALIAS] = main
-        _note_source(self._name, self._source)
-        sys.argv = [self._name, *map(str, args)]
-        try:
-            exec(self._code, main.__dict__)  # noqa: S102 - running what the user sent is the purpose
-        except SystemExit as end:
-            if end.code not in {None, 0}:
-                raise
-        finally:
-            sys.modules["__main__"], sys.argv = before, argv
