@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
+from agentd.core.losses import Losses
 from agentd.core.shapes import learn
 from agentd.core.tasks import State, Task
 from agentd.core.ways import first_way
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from agentd.core.tasks import Shape
     from agentd.core.timers import Timer
 
-STORM = 5
-"""Losses of workers within `STORM_S` above which starting them backs off (promised)."""
-STORM_S = 10.0
 SPARE_S = 30.0
 """How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
 
@@ -37,7 +35,7 @@ class Execution:
         self._endings = endings
         self._supply = supply
         self._speed, self._name = state.rules.speed, state.identity.name
-        self._losses: list[float] = []
+        self._losses = Losses(state)
         self._clocks: dict[int, Timer] = {}
         """Of tasks that run and have a time-out: what ends them when it is over."""
         self._is_minding = False
@@ -390,7 +388,7 @@ class Execution:
                 self._endings.repeat(task)
         if not wanted:
             state.counters["worker_losses"] += 1
-            self._back_off(event.failure.message, now)
+            self._losses.note(event.failure.message, now)
 
     def abandon(self, failure: Failure, now: float) -> None:
         """The device is not to be counted on: whatever stands or runs here is placed anew, and nobody is to blame."""
@@ -415,24 +413,6 @@ class Execution:
         return Failure(
             failure.reason, failure.type, failure.message, failure.traceback, self._state.identity.name, task.attempt
         )
-
-    def _back_off(self, why: str, now: float) -> None:
-        """Too many losses in a row: start no workers for a while, and say so."""
-        state = self._state
-        self._losses = [when for when in self._losses if now - when < STORM_S] + [now]
-        over = len(self._losses) - STORM
-        if over <= 0 or state.not_starting:
-            return
-        pause = min(0.5 * 2.0 ** min(over, 6), 30.0)
-        state.not_starting = f"{len(self._losses)} workers ended within {STORM_S:g} s, the last because: {why}"
-        state.crew.may_start = False
-
-        def resume(_: float) -> None:
-            state.not_starting = ""
-            state.crew.may_start = True
-            state.changes.add(Change.ROOM)
-
-        state.timers.at(now + pause, resume)
 
     # --- after each plan --------------------------------------------------------------------------------------
 
