@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agentd.model.views import PeerView
     from cli.parsing import Line
 
-HEAD = ("name", "state", "may call", "tasks", "gives work", "certificate", "paired", "why not")
+HEAD = ("name", "state", "may call", "tasks", "gives work", "certificate", "paired", "at", "why not")
 _YES, _NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 
 
@@ -88,5 +88,6 @@ def _row(row: PeerView) -> tuple[str, ...]:
         "yes" if row.submit_upward else "no",
         row.fingerprint[:16],
         moment(row.paired_at),
-        row.revoked,
+        row.addresses[0] if row.addresses else "it dials us",
+        row.why_not,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from agentd.comm.carriers import TcpCarrier
 from agentd.comm.link import Link
 from agentd.comm.security import Security, certificate_of
 from agentd.comm.settings import CommSettings
+from agentd.comm.whereabouts import split
 from agentd.model.errors import AgentdError, ConfigError, Unreachable
 
 _PATIENT = frozenset({"version", "role", "identity", "forbidden", "clash", "revoked"})
@@ -25,29 +27,31 @@ class _Unpaired(AgentdError):
 class Dialer:
     """Dials one neighbour for as long as it is wanted.
 
-    `make_link` makes the link that will be carried, and `greet` says HELLO on it. `on_failed` is told why a connection
-    did not come about, each time that the reason is another one, and again now and then while people have to act.
+    `address` is where the operator says that it is; where nobody answers there, or somebody else, it is looked for at
+    `others`. `make_link` makes the link that will be carried, and `greet` says HELLO on it, told by which of our hosts
+    we are seen. `on_failed` is told why a connection did not come about, each time that the reason is another one, and
+    again now and then while people have to act.
     """
 
     def __init__(
         self,
         name: str,
-        host: str,
-        port: int,
+        address: str,
         settings: CommSettings,
         security: Security,
         random: Random,
         *,
+        others: Callable[[], tuple[str, ...]],
         make_link: Callable[[str, Callable[[Link], None]], Link],
-        greet: Callable[[Link], None],
+        greet: Callable[[Link, str], None],
         on_failed: Callable[[str], None],
     ) -> None:
         self._name = name
-        self.host = host
-        self.port = port
+        self.address = address
         self._settings = settings
         self._security = security
         self._random = random
+        self._others = others
         self._make_link = make_link
         self._greet = greet
         self._on_failed = on_failed
@@ -55,11 +59,6 @@ class Dialer:
         self._wanted.set()
         self._last_reason = ""
         self._hurried = asyncio.Event()
-
-    @property
-    def address(self) -> str:
-        """Where it dials, as `host:port`."""
-        return f"{self.host}:{self.port}"
 
     def rest(self) -> None:
         """Dial no more for now: there is a connection."""
@@ -110,14 +109,14 @@ class Dialer:
             _Unpaired: somebody does whom we do not trust.
             ConfigError: the address must not be dialled.
         """
-        carrier = await self._connect()
+        address, carrier = await self._connect()
         gone = asyncio.Event()
-        link = self._make_link(self.address, lambda _: gone.set())
+        link = self._make_link(address, lambda _: gone.set())
         link.certificate = certificate_of(carrier.transport)
         link.carried_by(carrier)
         carrier.carry_for(link)
         link.expect_open()
-        self._greet(link)
+        self._greet(link, carrier.ends[1][0])
         try:
             await gone.wait()
         finally:
@@ -128,26 +127,41 @@ class Dialer:
             tell(self._unanswered(link, carrier))
         return link
 
-    async def _connect(self) -> TcpCarrier:
-        context = self._security.for_dialling(self.host, self._name, self.address)
+    async def _connect(self) -> tuple[str, TcpCarrier]:
+        """Try all addresses at which the neighbour may be, that of the operator first."""
+        failures: list[Unreachable | _Unpaired] = []
+        for address in dict.fromkeys((self.address, *self._others())):
+            try:
+                return address, await self._connect_to(address)
+            except (Unreachable, _Unpaired) as error:
+                failures.append(error)
+        # The operator's word comes first, also about what is wrong with it.
+        raise type(failures[0])("; ".join(map(str, failures)))
+
+    async def _connect_to(self, address: str) -> TcpCarrier:
+        host, port = split(address)
+        context = self._security.for_dialling(host, self._name, address)
         loop = asyncio.get_running_loop()
         linger_s = None if context is None else self._settings.linger_s
         try:
             async with asyncio.timeout(self._settings.dial_s):
                 _, carrier = await loop.create_connection(
-                    partial(TcpCarrier), self.host, self.port, ssl=context, ssl_shutdown_timeout=linger_s
+                    partial(TcpCarrier), host, port, ssl=context, ssl_shutdown_timeout=linger_s
                 )
         except TimeoutError as error:
-            raise Unreachable(f"{self.address} does not answer within {self._settings.dial_s:g} s") from error
+            raise Unreachable(f"{address} does not answer within {self._settings.dial_s:g} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise self._unpaired() from error
+            raise self._unpaired(address) from error
+        except socket.gaierror as error:
+            words = f"nothing is known of a host {host}: it has to dial us, or to be added with Host=ADDRESS"
+            raise Unreachable(words) from error
         except OSError as error:
-            raise Unreachable(f"{self.address} cannot be reached: {error.strerror or error}") from error
+            raise Unreachable(f"{address} cannot be reached: {error.strerror or error}") from error
         if context is not None:
-            self._check(carrier)
+            self._check(carrier, address)
         return carrier
 
-    def _check(self, carrier: TcpCarrier) -> None:
+    def _check(self, carrier: TcpCarrier, address: str) -> None:
         """Insist on the very agent that is meant, before a word is said.
 
         Raises:
@@ -156,16 +170,16 @@ class Dialer:
         certificate = certificate_of(carrier.transport)
         if certificate is None or self._security.dialled(certificate, self._name) is None:
             carrier.abort()
-            raise self._unpaired()
+            raise self._unpaired(address)
 
-    def _unpaired(self) -> _Unpaired:
+    def _unpaired(self, address: str) -> _Unpaired:
         if self._security.book.named(self._name) is not None:
             return _Unpaired(
-                f"{self.address} is not {self._name}: it shows another certificate than the one that was pinned; "
+                f"{address} is not {self._name}: it shows another certificate than the one that was pinned; "
                 "somebody is in between, or it was set up anew: then pair the two devices anew"
             )
         return _Unpaired(
-            f"the agent at {self.address} is not paired with this one: run `agentd invite` on that device, then "
+            f"the agent at {address} is not paired with this one: run `agentd invite` on that device, then "
             "`agentd join` with the string that it prints on this one"
         )
 
@@ -174,7 +188,7 @@ class Dialer:
         if carrier.is_secret and not link.closed_for:
             # TLS 1.3 lets the dialler believe that all is well; the loops end the connection without an alert.
             return (
-                f"{self.address} ended the connection without an answer: it does not know this agent's certificate; "
+                f"{link.where} ended the connection without an answer: it does not know this agent's certificate; "
                 "pair the two devices anew (agentd invite, agentd join)"
             )
         return link.closed_reason

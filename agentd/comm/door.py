@@ -16,10 +16,11 @@ from agentd.comm.admission import Admission
 from agentd.comm.link import Link
 from agentd.comm.listener import OwnerOf
 from agentd.comm.peer_end import PeerEnd
-from agentd.comm.reception import OnGuest, Reception, no_guests
+from agentd.comm.reception import OnGuest, OnMet, Reception, no_guests
 from agentd.comm.same_user import Address, owner_uid
 from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
+from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
@@ -38,7 +39,8 @@ class Door:
     `post` gives the engine an event. `admit` tells why a template may not run here, None if it may. `number` gives
     link numbers, which are caller numbers, so nobody else may be given the same. `inline` brings the bytes of a
     payload into the message from shared memory or the store. `random` spreads the attempts to dial. `on_guest` is told
-    who comes with an invitation. `held` gives the tasks of a neighbour that have not ended here.
+    who comes with an invitation, `on_met` where paired agents are. `held` gives the tasks of a neighbour that have not
+    ended here.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Door:
         inline: Callable[[Payload], Payload] = lambda payload: payload,
         owner_of: OwnerOf = owner_uid,
         on_guest: OnGuest = no_guests,
+        on_met: OnMet = lambda _: None,
         held: Callable[[str], set[int]] = lambda _: set(),
     ) -> None:
         self._settings = settings
@@ -69,6 +72,7 @@ class Door:
             owner_of=owner_of,
             on_connected=self._watch,
             on_guest=on_guest,
+            on_met=on_met,
         )
         self._tasks = asyncio.TaskGroup()
         self._loop = asyncio.get_running_loop()
@@ -97,7 +101,7 @@ class Door:
             StateInUse: the port is taken.
         """
         address = await self._reception.listener.open_tcp(host, port, self._tasks)
-        self._reception.address = f"{address[0]}:{address[1]}"
+        self._reception.address = joined(*address)
         return address
 
     def open_unix(self, path: Path) -> None:
@@ -280,7 +284,7 @@ class Door:
         except ConfigError as error:
             self._wiring.post(LinkClosed(command.neighbour, 0, str(error)))
             return
-        self._reception.dial(command.neighbour, host, port, self._tasks)
+        self._reception.dial(command.neighbour, joined(host, port), self._tasks)
 
     def close_link(self, command: c.CloseLink) -> None:
         """Let a neighbour go: its connection ends, and it is dialled again only if that was asked for."""

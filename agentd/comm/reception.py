@@ -20,6 +20,7 @@ from agentd.comm.peer_end import PeerEnd
 from agentd.comm.roster import Neighbour, Roster
 from agentd.comm.security import Security
 from agentd.comm.user_end import UserEnd
+from agentd.comm.whereabouts import Met, host_of, is_shown, told
 from agentd.comm.wiring import Wiring
 from agentd.core.events import CallerLeft, LinkClosed, LinkOpened
 from agentd.model.peers import NO_LIMITS, Limits, Peer, fingerprint_of
@@ -27,6 +28,8 @@ from agentd.wire.messages import Hello, HelloAck, Message
 from agentd.wire.session import Session
 from agentd.wire.terms import Side, unlike
 
+OnMet = Callable[[Met], None]
+"""Told where a paired agent was met."""
 OnGuest = Callable[[Hello, str, Callable[[Denial | None], None]], None]
 """Told who comes with an invitation, from where, and how to answer: with None to let in."""
 
@@ -58,6 +61,7 @@ class Reception:
         owner_of: OwnerOf,
         on_connected: Callable[[], None],
         on_guest: OnGuest,
+        on_met: OnMet,
     ) -> None:
         self._wiring = wiring
         self._admission = admission
@@ -66,6 +70,7 @@ class Reception:
         self._random = random
         self._on_connected = on_connected
         self._on_guest = on_guest
+        self._on_met = on_met
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         self._dialled: dict[Link, Neighbour] = {}
@@ -95,21 +100,25 @@ class Reception:
             self._gone.clear()
             await self._gone.wait()
 
-    def dial(self, name: str, host: str, port: int, tasks: asyncio.TaskGroup) -> None:
+    def dial(self, name: str, address: str, tasks: asyncio.TaskGroup) -> None:
         """Keep a link to a neighbour from now on, dialling from a task of this group."""
         neighbour = self.roster.ensure(name)
         dialer = Dialer(
             name,
-            host,
-            port,
+            address,
             self._wiring.settings,
             self._security,
             self._random,
+            others=lambda: self._addresses_of(name),
             make_link=lambda where, on_gone: self._make_link(neighbour, where, on_gone),
             greet=self._greet,
             on_failed=lambda reason: self._wiring.post(LinkClosed(name, 0, reason)),
         )
         neighbour.dial(dialer, tasks)
+
+    def _addresses_of(self, name: str) -> tuple[str, ...]:
+        peer = self._security.book.named(name)
+        return () if peer is None else peer.addresses
 
     # --- links that we dial -------------------------------------------------------------------------------------
 
@@ -133,9 +142,10 @@ class Reception:
         self._dialled[link] = neighbour
         return link
 
-    def _greet(self, link: Link) -> None:
+    def _greet(self, link: Link, own: str) -> None:
         settings = self._wiring.settings
-        hello = self._wiring.agent.hello("peer", self.address, settings.offer_credits)
+        address = told(self.address, own, host_of(link.where))
+        hello = self._wiring.agent.hello("peer", address, settings.offer_credits)
         link.send(replace(hello, protocol_min=settings.protocol_min, protocol_max=settings.protocol_max))
         link.flush()
 
@@ -185,6 +195,8 @@ class Reception:
         self._leave(neighbour)
         self._welcome(link, "peer", self._wiring.settings.offer_credits)
         self._connect(link, self.roster.ensure(neighbour.name), hello, is_dialled=False)
+        if peer is not None and is_shown(hello.address, link.where):
+            self._on_met(Met(peer.agent_id, hello.address))
 
     @staticmethod
     def _refuse(link: Link, denial: Denial) -> None:
@@ -198,7 +210,9 @@ class Reception:
 
     def _welcomed(self, link: Link, ack: HelloAck) -> None:
         neighbour = self._dialled[link]
-        denial = self.roster.objection(ack, neighbour) or self._other_than_pinned(link, ack)
+        denial = self._other_than_pinned(link, ack) or self._known_otherwise(link, ack, neighbour)
+        if denial is None:
+            denial = self.roster.objection(ack, neighbour)
         if denial is None and not is_name(ack.name, ack.agent_id, ack.boot):
             denial = Denial("identity", "that agent's name or id is no name")
         if denial is None and self.roster.keeps(neighbour, ack, is_dialled=True, now=self._loop.time()):
@@ -208,6 +222,16 @@ class Reception:
             return
         self._leave(neighbour)
         self._connect(link, neighbour, ack, is_dialled=True)
+        if link.certificate is not None:
+            self._on_met(Met(ack.agent_id, link.where, neighbour.name))
+
+    def _known_otherwise(self, link: Link, ack: HelloAck, neighbour: Neighbour) -> Denial | None:
+        """Tell why an agent is not linked by the name under which it was dialled: the book has another one for it."""
+        peer = self._security.book.of(ack.agent_id) if link.certificate is not None else None
+        if peer is None or peer.name == neighbour.name or neighbour.agent_id:
+            return None
+        self._on_met(Met(peer.agent_id, link.where, neighbour.name))
+        return Denial("identity", f"the agent there is {peer.name}, and is linked by that name")
 
     def _other_than_pinned(self, link: Link, ack: Hello | HelloAck) -> Denial | None:
         """Tell why whom we reached over TLS is not who its certificate was pinned for."""

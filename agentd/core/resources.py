@@ -60,9 +60,14 @@ class Resources:
             neighbour.is_leaving = False
             if neighbour.state is not LinkState.CONNECTED:
                 neighbour.state = LinkState.CONNECTING
-                state.outbox.add(OpenLink(event.name, event.adaptor, event.properties))
+            # One that came to us is dialled as soon as it is gone: it may be that only we can by then.
+            state.outbox.add(OpenLink(event.name, event.adaptor, event.properties))
         else:
-            neighbour.grow(event.capacity)
+            if event.capacity != Capacity():
+                neighbour.grow(event.capacity)
+            if event.properties and event.properties != neighbour.properties:
+                neighbour.properties = event.properties  # it has moved
+                state.outbox.add(OpenLink(event.name, neighbour.adaptor, event.properties))
         state.neighbourhood.arrange()
         self._note(event.caller, event.name, neighbour.granted, neighbour)
 

@@ -8,6 +8,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from agentd.comm.whereabouts import joined
+
 MOST = 4
 """Addresses in one invitation, when nobody says which. Chosen: a machine with bridges and tunnels has many more."""
 _ROUTES = Path("/proc/net/fib_trie")
@@ -26,11 +28,6 @@ def reachable(host: str, port: int) -> list[str]:
         hosts += _all_local()
     wanted = [each for each in dict.fromkeys(hosts) if each and not ipaddress.ip_address(each).is_loopback]
     return [joined(each, port) for each in wanted[:MOST]]
-
-
-def joined(host: str, port: int) -> str:
-    """Write host and port as one text."""
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _way_out(family: int, elsewhere: str) -> str:

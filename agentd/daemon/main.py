@@ -20,6 +20,7 @@ from agentd.adaptors.couriers import Surroundings
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
 from agentd.comm.security import serving
+from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
 from agentd.core.engine import Engine
@@ -27,7 +28,7 @@ from agentd.core.entries import Booted
 from agentd.core.recovery import Recovered, fold
 from agentd.core.state import Identity
 from agentd.daemon import logs, neighbours
-from agentd.daemon.addresses import joined, reachable_here
+from agentd.daemon.addresses import reachable_here
 from agentd.daemon.agent import Agent
 from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
@@ -232,7 +233,7 @@ class Daemon:
         sharing.serve(door, store.objects)
         door.route(ResourceChange, agent.changed)
         await self._take_up(engine, store)
-        for event in (*neighbours.unknown(wanted, engine), e.ModulesListed(functions.modules())):
+        for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):
             lane.post(event)
         await self._open_doors(stack, door, agent)
         self._keep_time(loop, store, functions)
@@ -328,6 +329,7 @@ class Daemon:
             security=security,
             inline=sharing.inline,
             on_guest=agent.pairing.receive,
+            on_met=agent.pairing.met,
             held=agent.showing.held_for,
         )
         agent.pairing.serve(agent, door, lambda: own.hello("guest", "", 0))

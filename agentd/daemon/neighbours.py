@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec import structs
+
 from agentd.adaptors.catalogue import COMPSS_COMM, find, known_adaptor
+from agentd.adaptors.comm_agent import DEFAULT_PORT
+from agentd.comm.whereabouts import joined
 from agentd.core import commands as c
 from agentd.core.commands import OpenLink
 from agentd.core.events import ResourceAdded
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from agentd.core.commands import CloseLink, Command
     from agentd.core.engine import Engine
     from agentd.daemon.settings import Settings
+    from agentd.model.peers import PinBook
     from resources_xml import Nodes, NodeSpec
 
 log = logging.getLogger("agentd")
@@ -67,6 +72,7 @@ class Links:
         adaptor, properties = find(command.adaptor), dict(command.properties)
         make = getattr(adaptor, "courier", None)
         if make is not None:
+            self._stop_courier(command.neighbour)
             courier: Courier = make(command.neighbour, properties, self._surroundings)
             task = self._tasks.create_task(courier.run())
             self._couriers[command.neighbour] = (courier, courier.performers(), task)
@@ -82,7 +88,11 @@ class Links:
         elif command.redial:
             found[0].redial()
         else:
-            del self._couriers[command.neighbour]
+            self._stop_courier(command.neighbour)
+
+    def _stop_courier(self, neighbour: str) -> None:
+        found = self._couriers.pop(neighbour, None)
+        if found is not None:
             found[2].cancel()
 
     async def output(self, neighbour: str, task: int, stream: str, offset: int, limit: int) -> bytes:
@@ -157,17 +167,36 @@ def remarks(nodes: Nodes | None) -> list[str]:
     return [*map(str, nodes.warnings), *map(str, nodes.notes), *unused]
 
 
-def unknown(wanted: list[ResourceAdded], engine: Engine) -> list[ResourceAdded]:
-    """Give those that the engine does not have from its last run; what it has otherwise than described is told."""
+def unknown(wanted: list[ResourceAdded], engine: Engine, book: PinBook) -> list[ResourceAdded]:
+    """Give those that the engine does not have from its last run, or has elsewhere; `book` names those that it knows.
+
+    What the engine has otherwise than described is told.
+    """
     rows = {row.name: row for row in engine.state.neighbourhood.by_name.values() if row.is_pooled}
-    for event in wanted:
+    events: list[ResourceAdded] = []
+    for each in wanted:
+        event = _named_by(book, each)
         row = rows.get(event.name)
-        if row is not None and event.declared and row.granted != event.capacity:
+        if row is None:
+            events.append(event)
+            continue
+        if event.declared and row.granted != event.capacity:
             log.warning(
                 "%s has %d CPU units from the last run, not the %d that are described: `agentd resources` changes it",
                 event.name, row.granted.units(), event.capacity.units(),
             )  # fmt: skip
-    return [event for event in wanted if event.name not in rows]
+        if row.properties != event.properties and row.adaptor == event.adaptor:
+            events.append(structs.replace(event, capacity=Capacity(), declared=False))
+    return events
+
+
+def _named_by(book: PinBook, event: ResourceAdded) -> ResourceAdded:
+    """Call a neighbour as the book calls the agent at its address, if it knows one."""
+    properties = dict(event.properties)
+    if event.adaptor != "comm" or "Host" not in properties:
+        return event
+    peer = book.at(joined(properties["Host"], int(properties.get("Port", DEFAULT_PORT))))
+    return event if peer is None or book.named(event.name) else structs.replace(event, name=peer.name)
 
 
 def _neighbour(text: str, is_parent: bool) -> ResourceAdded:

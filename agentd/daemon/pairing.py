@@ -14,17 +14,19 @@ from msgspec.structs import replace
 
 from agentd.comm.admission import Denial
 from agentd.comm.joining import join
-from agentd.comm.security import Security, check_certificate, is_loopback
+from agentd.comm.security import Security, check_certificate
 from agentd.comm.settings import CommSettings
-from agentd.daemon.addresses import joined, reachable
+from agentd.comm.whereabouts import told
+from agentd.daemon.addresses import reachable
 from agentd.daemon.invitations import Invitations
+from agentd.daemon.located import placed
 from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.views import InvitationView, LoginView, PeerView
 from agentd.rest.port import SCOPES
 from agentd.store.peers import write_peers
 from agentd.wire import invitation as strings
-from agentd.wire.messages import Hello
+from agentd.wire.messages import Hello, HelloAck
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentd.comm.door import Door
+    from agentd.comm.whereabouts import Met
     from agentd.daemon.agent import Agent
     from agentd.daemon.clock import Clock
     from agentd.daemon.tokens import TokenBook
@@ -228,9 +231,8 @@ class Pairing:
                 raise RequestError(f"the invitation was used already, by {used.name}, and lets in one only")
             issued = self._invitations.look(hello.secret, strings.PEER)
             check_certificate(hello.certificate)
-            peer = self._peer(
-                issued.name or hello.name, hello.agent_id, hello.certificate, (hello.address,), issued.identifier
-            )
+            name = self._name(issued.name, hello)
+            peer = self._peer(name, hello.agent_id, hello.certificate, (hello.address,), issued.identifier)
             book = self._book.add(peer)
             issued.used_by = peer.name  # before anything is awaited: nobody else comes in by it
             try:
@@ -296,7 +298,7 @@ class Pairing:
             return replace(
                 self._hello(),
                 role="guest",
-                address=self._address_for(own, other),
+                address=told(self._agent.comm or "", own, other),
                 secret=invitation.secret,
                 certificate=identity.certificate,
             )
@@ -304,23 +306,20 @@ class Pairing:
         host = await join(invitation, hello, self._settings)
         async with self._writing:
             addresses = (host.address, *invitation.addresses)
-            peer = self._peer(name or host.ack.name, host.ack.agent_id, host.certificate, addresses)
+            peer = self._peer(self._name(name, host.ack), host.ack.agent_id, host.certificate, addresses)
             book = self._book.add(peer)
             await self._write(book)
-        added = next(each for each in book.peers if each.agent_id == peer.agent_id)
+        added = book.of(peer.agent_id)
+        assert added is not None, "it was added"
         log.info("paired with %s at %s", added.name, host.address)
-        # One that was named before is linked by now; to add it again would be to say that it has no cores.
-        if link and not any(row.name == added.name for row in self._agent.resources()):
-            await self._agent.add_resource(added.name, Capacity(), "comm", {}, is_parent)
+        if link:  # one that is there already may have moved
+            await self._agent.add_resource(added.name, Capacity(), "comm", placed(host.address), is_parent)
         return self._view(added)
 
-    def _address_for(self, own: str, other: str) -> str:
-        """Say where an agent that we reach from our address `own` at its address `other` can reach us; else nothing."""
-        comm = self._agent.comm or ""
-        host, _, port = comm.rpartition(":")
-        if not host or (is_loopback(host) and not is_loopback(other)):
-            return ""
-        return joined(own, int(port)) if host.strip("[]") in {"0.0.0.0", "::"} else comm  # noqa: S104 - compared only
+    def _name(self, wanted: str, them: Hello | HelloAck) -> str:
+        """Give the name of an agent that is paired: as people want it, as ever, or as it calls itself."""
+        known = self._book.of(them.agent_id)
+        return wanted or (known.name if known is not None else them.name)
 
     # --- the book -------------------------------------------------------------------------------------------------
 
@@ -358,48 +357,38 @@ class Pairing:
             await self._write(self._book.forget(name))
 
     def _view(self, peer: Peer) -> PeerView:
-        links = {row.name: row.state for row in self._agent.neighbours()}
+        link = self._agent.link_of(peer)
+        state = "not linked" if link is None else link.state
+        why_not = "" if link is None else link.why_not
         return PeerView(
             name=peer.name,
             agent_id=peer.agent_id,
             fingerprint=peer.fingerprint,
-            state="revoked" if peer.revoked else links.get(peer.name, "not linked"),
+            state="revoked" if peer.revoked else state,
             addresses=list(peer.addresses),
             paired_at=peer.paired_at,
             functions=list(peer.limits.functions),
             max_tasks=peer.limits.max_tasks,
             submit_upward=peer.limits.submit_upward,
             revoked=peer.revoked,
+            why_not=peer.revoked or why_not,
         )
 
-    # --- before a link --------------------------------------------------------------------------------------------
+    # --- where they are -------------------------------------------------------------------------------------------
 
-    def located(self, name: str, properties: dict[str, str]) -> dict[str, str]:
-        """Complete where a neighbour is by what the book knows, and see that it may be dialled.
-
-        Raises:
-            RequestError: it is on another device and not paired with; says what to run on which of the two.
-        """
-        peer = self._book.named(name)
-        if peer is not None and "Host" not in properties and peer.addresses:
-            host, _, port = peer.addresses[0].rpartition(":")
-            return {"Host": host.strip("[]"), "Port": port, **properties}
-        if "Host" not in properties and any(row.name == name for row in self._agent.resources()):
-            return properties  # it grows, where it is
-        self._insist_on_pairing(name, properties.get("Host", name), int(properties.get("Port", "46102")))
-        return properties
-
-    def _insist_on_pairing(self, name: str, host: str, port: int) -> None:
-        """Refuse an agent of another device that is not paired with."""
-        where = joined(host, port)
-        if self._book.named(name) or self._book.at(where) or self.security.may_be_plain(host):
+    def met(self, met: Met) -> None:
+        """A paired agent was met somewhere: the book notes where, and the pool follows it there."""
+        peer = self._book.of(met.agent_id)
+        if peer is None:
             return
-        paired = ", ".join(each.name for each in self._book.peers if each.is_trusted)
-        revoked = next((each.revoked for each in self._book.peers if each.name == name and each.revoked), "")
-        hints = [f" The pairing with {name} was revoked: {revoked}."] if revoked else []
-        hints += [f" Paired already, by other names: {paired}."] if paired else []
-        raise RequestError(
-            f"{name} at {where} is not paired with this agent, so nothing is sent there. Run "
-            f"`agentd invite` on {host}, then `agentd join` with the string that it prints on this device."
-            f"{''.join(hints)}"
-        )
+        self._agent.follow(met, peer)
+        is_news = met.address not in peer.addresses or (met.dialled_as and met.address != peer.addresses[0])
+        if is_news and strings.is_address(met.address):
+            self._tasks.create_task(self._note(met), name="note where a peer is")
+
+    async def _note(self, met: Met) -> None:
+        async with self._writing:
+            try:
+                await self._write(self._book.met(met.agent_id, met.address))
+            except RequestError as error:
+                log.warning("where a peer is was not noted: %s", error)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agentd.adaptors.catalogue import known_adaptor
 from agentd.core import events as e
+from agentd.daemon.located import followed, located
 from agentd.daemon.showing import Showing
 from agentd.model.errors import RequestError
 from agentd.rest.port import Pooled
@@ -18,10 +19,12 @@ from agentd.wire.messages import Message, ResourceChange
 
 if TYPE_CHECKING:
     from agentd.comm.link import Link
+    from agentd.comm.whereabouts import Met
     from agentd.core.engine import Engine
     from agentd.daemon.clock import Clock
     from agentd.daemon.lane import Lane
     from agentd.daemon.pairing import Pairing
+    from agentd.model.peers import Peer
     from agentd.model.views import NeighbourView, ResourceView
     from schedulers.capacity import Capacity
 
@@ -89,10 +92,7 @@ class Reshaping(Asking):
         self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
     ) -> ResourceView:
         """Add a host, or let a known one grow."""
-        if name not in {host.name for host in self.pool()}:  # of a known one only the capacity counts
-            adaptor = known_adaptor(adaptor, name, properties)
-            if adaptor == "comm":
-                properties = self.pairing.located(name, properties)
+        adaptor, properties = self._reached(name, adaptor, properties)
         caller, waiter = self._ask()
         self._lane.post(
             e.ResourceAdded(
@@ -104,6 +104,20 @@ class Reshaping(Asking):
         for warning in row.warnings:
             log.warning("%s: %s", name, warning)
         return row
+
+    def _reached(self, name: str, adaptor: str, properties: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """Say how a host is reached: a new one as asked; a known one as ever, though it may have moved.
+
+        Raises:
+            RequestError: it cannot be reached so.
+        """
+        known = {host.name: host for host in self.pool()}
+        if name == self._state.identity.name or (name in known and not properties):
+            return adaptor, {}
+        adaptor = known_adaptor(known[name].adaptor if name in known else adaptor, name, properties)
+        if adaptor == "comm":
+            properties = located(self.pairing.security, known, name, properties)
+        return adaptor, properties
 
     async def reduce_resource(self, name: str, capacity: Capacity) -> ResourceView:
         """Take capacity away; what is in use is owed."""
@@ -142,7 +156,7 @@ class Reshaping(Asking):
         name, capacity, properties = message.name, message.capacity, dict(message.properties)
         is_known = name in {row.name for row in self.pool()}
         if message.change == "added" and (is_known or message.adaptor):
-            adaptor = message.adaptor if is_known else known_adaptor(message.adaptor, name, properties)
+            adaptor, properties = self._reached(name, message.adaptor, properties)
             return e.ResourceAdded(0, name, capacity, adaptor, tuple(sorted(properties.items())))
         if not is_known:
             raise RequestError(f"no resource {name!r} in the pool, and none can be added without an adaptor")
@@ -164,6 +178,19 @@ class Reshaping(Asking):
         rows = [row for row in self._state.neighbourhood.by_name.values() if row.is_pooled]
         own = Pooled(self._state.identity.name, "", self._state.pool.capacity)
         return [own, *(Pooled(row.name, row.adaptor or "comm", row.granted) for row in rows)]
+
+    def follow(self, met: Met, peer: Peer) -> None:
+        """Let the pool have a paired agent where it was met."""
+        rows = {row.name: row for row in self._state.neighbourhood.by_name.values() if row.is_pooled}
+        for event in followed(met, peer, rows):
+            self._lane.post(event)
+
+    def link_of(self, peer: Peer) -> NeighbourView | None:
+        """Show the link to a paired agent, whatever it was called when that was made; None: there is none."""
+        for row in self._state.neighbourhood.by_name.values():
+            if row.agent_id == peer.agent_id or (not row.agent_id and row.name == peer.name):
+                return self.showing.neighbour(row, self._clock.now())
+        return None
 
     def neighbours(self) -> list[NeighbourView]:
         """List the links."""

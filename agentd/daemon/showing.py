@@ -272,9 +272,10 @@ class Showing:
 
     def neighbours(self, now: float) -> list[NeighbourView]:
         """Show the links."""
-        return [self._neighbour(row, now) for row in self._state.neighbourhood.by_name.values()]
+        return [self.neighbour(row, now) for row in self._state.neighbourhood.by_name.values()]
 
-    def _neighbour(self, row: Neighbour, now: float) -> NeighbourView:
+    def neighbour(self, row: Neighbour, now: float) -> NeighbourView:
+        """Show one link."""
         tiers = row.report.tiers
         properties = dict(row.properties)
         return NeighbourView(

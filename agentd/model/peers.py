@@ -22,6 +22,8 @@ CERTIFICATE_BYTES = 4_096
 """Largest certificate; one with an elliptic key takes about 400 bytes. Chosen."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252}[A-Za-z0-9])?")
+MOST_ADDRESSES = 8
+"""At which a peer is remembered to have been met, the latest first. Chosen: as many as an invitation has."""
 NAME_RULE = "letters, digits, dots, dashes and underscores, at most 254"
 
 Text = Annotated[str, Meta(max_length=256)]
@@ -70,7 +72,7 @@ class Peer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES)]
     """DER."""
     addresses: Annotated[tuple[Text, ...], Meta(max_length=16)] = ()
-    """`host:port` at which it said that it listens, the best first; empty: it dials us."""
+    """`host:port` at which it was met, or said that it listens, the best first; empty: it dials us."""
     paired_at: float = 0.0
     """Seconds since 1970, for people."""
     invitation: Text = ""
@@ -116,6 +118,17 @@ class PinBook(Struct, frozen=True):
         """Give the trusted peer that said that it listens at `host:port`."""
         return next((peer for peer in self.peers if peer.is_trusted and address in peer.addresses), None)
 
+    def of(self, agent_id: str) -> Peer | None:
+        """Give the trusted peer of an id."""
+        return next((peer for peer in self.peers if peer.agent_id == agent_id and peer.is_trusted), None)
+
+    def met(self, agent_id: str, address: str) -> PinBook:
+        """Note where a trusted peer can be dialled, as the best of its addresses; the same book if that is known."""
+        peer = self.of(agent_id)
+        if peer is None or address == next(iter(peer.addresses), ""):
+            return self
+        return self._changed(peer, replace(peer, addresses=_latest((address, *peer.addresses))))
+
     def invited_by(self, invitation: str) -> Peer | None:
         """Give the peer that came in by an invitation."""
         return next((peer for peer in self.peers if invitation and peer.invitation == invitation), None)
@@ -134,7 +147,9 @@ class PinBook(Struct, frozen=True):
         return None
 
     def add(self, peer: Peer) -> PinBook:
-        """Trust an agent from now on, in place of what was known of it; a name that is taken gets a number.
+        """Trust an agent from now on; a name that is taken gets a number.
+
+        What was said of one that is trusted already goes on to hold: its limits, and where else it was met.
 
         Raises:
             RequestError: it cannot be paired with.
@@ -146,7 +161,9 @@ class PinBook(Struct, frozen=True):
         taken = {other.name for other in others if other.is_trusted}
         names = (peer.name, *(f"{peer.name[:248]}-{number}" for number in range(2, MOST_PEERS + 2)))
         name = next(name for name in names if name not in taken)
-        return PinBook((*others, replace(peer, name=name, revoked="")))
+        known = self.of(peer.agent_id) or peer
+        addresses = _latest((*peer.addresses, *known.addresses))
+        return PinBook((*others, replace(peer, name=name, addresses=addresses, limits=known.limits, revoked="")))
 
     def rename(self, name: str, new: str) -> PinBook:
         """Call a trusted peer something else.
@@ -213,6 +230,10 @@ class PinBook(Struct, frozen=True):
 
     def _changed(self, peer: Peer, changed: Peer) -> PinBook:
         return PinBook(tuple(changed if each is peer else each for each in self.peers))
+
+
+def _latest(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(addresses))[:MOST_ADDRESSES]
 
 
 NOBODY = PinBook()

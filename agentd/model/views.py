@@ -200,6 +200,8 @@ class PeerView(Struct, frozen=True, kw_only=True):
     """It may give this agent work."""
     revoked: str = ""
     """Why it is trusted no more."""
+    why_not: str = ""
+    """Why there is no connection; empty where there is one, or none is wanted."""
 
 
 class InvitationView(Struct, frozen=True):

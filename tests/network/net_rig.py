@@ -71,6 +71,7 @@ class Net:
         prefix = f"agentd-{os.getpid()}-{next(_numbers)}"
         self._hub = f"{prefix}-hub"
         self._spaces = {name: f"{prefix}-{number}" for number, name in enumerate(names)}
+        self._addresses = {name: f"10.77.0.{number + 1}" for number, name in enumerate(names)}
         self._made: list[str] = []
         self._relay: subprocess.Popen[str] | None = None
 
@@ -123,7 +124,7 @@ class Net:
 
     def address(self, name: str) -> str:
         """Give a device's address."""
-        return f"10.77.0.{self.names.index(name) + 1}"
+        return self._addresses[name]
 
     def inside(self, name: str) -> tuple[str, ...]:
         """Give the words that run a command on a device: put before it, they become the command's own process."""
@@ -176,6 +177,12 @@ class Net:
         period_s = cut_s + whole_s
         self.between(one, other, cuts=[(number * period_s, number * period_s + cut_s) for number in range(times)])
         return times * period_s
+
+    def move(self, name: str, address: str) -> None:
+        """Give a device another address in place of its own: what it had open there is dead, without a word."""
+        self.ip(name, "addr", "flush", "dev", "eth0")
+        self.ip(name, "addr", "add", f"{address}/24", "dev", "eth0")
+        self._addresses[name] = address
 
     def unplug(self, name: str) -> None:
         """Pull a device's cable: unlike with a cut, its kernel knows."""

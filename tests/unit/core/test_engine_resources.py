@@ -13,6 +13,7 @@ from agentd.core import events as e
 from agentd.core.engine import Engine
 from agentd.core.entries import Accepted, Booted, Cancelling, Delivered, Ended, HostAdded, HostRemoved, Started
 from agentd.core.ledger import Retention
+from agentd.core.neighbours import LinkState
 from agentd.core.pool import Pool, Reservation, Slot
 from agentd.core.recovery import fold
 from agentd.core.state import Identity, Rules
@@ -115,13 +116,29 @@ def test_a_neighbour_that_is_added_is_dialled_and_grows() -> None:
     assert (row.granted.units(), row.is_parent) == (3, True)
 
 
-def test_one_that_is_connected_is_not_dialled_again() -> None:
-    """It gave us work, now it takes some too."""
+def test_one_that_is_connected_is_kept_a_link_to_from_then_on() -> None:
+    """It came and gave us work, now it takes some too: when it is gone, it is looked for."""
     desk = Desk(1)
     desk.neighbour("n", 1, is_pooled=False)
     desk.turn(e.ResourceAdded(5, "n", cores(1)))
-    assert desk.of(c.OpenLink) == []
+    assert desk.one(c.OpenLink).neighbour == "n"
+    assert desk.state.neighbourhood.get("n").state is LinkState.CONNECTED
     assert [row.name for row in desk.state.neighbourhood.rows] == ["n"]
+
+
+def test_a_known_one_may_move_and_keeps_what_it_was_granted() -> None:
+    """Its link is sought at the new address; its capacity is what the operator said of it, or it reports itself."""
+    desk = Desk(1)
+    for declared, units in ((True, 2), (False, 0)):
+        name = f"n{units}"
+        desk.turn(e.ResourceAdded(5, name, cores(units), "comm", (("Host", "x"),), declared=declared))
+        desk.turn(e.ResourceAdded(6, name, Capacity(), "comm", (("Host", "x"),)))
+        assert desk.of(c.OpenLink) == []
+        desk.turn(e.ResourceAdded(7, name, Capacity(), "comm", (("Host", "y"),)))
+        assert desk.one(c.OpenLink).properties == (("Host", "y"),)
+        row = desk.state.neighbourhood.get(name)
+        assert (row.granted.units(), row.declared) == (units, declared)
+        assert desk.one(c.Record).entry.properties == (("Host", "y"),)
 
 
 def test_a_grant_is_reduced_and_with_the_last_unit_the_neighbour_leaves() -> None:

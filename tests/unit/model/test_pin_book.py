@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agentd.model import peers
 from agentd.model.errors import RequestError
-from agentd.model.peers import NO_LIMITS, Limits, Peer, PinBook
+from agentd.model.peers import MOST_ADDRESSES, NO_LIMITS, Limits, Peer, PinBook
 
 few = st.integers(0, 4)
 
@@ -154,7 +154,24 @@ def test_a_function_in_a_limit_is_dotted_identifiers(text):
 
 
 def test_limits_survive_a_renaming_and_a_new_address():
-    """Limits belong to the agent; only a new pairing begins without any."""
+    """Limits belong to the agent, also when it joins again; only who was revoked begins without any."""
     limited = PinBook().add(peer()).limit("beta", Limits(max_tasks=2)).rename("beta", "phone")
     assert limited.get("phone").limits.max_tasks == 2
-    assert limited.add(replace(peer(), addresses=("a:1",))).peers[0].limits == NO_LIMITS
+    again = limited.add(replace(peer(), addresses=("a:1",)))
+    assert (again.peers[0].limits.max_tasks, again.peers[0].addresses[0]) == (2, "a:1")
+    assert again.revoke("beta", "stolen").add(peer()).get("beta").limits == NO_LIMITS
+
+
+def test_where_an_agent_was_met_last_is_where_it_is_looked_for_first():
+    """The others are not forgotten, as far as there is room; of strangers and revoked ones nothing is noted."""
+    book = PinBook().add(replace(peer(), addresses=("a:1",)))
+    moved = book.met("id-0", "b:1")
+    assert moved.get("beta").addresses == ("b:1", "a:1")
+    assert moved.met("id-0", "b:1") is moved
+    assert moved.met("id-0", "a:1").get("beta").addresses == ("a:1", "b:1")
+    for number in range(2, 30):
+        moved = moved.met("id-0", f"c:{number}")
+    assert len(moved.get("beta").addresses) == MOST_ADDRESSES
+    assert book.met("id-9", "b:1") is book
+    revoked = book.revoke("beta", "stolen")
+    assert revoked.met("id-0", "b:1") is revoked
