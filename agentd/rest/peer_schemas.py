@@ -87,12 +87,13 @@ class PeerShown(Shown):
     agent_id: str
     fingerprint: Annotated[str, Field(description="sha256 of its certificate, in hexadecimal.")]
     state: Annotated[str, Field(description="revoked, not linked, or the state of the link.")]
-    addresses: list[str]
+    addresses: Annotated[list[str], Field(description="Where it is looked for, the latest first.")]
     paired_at: float
     functions: Annotated[list[str], Field(description="The only ones that it may have run here; empty: any.")]
     max_tasks: int | None
     submit_upward: bool
     revoked: Annotated[str, Field(description="Why it is trusted no more.")] = ""
+    why_not: Annotated[str, Field(description="Why there is no connection; empty where there is one.")] = ""
 
 
 class PeersShown(Shown):
