@@ -392,8 +392,7 @@ class Daemon:
         port = await opened.start()
         stack.push_async_callback(opened.stop, 2.0)
         stack.callback(agent.feed.close)
-        host = f"[{settings.rest_host}]" if ":" in settings.rest_host else settings.rest_host
-        return f"{'http' if tls is None else 'https'}://{host}:{port}"
+        return f"{'http' if tls is None else 'https'}://{joined(settings.rest_host, port)}"
 
     # --- around it --------------------------------------------------------------------------------------------
 

@@ -223,6 +223,21 @@ def test_a_neighbour_that_is_added_again_while_it_is_cut_still_has_a_lease() -> 
     assert row(desk).held == {}
 
 
+def test_a_known_one_may_move_and_keeps_what_it_was_granted() -> None:
+    """Its link is sought at the new address; its capacity is what the operator said of it, or it reports itself."""
+    desk = Desk(1)
+    for declared, units in ((True, 2), (False, 0)):
+        name = f"n{units}"
+        desk.turn(e.ResourceAdded(5, name, cores(units), "comm", (("Host", "x"),), declared=declared))
+        desk.turn(e.ResourceAdded(6, name, Capacity(), "comm", (("Host", "x"),)))
+        assert desk.of(c.OpenLink) == []
+        desk.turn(e.ResourceAdded(7, name, Capacity(), "comm", (("Host", "y"),)))
+        assert desk.one(c.OpenLink).properties == (("Host", "y"),)
+        row = desk.state.neighbourhood.get(name)
+        assert (row.granted.units(), row.declared) == (units, declared)
+        assert desk.one(c.Record).entry.properties == (("Host", "y"),)
+
+
 # --- draining ---------------------------------------------------------------------------------------------------
 
 
