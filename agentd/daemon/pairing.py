@@ -16,10 +16,11 @@ from agentd.comm.admission import Denial
 from agentd.comm.joining import join
 from agentd.comm.security import Security, check_certificate
 from agentd.comm.settings import CommSettings
-from agentd.comm.whereabouts import told
+from agentd.comm.whereabouts import host_of, told
 from agentd.daemon.addresses import reachable
 from agentd.daemon.invitations import Invitations
 from agentd.daemon.located import placed
+from agentd.daemon.repeats import Repeats
 from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.views import InvitationView, LoginView, PeerView
@@ -77,6 +78,7 @@ class Pairing:
         self._writing = asyncio.Lock()
         """Held from a look at the book to its being written."""
         self._tasks = asyncio.TaskGroup()
+        self._repeats = Repeats(log, asyncio.get_running_loop().call_later)
 
     def serve(self, agent: Agent, door: Door, hello: Callable[[], Hello]) -> None:
         """Take what is behind the doors; called once, before anybody asks. `hello` introduces this agent."""
@@ -92,6 +94,7 @@ class Pairing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._tasks.__aexit__(kind, error, trace)
+        self._repeats.close()
 
     @property
     def _book(self) -> PinBook:
@@ -218,7 +221,7 @@ class Pairing:
         try:
             name = await self._let_in(hello)
         except RequestError as error:
-            log.warning("a guest from %s was refused: %s", where, error)
+            self._repeats.warn(host_of(where), "a guest from %s was refused: %s", where, error)
             answer(Denial("forbidden", str(error)))
         else:
             log.info("paired with %s, who came from %s", name, where)

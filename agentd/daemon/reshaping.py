@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from agentd.adaptors.catalogue import known_adaptor
 from agentd.core import events as e
 from agentd.daemon.located import followed, located
+from agentd.daemon.repeats import Repeats
 from agentd.daemon.showing import Showing
 from agentd.model.errors import RequestError
 from agentd.rest.port import Pooled
@@ -47,6 +48,7 @@ class Asking:
         self._clock = clock
         self._callers = itertools.count(FIRST_CALLER)
         self._waiters: dict[int, asyncio.Future[Any]] = {}
+        self._repeats = Repeats(log, lambda after_s, act: asyncio.get_running_loop().call_later(after_s, act))
         self.showing = Showing(engine)
 
     def reply(self, caller: int, value: object) -> None:
@@ -72,11 +74,6 @@ class Asking:
             raise RequestError(words, status=507) from None
         finally:
             self._waiters.pop(caller, None)
-
-
-def _tell_refusal(waiter: asyncio.Future[Any]) -> None:
-    if not waiter.cancelled() and (error := waiter.exception()) is not None:
-        log.warning("a change of resources was refused: %s", error)
 
 
 class Reshaping(Asking):
@@ -135,16 +132,22 @@ class Reshaping(Asking):
         await self._answer(caller, waiter)
         return self._resource(name, before)
 
-    def changed(self, link: Link, message: Message) -> None:  # noqa: ARG002 - whoever may say so was asked before
+    def _tell_refusal(self, where: str, error: BaseException | None) -> None:
+        if error is not None:
+            self._repeats.warn(where, "a change of resources from %s was refused: %s", where, error)
+
+    def changed(self, link: Link, message: Message) -> None:
         """Reshape the pool as a message of Comm says; it is not answered, so what is refused is told in the log."""
         assert isinstance(message, ResourceChange)
         try:
             event = self._event_of(message)
         except RequestError as error:
-            log.warning("a change of resources was refused: %s", error)
+            self._tell_refusal(link.where, error)
             return
         caller, waiter = self._ask()
-        waiter.add_done_callback(_tell_refusal)
+        waiter.add_done_callback(
+            lambda done: self._tell_refusal(link.where, None if done.cancelled() else done.exception())
+        )
         self._lane.post(replace(event, caller=caller))
 
     def _event_of(self, message: ResourceChange) -> e.ResourceAdded | e.ResourceReduced | e.ResourceRemoved:

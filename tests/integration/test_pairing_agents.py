@@ -165,6 +165,20 @@ def test_an_invitation_lets_in_one_and_no_more(start_device: Callable[..., Devic
     phone.linked("server")
 
 
+def test_a_guest_that_comes_over_and_over_fills_no_log(start_device: Callable[..., Device]) -> None:
+    """One line tells of it, and one how often more it came; an invitation that it does not know stays good."""
+    server, phone, thief = start_device("server"), start_device("phone"), start_device("thief")
+    used, fresh = server.invite(), server.invite()
+    assert phone.type("join", used).returncode == 0
+    body = {"invitation": used}
+    for _ in range(30):
+        assert thief.door.client.post("/v1/peers", json=body).status_code == 403
+    assert server.agent.stderr.count("used already, by phone") == 1
+    assert server.agent.stop() == 0
+    assert "and 29 more from 127.0.0.1 in the last minute" in server.agent.stderr
+    assert fresh not in server.agent.stderr
+
+
 def test_an_invitation_ends(start_device: Callable[..., Device]) -> None:
     """By its time, by the operator's word, and by a restart: each is told apart."""
     server, phone = start_device("server"), start_device("phone")
