@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,12 @@ class PlainView:
         """Yield by priority, oldest first."""
         return self._walk(sorted(self._tasks, key=lambda row: (-row.priority, row.id)))
 
+    def behind(self, task: Row, most: int) -> list[Row]:
+        """Give the waiting tasks right behind one that are alike."""
+        waiting = sorted((row for row in self._tasks if not row.is_placed), key=lambda row: (-row.priority, row.id))
+        later = waiting[waiting.index(task) + 1 :] if task in waiting else []
+        return list(takewhile(lambda row: row.kind == task.kind, later))[:most]
+
     def newest(self) -> Iterator[Row]:
         """Yield by priority, newest first."""
         return self._walk(sorted(self._tasks, key=lambda row: (-row.priority, -row.id)))
@@ -125,8 +132,11 @@ def violations(view: PlainView, decisions: Iterable[Decision]) -> list[str]:
         elif not host.has_room(task):
             wrong.append(f"task {task.id} was placed on {host.name}, which has no room")
         else:
-            task.is_placed = True
-            host.busy += task.demand.units()
+            behind = view.behind(task, decision.most - 1) if isinstance(decision, Run) else []
+            for row in (task, *behind):
+                if host.could_host(row) and host.has_room(row):
+                    row.is_placed = True
+                    host.busy += row.demand.units()
     return wrong
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schedulers.view import Decision, Forward, Run, TaskRow, View
+from schedulers.view import ALL, Decision, Forward, Run, TaskRow, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def first_host(view: View, task: TaskRow) -> Decision | None:
     """Choose the first host with room: this agent, then its neighbours in the order in which they were added."""
     own = view.own
+    if not view.neighbours:
+        return Run(task, ALL) if own.has_room(task) else None
     if own.is_idle(task):
         return Run(task)
     for row in view.neighbours:

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from schedulers.places import bytes_at, fetch_s, main_holder
-from schedulers.view import Decision, Forward, Keep, NeighbourRow, OwnRow, Run, TaskRow, View
+from schedulers.view import ALL, Decision, Forward, Keep, NeighbourRow, OwnRow, Run, TaskRow, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ class LoadBalancing:
                 if decision is None:
                     decision = self._choose(view, own, task)
             elif own.has_room(task):
-                decision = Run(task)
+                decision = Run(task, ALL)
             if decision is not None:
                 yield decision
             if type(decision) is not Run and type(decision) is not Forward:

@@ -213,10 +213,19 @@ class View(Protocol):
         ...
 
 
+ALL = 1 << 31
+"""More tasks than ever wait: for `Run.most`."""
+
+
 class Run(NamedTuple):
-    """Run the task here."""
+    """Run the task here, and with it those that `oldest` would yield next, as far as they are alike and there is room.
+
+    One decision for many that are alike costs a fraction of as many decisions. It is for who would decide alike for
+    each of them, however the view changes meanwhile; `most` says for how many, the task itself included.
+    """
 
     task: TaskRow
+    most: int = 1
 
 
 class Forward(NamedTuple):

@@ -6,155 +6,21 @@ the others have not started. So cores are never held by a task that waits.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Binding
-from agentd.core.tasks import Shape, State, Task
+from agentd.core.line import Line, needs_line_alone
+from agentd.core.tasks import State, Task
 from agentd.model.errors import BrokenInvariant
-from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
-    from agentd.core.pool import Pool, Reservation
+    from agentd.core.commands import Binding
+    from agentd.core.pool import Pool
 
-AHEAD_S = 0.001
-"""Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
-AHEAD_MOST = 256
-"""Tasks in a line at the most (measured: no gain beyond)."""
 START_S = 0.05
 """What a new worker takes until it runs tasks, at least (measured): shorter work is not worth it."""
 SPARES_LEAST = 4
 """Workers that may be made beyond the pool's units while tasks wait, on a small device (chosen: each is a few MB)."""
-PAIRS_BELOW_S = 0.05
-"""Tasks shorter than this are followed without a gap by one more in the line (chosen: the gap is ~0.2 ms)."""
-
-
-class Line:
-    """One worker and what it was given, in order."""
-
-    __slots__ = (
-        "_estimates",
-        "_left",
-        "_left_shape",
-        "ahead_s",
-        "asked",
-        "binding",
-        "bound",
-        "demand",
-        "depth",
-        "exclusive",
-        "is_idle",
-        "is_started",
-        "is_stopping",
-        "is_waiting",
-        "pid",
-        "reservation",
-        "revocable",
-        "revoking",
-        "tasks",
-        "worker",
-    )
-
-    def __init__(self, worker: int) -> None:
-        self.worker = worker
-        self.pid = 0
-        self.is_started = False
-        self.is_stopping = False
-        self.tasks: deque[Task] = deque()
-        self.depth = 0
-        """How many of its first tasks wait for others: the next one runs on top of them."""
-        self.reservation: Reservation | None = None
-        self.binding: Binding | None = None
-        """What its worker was last told of its units."""
-        self.bound: object = None
-        """The granted units of which the binding is made."""
-        self.demand: Capacity | None = None
-        self.ahead_s = 0.0
-        """Estimated work in the line, in seconds."""
-        self.exclusive = False
-        """Its one task must have the line for itself (time-out, not idempotent, unknown run time)."""
-        self.asked: deque[int] = deque()
-        """Of each revocation that was not answered yet: how many tasks were asked back."""
-        self.revoking = 0
-        """Revocations under way: nothing may be added until the worker has confirmed them all."""
-        self.revocable = True
-        """False after a revocation that yielded nothing, until the line changes."""
-        self.is_idle = False
-        """It stands among those that may be given work."""
-        self.is_waiting = False
-        """What its worker is at waits for other tasks, so that it needs no cores."""
-        self._estimates: deque[float] = deque()
-        """What `ahead_s` is the sum of: a task leaves with what it came with."""
-        self._left_shape: Shape | None = None
-        self._left = 0
-        """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
-
-    def has_room(self, task: Task) -> bool:
-        """Tell whether the task may stand behind those of the line."""
-        if self._left > 0 and task.shape is self._left_shape:
-            return True
-        left = self._room_for(task)
-        self._left, self._left_shape = left, task.shape
-        return left > 0
-
-    def _room_for(self, task: Task) -> int:
-        """Count how many tasks like this one may stand behind those of the line."""
-        if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not task.shape.demand:
-            return 0
-        estimate = task.shape.estimate_s
-        if estimate is None or needs_line_alone(task):
-            return 0
-        waiting = len(self.tasks)
-        if self.ahead_s < AHEAD_S and waiting < AHEAD_MOST:
-            return min(AHEAD_MOST - waiting, int((AHEAD_S - self.ahead_s) / estimate) + 1)
-        return int(waiting < 2 and estimate < PAIRS_BELOW_S)
-
-    def append(self, task: Task) -> None:
-        """Put a task at the end."""
-        estimate = task.shape.estimate_s or 0.0
-        self.tasks.append(task)
-        self._estimates.append(estimate)
-        self.ahead_s += estimate
-        self._left -= 1
-        task.worker = self.worker
-
-    def popleft(self) -> Task:
-        """Take the first task out."""
-        self.ahead_s -= self._estimates.popleft()
-        return self.tasks.popleft()
-
-    def pop(self) -> Task:
-        """Take the last task out."""
-        self.ahead_s -= self._estimates.pop()
-        return self.tasks.pop()
-
-    def clear(self) -> list[Task]:
-        """Take all tasks out, in order."""
-        tasks = list(self.tasks)
-        self.tasks.clear()
-        self._estimates.clear()
-        self.ahead_s = 0.0
-        return tasks
-
-    def hold(self, reservation: Reservation, demand: Capacity) -> Binding | None:
-        """Take what was granted; gives the units to bind to where they are others than before."""
-        self.reservation, self.demand = reservation, demand
-        if self.bound == reservation.units:
-            return None
-        self.bound = reservation.units
-        self.binding = Binding(reservation.ids(Kind.CPU), reservation.ids(Kind.GPU))
-        return self.binding
-
-    def changed(self) -> None:
-        """Forget what was worked out: tasks have left, or the line may be used otherwise now."""
-        self._left = 0
-
-
-def needs_line_alone(task: Task) -> bool:
-    """Tell whether nothing may stand before or behind the task: its clock, or its one start, must be its own."""
-    template = task.shape.template
-    return template.timeout_s is not None or not template.idempotent
 
 
 class Crew:
@@ -213,7 +79,6 @@ class Crew:
             return line
         for line in self.lines.values():
             if line.tasks and line.has_room(task):
-                self._filling = line
                 return line
         return None
 
@@ -259,6 +124,7 @@ class Crew:
             line = self.room(task)
             if line is None:
                 return None
+            self._filling = line
             line.append(task)
             task.state = State.ASSIGNED
             return line, False, None
@@ -286,6 +152,17 @@ class Crew:
         if not line.tasks or line.tasks[0].id != task_id:
             return None
         return line.popleft()
+
+    def pop_first(self, line: Line, task_ids: list[int]) -> list[Task]:
+        """Take the first tasks out of a line of which none waits for others: they have ended, in this order.
+
+        Raises:
+            BrokenInvariant: they are others than the worker names.
+        """
+        tasks = line.pop_first(len(task_ids))
+        if [task.id for task in tasks] != task_ids:
+            raise BrokenInvariant(f"worker {line.worker} ended tasks that were not its next, among {task_ids}")
+        return tasks
 
     def block(self, line: Line, *, keeps: bool) -> None:
         """The task of a line that runs waits for others: its units are free, unless it is to keep them."""

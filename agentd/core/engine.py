@@ -114,7 +114,7 @@ class Engine:
             e.TasksEnded: self._execution.tasks_ended,
             e.TasksRevoked: self._execution.tasks_revoked,
             e.RevokeSettled: self._execution.revoke_settled,
-            e.WorkerLost: self._execution.worker_lost,
+            e.WorkerLost: self._execution.losses.worker_lost,
             e.TasksSpawned: self._families.tasks_spawned,
             e.VersionsPut: self._families.versions_put,
             e.VersionsAwaited: self._waiting.versions_awaited,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.core.clocks import Clocks
 from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
 from agentd.core.losses import Losses
-from agentd.core.shapes import learn
+from agentd.core.shapes import learn, learn_all
 from agentd.core.tasks import State, Task
 from agentd.core.ways import first_way
 from agentd.model.errors import BrokenInvariant
@@ -15,13 +16,15 @@ from agentd.model.task import Failure, Form, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
-    from agentd.core.crew import Line
+    from collections.abc import Sequence
+
     from agentd.core.endings import Endings
-    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerStarted
+    from agentd.core.ledger import Operation
+    from agentd.core.line import Line
     from agentd.core.state import AgentState
     from agentd.core.supply import Supply
     from agentd.core.tasks import Shape
-    from agentd.core.timers import Timer
 
 SPARE_S = 30.0
 """How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
@@ -35,21 +38,58 @@ class Execution:
         self._endings = endings
         self._supply = supply
         self._speed, self._name = state.rules.speed, state.identity.name
-        self._losses = Losses(state)
-        self._clocks: dict[int, Timer] = {}
-        """Of tasks that run and have a time-out: what ends them when it is over."""
+        self._clocks = Clocks(state, self.stop)
         self._is_minding = False
         """A timer looks after spare workers."""
         self._gated: set[int] = set()
         """Tasks that may run only once, seated, of which the start is not on the disk yet."""
+        self.losses = Losses(state, endings, self._clocks, self._gated)
 
     # --- giving -----------------------------------------------------------------------------------------------
 
-    def run(self, task: Task, now: float) -> bool:
-        """Seat a waiting task in a worker's line, if there is room; one that may run only once waits for the disk.
+    def run(self, task: Task, now: float, most: int = 1) -> bool:
+        """Seat a waiting task, and up to `most` in all of those behind it that are alike; false: not even the first.
 
-        What it lacks of its arguments is fetched first, without cores; then it is placed once more.
+        One that may run only once waits for the disk. What a task lacks of its arguments is fetched first, without
+        cores; then it is placed once more.
         """
+        queue, shape = self._state.queue, task.shape
+        if not self._seat(task, now):
+            return False
+        while most > 1 and not shape.ways:
+            if task.state is State.ASSIGNED:
+                most -= self._fill(task, most - 1, now)
+            most -= 1
+            following = queue.head_alike(task) if most else None
+            if following is None or not self._seat(following, now):
+                break
+            task = following
+        return True
+
+    def _fill(self, task: Task, most: int, now: float) -> int:
+        """Seat tasks right behind one that stands behind others, as far as its line has room; gives how many."""
+        state, line = self._state, self._state.crew.lines[task.worker]
+        count = min(most, line.left(task.shape))
+        if count <= 0:
+            return 0
+        tasks = state.queue.take_alike(task, count)
+        for one in tasks:
+            one.host, one.placed_at = "", now
+            operation = None if one.caller else state.ledger.get(one.id)
+            if operation is not None:
+                self._note_run(operation, now)
+        line.extend(tasks)
+        state.outbox.run_more(line.worker, tasks)
+        return len(tasks)
+
+    def _note_run(self, operation: Operation, now: float) -> None:
+        """Note that an operation is handed to a worker."""
+        if not operation.started_wall:
+            operation.started_wall = self._state.wall(now)
+        if operation.durable and not operation.is_put_off:
+            self._state.started.append(operation.id)
+
+    def _seat(self, task: Task, now: float) -> bool:
         state = self._state
         is_lacking = task.missing_bytes
         if is_lacking:
@@ -74,19 +114,17 @@ class Execution:
         task.placed_at = now
         operation = None if task.caller else state.ledger.get(task.id)
         if operation is not None:
-            if not operation.started_wall:
-                operation.started_wall = state.wall(now)
             if operation.durable and not task.shape.template.idempotent:
+                operation.started_wall = operation.started_wall or state.wall(now)
                 number = state.outbox.record(Started((task.id,)))
                 self._gated.add(task.id)
                 state.outbox.after(number, lambda: self._run_once(line, task))
-                self._watch_time(task, now)
+                self._clocks.watch(task, now)
                 return True
-            if operation.durable and not operation.is_put_off:
-                state.started.append(task.id)
+            self._note_run(operation, now)
         state.outbox.run(line.worker, task, binding)
         if task.shape.template.timeout_s is not None:
-            self._watch_time(task, now)
+            self._clocks.watch(task, now)
         return True
 
     def _take(self, task: Task, waited_as: Shape) -> None:
@@ -103,19 +141,6 @@ class Execution:
         if line.tasks and line.tasks[0] is task:
             self._gated.discard(task.id)
             self._state.outbox.run(line.worker, task, line.binding)
-
-    def _watch_time(self, task: Task, now: float) -> None:
-        """End a task with a time-out in time."""
-        limit = task.shape.template.timeout_s
-        if limit is None:
-            return
-
-        def late(now: float) -> None:
-            if task.state in {State.RUNNING, State.BLOCKED}:
-                words = f"ran longer than its time-out of {limit:g} s"
-                self.stop(task, now, Failure(Reason.TIMED_OUT, "TimeoutError", words, agent=self._state.identity.name))
-
-        self._clocks[task.id] = self._state.timers.at(now + limit, late)
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
@@ -235,7 +260,7 @@ class Execution:
         binding = state.crew.seat_on_top(line, task)
         task.host, task.placed_at = "", now
         state.outbox.add(RunTasks(line.worker, [task], binding, on_top=True))
-        self._watch_time(task, now)
+        self._clocks.watch(task, now)
 
     def run_children(self, now: float) -> None:
         """While the agent drains: run what running tasks have asked for, so that they can end within their grace."""
@@ -278,11 +303,15 @@ class Execution:
         line = state.crew.lines.get(event.worker)
         if line is None:
             return
-        pop, stopping = state.crew.pop, state.stopping
+        stopping = state.stopping
+        if len(event.results) > 1 and not (stopping or state.families or self._clocks.are_running or line.depth):
+            self._end_in_order(line, event.results, now)
+            self._settle(line)
+            return
+        pop = state.crew.pop
         for result in event.results:
             task = pop(line, result.task)
-            if self._clocks:
-                self._forget_time(result.task)
+            self._clocks.forget(result.task)
             if task is None:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
             if result.status or stopping:
@@ -291,6 +320,21 @@ class Execution:
                 self._done(task, result, now)
         self._settle(line)
 
+    def _end_in_order(self, line: Line, results: Sequence[TaskResult], now: float) -> None:
+        """Take the ends of the first tasks of a line while nothing else hangs on any of them: the common, hot case."""
+        tasks, name = self._state.crew.pop_first(line, [result.task for result in results]), self._name
+        done, outcomes = [], []
+        for task, result in zip(tasks, results, strict=True):
+            if result.status:
+                self._ended_otherwise(task, result, now)
+                continue
+            done.append(task)
+            outcomes.append(
+                Outcome(0, result.value, result.failure, result.seconds, name, 0, task.attempt, result.made)
+            )
+        learn_all(done, outcomes, self._speed)
+        self._endings.end_all(done, outcomes, now)
+
     def _settle(self, line: Line) -> None:
         """After tasks left a line: what it kept for them is free, or the next one's."""
         state = self._state
@@ -298,12 +342,6 @@ class Execution:
         if line.is_waiting:
             self._stop_below(line)
         state.changes.add(Change.ROOM)
-
-    def _forget_time(self, task: int) -> None:
-        """A task runs no more: it cannot be late."""
-        clock = self._clocks.pop(task, None)
-        if clock is not None:
-            self._state.timers.cancel(clock)
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
@@ -362,57 +400,6 @@ class Execution:
         if line is not None:
             self._state.crew.confirmed(line)
             self._state.changes.add(Change.ROOM)
-
-    def worker_lost(self, event: WorkerLost, now: float) -> None:
-        """A worker is gone: what ran is tried again and counted, what only stood behind it is not."""
-        state = self._state
-        line = state.crew.lines.get(event.worker)
-        if line is None:
-            return
-        running = state.tasks.get(event.running)
-        wanted = (line.is_stopping and not line.tasks) or (running is not None and running.state is State.STOPPING)
-        state.declared.pop(-event.worker, None)
-        tasks = state.crew.lose(line)
-        state.changes.add(Change.ROOM)
-        for task in tasks:
-            self._gated.discard(task.id)
-            self._forget_time(task.id)
-            if task.id == event.running:
-                failure = self._signed(event.failure, task)
-                self._endings.host_lost(task, failure, now, blame=True)
-            elif task.id in state.stopping:
-                self._endings.stopped(task, now)
-            elif task.state is State.BLOCKED:
-                self._endings.host_lost(task, self._signed(event.failure, task), now, blame=False)
-            else:
-                self._endings.repeat(task)
-        if not wanted:
-            state.counters["worker_losses"] += 1
-            self._losses.note(event.failure.message, now)
-
-    def abandon(self, failure: Failure, now: float) -> None:
-        """The device is not to be counted on: whatever stands or runs here is placed anew, and nobody is to blame."""
-        state = self._state
-        for line in list(state.crew.lines.values()):
-            state.outbox.cut_run(line.worker)
-            state.outbox.add(StopWorker(line.worker, at_once=True))
-            state.declared.pop(-line.worker, None)
-            started = line.depth + 1
-            for place, task in enumerate(state.crew.lose(line)):
-                self._gated.discard(task.id)
-                self._forget_time(task.id)
-                if task.id in state.stopping:
-                    self._endings.stopped(task, now)
-                elif place < started:
-                    self._endings.host_lost(task, self._signed(failure, task), now, blame=False)
-                else:
-                    self._endings.repeat(task)
-        state.changes.add(Change.ROOM)
-
-    def _signed(self, failure: Failure, task: Task) -> Failure:
-        return Failure(
-            failure.reason, failure.type, failure.message, failure.traceback, self._state.identity.name, task.attempt
-        )
 
     # --- after each plan --------------------------------------------------------------------------------------
 

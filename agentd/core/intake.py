@@ -75,15 +75,14 @@ class Intake:
                 if known is not None:
                     known[call.ref] = number
             else:
-                task = Task(next(ids), shape, call.payload, HERE, next(orders))
-                task.caller, task.ref, task.submitted_at = caller, call.ref, now
-                tasks[task.id] = task
+                number = next(ids)
+                task = tasks[number] = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
                 if fresh and fresh[0].shape is not shape:
                     state.queue.extend(fresh)
                     fresh = []
                 fresh.append(task)
                 if known is not None:
-                    known[call.ref] = task.id
+                    known[call.ref] = number
         if fresh:
             state.queue.extend(fresh)
         state.counters["accepted"] += len(event.calls)

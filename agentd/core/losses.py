@@ -1,12 +1,22 @@
-"""Workers that end unasked: when there are many of them in a row, no more are started for a while."""
+"""Workers that are gone: what they had is tried again, and after too many losses in a row none is started for a while.
+
+Law: a worker's death is blamed on the task that ran, on nobody else; an agent whose workers die as soon as they start
+says so, and does not spend all its time on starting them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.core.commands import StopWorker
+from agentd.core.tasks import State, Task
+from agentd.model.task import Failure
 from schedulers.view import Change
 
 if TYPE_CHECKING:
+    from agentd.core.clocks import Clocks
+    from agentd.core.endings import Endings
+    from agentd.core.events import WorkerLost
     from agentd.core.state import AgentState
 
 STORM = 5
@@ -15,27 +25,81 @@ STORM_S = 10.0
 
 
 class Losses:
-    """Counts them, and lets the starting of workers back off."""
+    """Takes workers that are gone out of the account, and what they had."""
 
-    def __init__(self, state: AgentState) -> None:
+    def __init__(self, state: AgentState, endings: Endings, clocks: Clocks, gated: set[int]) -> None:
         self._state = state
-        self._losses: list[float] = []
-        """When they were, in agent time; the last ones."""
+        self._endings = endings
+        self._clocks = clocks
+        self._gated = gated
+        self._lately: list[float] = []
+        """When workers were lost."""
 
-    def note(self, why: str, now: float) -> None:
-        """One more was lost: after too many in a row start none for a while, and say so."""
+    def worker_lost(self, event: WorkerLost, now: float) -> None:
+        """A worker is gone: what ran is tried again and counted, what only stood behind it is not."""
         state = self._state
-        self._losses = [when for when in self._losses if now - when < STORM_S] + [now]
-        over = len(self._losses) - STORM
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        running = state.tasks.get(event.running)
+        wanted = (line.is_stopping and not line.tasks) or (running is not None and running.state is State.STOPPING)
+        state.declared.pop(-event.worker, None)
+        tasks = state.crew.lose(line)
+        state.changes.add(Change.ROOM)
+        for task in tasks:
+            self._gated.discard(task.id)
+            self._clocks.forget(task.id)
+            if task.id == event.running:
+                failure = self._signed(event.failure, task)
+                self._endings.host_lost(task, failure, now, blame=True)
+            elif task.id in state.stopping:
+                self._endings.stopped(task, now)
+            elif task.state is State.BLOCKED:
+                self._endings.host_lost(task, self._signed(event.failure, task), now, blame=False)
+            else:
+                self._endings.repeat(task)
+        if not wanted:
+            state.counters["worker_losses"] += 1
+            self._back_off(event.failure.message, now)
+
+    def abandon(self, failure: Failure, now: float) -> None:
+        """The device is not to be counted on: whatever stands or runs here is placed anew, and nobody is to blame."""
+        state = self._state
+        for line in list(state.crew.lines.values()):
+            state.outbox.cut_run(line.worker)
+            state.outbox.add(StopWorker(line.worker, at_once=True))
+            state.declared.pop(-line.worker, None)
+            started = line.depth + 1
+            for place, task in enumerate(state.crew.lose(line)):
+                self._gated.discard(task.id)
+                self._clocks.forget(task.id)
+                if task.id in state.stopping:
+                    self._endings.stopped(task, now)
+                elif place < started:
+                    self._endings.host_lost(task, self._signed(failure, task), now, blame=False)
+                else:
+                    self._endings.repeat(task)
+        state.changes.add(Change.ROOM)
+
+    def _signed(self, failure: Failure, task: Task) -> Failure:
+        return Failure(
+            failure.reason, failure.type, failure.message, failure.traceback, self._state.identity.name, task.attempt
+        )
+
+    def _back_off(self, why: str, now: float) -> None:
+        """Too many losses in a row: start no workers for a while, and say so."""
+        state = self._state
+        self._lately = [when for when in self._lately if now - when < STORM_S] + [now]
+        over = len(self._lately) - STORM
         if over <= 0 or state.not_starting:
             return
         pause = min(0.5 * 2.0 ** min(over, 6), 30.0)
-        state.not_starting = f"{len(self._losses)} workers ended within {STORM_S:g} s, the last because: {why}"
+        state.not_starting = f"{len(self._lately)} workers ended within {STORM_S:g} s, the last because: {why}"
         state.crew.may_start = False
+        state.timers.at(now + pause, self._resume)
 
-        def resume(_: float) -> None:
-            state.not_starting = ""
-            state.crew.may_start = True
-            state.changes.add(Change.ROOM)
-
-        state.timers.at(now + pause, resume)
+    def _resume(self, _now: float) -> None:
+        state = self._state
+        state.not_starting = ""
+        state.crew.may_start = True
+        state.changes.add(Change.ROOM)

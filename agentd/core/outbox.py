@@ -62,6 +62,14 @@ class Outbox:
         else:
             run.tasks.append(task)
 
+    def run_more(self, worker: int, tasks: list[Task]) -> None:
+        """Hand a worker tasks that run on the units that it was told of before."""
+        run = self._runs.get(worker)
+        if run is None:
+            self._runs[worker] = RunTasks(worker, tasks, None)
+        else:
+            run.tasks.extend(tasks)
+
     def cut_run(self, worker: int) -> None:
         """What was gathered for a worker leaves before whatever is wanted next."""
         run = self._runs.pop(worker, None)
@@ -75,6 +83,12 @@ class Outbox:
             self._settled[caller] = [settled]
         else:
             found.append(settled)
+
+    def settle_all(self, caller: int, settled: list[Settled]) -> None:
+        """Tell a session how calls ended; the list is ours from now on."""
+        found = self._settled.setdefault(caller, settled)
+        if found is not settled:
+            found += settled
 
     def offer(self, neighbour: str, offer: Offer) -> None:
         """Ask a neighbour to take a task."""

@@ -131,7 +131,7 @@ class Placing:
         self,
         scheduler: Scheduler,
         window: Window,
-        run: Callable[[Task, float], bool],
+        run: Callable[[Task, float, int], bool],
         forward: Callable[[Task, Neighbour, float], None],
         neighbourhood: Neighbourhood,
     ) -> None:
@@ -173,7 +173,7 @@ class Placing:
                 task = decision.task
                 if type(task) is not Task or task.state is not waiting:
                     self._violated(decision, "it does not wait")
-                elif not task.shape.is_here or not run(task, now):
+                elif not task.shape.is_here or not run(task, now, decision.most):
                     self._violated(decision, "no room here")
             elif type(decision) is Forward:
                 self._apply_forward(decision, now)

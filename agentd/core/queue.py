@@ -75,6 +75,10 @@ class Bucket:
             tasks.remove(task)
 
 
+def _bytes_of(tasks: list[Task]) -> int:
+    return sum([len(task.payload.data) if not task.payload.parts else task.payload.size_bytes for task in tasks])
+
+
 class Queue:
     """All tasks that wait at this agent."""
 
@@ -86,6 +90,8 @@ class Queue:
         """Heap of (-priority, age of the oldest, serial of the bucket, bucket); stale entries are mended when met."""
         self._serials = count()
         self._walk: Generator[Task, None, None] | None = None
+        self._limit: tuple[int, int] | None = None
+        """Where in the walk at hand another bucket has its turn: -priority and age of its oldest."""
         self._dropped = 0
         """Records dropped since the last sweep, those met meanwhile included."""
         self.size = 0
@@ -136,7 +142,7 @@ class Queue:
         bucket = self.bucket(tasks[0])
         bucket.tasks.extend(tasks)
         self.size += len(tasks)
-        self.bytes += sum([task.payload.size_bytes for task in tasks])
+        self.bytes += _bytes_of(tasks)
         if not 0 <= bucket.heap_order <= tasks[0].order:
             self._stand(bucket, tasks[0].order)
 
@@ -149,6 +155,33 @@ class Queue:
             bucket.take(task)
         self.size -= 1
         self.bytes -= task.payload.size_bytes
+
+    def head_alike(self, task: Task) -> Task | None:
+        """Give the oldest of those like a task that was just taken, unless the walk has another kind before it."""
+        first = self.bucket(task).first()
+        return first if first is not None and self._is_next(first) else None
+
+    def _is_next(self, task: Task) -> bool:
+        return self._limit is None or (-task.shape.template.priority, task.order) <= self._limit
+
+    def take_alike(self, task: Task, most: int) -> list[Task]:
+        """Remove up to so many of those that `head_alike` would give one after the other.
+
+        It ends before one with inputs beside its arguments, which must be looked for.
+        """
+        waiting = self.bucket(task).tasks
+        taken: list[Task] = []
+        while waiting and len(taken) < most:
+            first = waiting[0]
+            if first.dropped:
+                waiting.popleft()
+            elif first.payload.parts or first.inputs or not self._is_next(first):
+                break
+            else:
+                taken.append(waiting.popleft())
+        self.size -= len(taken)
+        self.bytes -= _bytes_of(taken)
+        return taken
 
     def drop(self, task: Task) -> None:
         """Remove a task that will not run; its record is skipped when it is met, and swept out when there are many."""
@@ -210,7 +243,7 @@ class Queue:
 
     def end_walk(self) -> None:
         """End a walk that was not exhausted, so that what it passed over is met again by the next."""
-        walk, self._walk = self._walk, None
+        walk, self._walk, self._limit = self._walk, None, None
         if walk is not None:
             walk.close()
 
@@ -219,7 +252,7 @@ class Queue:
         try:
             while (bucket := self._next_head()) is not None:
                 taken_out.append(bucket)
-                limit = self._heads[0][:2] if self._heads else None
+                limit = self._limit = self._heads[0][:2] if self._heads else None
                 rank = -bucket.shape.template.priority
                 while (task := bucket.first()) is not None:
                     if limit is not None and (rank, task.order) > limit:

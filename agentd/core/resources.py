@@ -97,7 +97,7 @@ class Resources:
             if event.name == state.identity.name:
                 state.pool.reduce(Capacity(processors=state.pool.capacity.processors))
                 if event.lost:
-                    self._execution.abandon(LOST_HERE, now)
+                    self._execution.losses.abandon(LOST_HERE, now)
                 self._note(event.caller, event.name, state.pool.capacity)
                 return
             neighbour = self._pooled(event.name)

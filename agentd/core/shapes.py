@@ -13,7 +13,10 @@ from agentd.model.task import Constraints, Form, Spread, Template, WantedProcess
 from schedulers.capacity import Capacity, Kind, Processor, with_default_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from agentd.core.tasks import Task
+    from agentd.model.task import Outcome
 
 SHAPES_MOST = 4096
 """Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
@@ -247,15 +250,36 @@ class Shapes:
 
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:
     """Fold one run into the moving means; `seconds` on a core of speed 1, whatever somebody says that it took."""
+    _fold(shape, 1, seconds, float(result_bytes))
+
+
+def learn_all(tasks: Sequence[Task], outcomes: Sequence[Outcome], speed: float) -> None:
+    """Fold runs on a core of this speed into the moving means: of each kind of task, those that end together as one."""
+    first = tasks[0].shape if tasks else None
+    if first is not None and all(task.shape is first for task in tasks):
+        kinds = {first: list(outcomes)}
+    else:
+        kinds = {}
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            kinds.setdefault(task.shape, []).append(outcome)
+    for shape, its_outcomes in kinds.items():
+        count = len(its_outcomes)
+        seconds = sum([outcome.seconds for outcome in its_outcomes]) / count * speed
+        _fold(shape, count, seconds, sum([outcome.value.size_bytes for outcome in its_outcomes]) / count)
+
+
+def _fold(shape: Shape, runs: int, seconds: float, result_bytes: float) -> None:
+    """Fold so many runs with these means into the moving means, as if each had been like that."""
     if shape.of is not None:
-        learn(shape.of, seconds, result_bytes)
+        _fold(shape.of, runs, seconds, result_bytes)
         if shape.of.ways:
             shape.of.ways = tuple(sorted(shape.of.ways, key=_rank))
     seconds = min(max(LEAST_S, seconds), MOST_S)
     if shape.estimate_s is None:
         shape.estimate_s = seconds
-        shape.result_bytes = float(result_bytes)
+        shape.result_bytes = result_bytes
     else:
-        shape.estimate_s += SMOOTHING * (seconds - shape.estimate_s)
-        shape.result_bytes += SMOOTHING * (result_bytes - shape.result_bytes)
-    shape.runs += 1
+        weight = SMOOTHING if runs == 1 else 1 - (1 - SMOOTHING) ** runs
+        shape.estimate_s += weight * (seconds - shape.estimate_s)
+        shape.result_bytes += weight * (result_bytes - shape.result_bytes)
+    shape.runs += runs

@@ -108,6 +108,12 @@ class Task(Struct, eq=False, gc=False):
     path: Path
     order: int
     """Age: smaller is older; kept when the task has to wait again."""
+    caller: int = 0
+    """Session that asked for it and alone wants it; 0: an operation of the ledger, under the task's own number."""
+    ref: int = 0
+    """The session's number for it."""
+    submitted_at: float = 0.0
+    """Agent time in seconds."""
     state: State = State.WAITING
     attempt: int = 1
     """Which execution this is; counts losses of infrastructure."""
@@ -123,12 +129,6 @@ class Task(Struct, eq=False, gc=False):
     """Lease epoch under which a neighbour holds it."""
     placed_at: float = 0.0
     """When it was last given to a host, agent time in seconds."""
-    caller: int = 0
-    """Session that asked for it and alone wants it; 0: an operation of the ledger, under the task's own number."""
-    ref: int = 0
-    """The session's number for it."""
-    submitted_at: float = 0.0
-    """Agent time in seconds."""
     kept: str = ""
     """Why the scheduler said that it keeps the task, when it last said so."""
     places: tuple[Held, ...] = ()

@@ -131,6 +131,19 @@ def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kin
     return _pieces(total, head, rows, blobs)
 
 
+def encode_plain_run(tasks: Sequence[Task], kind: int = Kind.RUN) -> list[bytes]:
+    """Write what `encode_run` writes for tasks without parts and inputs: the common case, at half the price."""
+    pack = RUN_ROW.pack
+    blobs = [task.payload.data for task in tasks]
+    rows = [
+        pack(task.id, task.shape.number, task.payload.codec, 0, len(data), 0, task.makes)
+        for task, data in zip(tasks, blobs, strict=True)
+    ]
+    total = sum(map(len, blobs))
+    head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, kind) + COUNT.pack(len(rows))
+    return _pieces(total, head, rows, blobs)
+
+
 def _pieces(total: int, head: bytes, rows: list[bytes], blobs: list[bytes]) -> list[bytes]:
     """Put a frame together: small ones are one piece."""
     if total <= JOIN_BYTES:

@@ -129,6 +129,8 @@ class Outputs:
         self._workers = own_folder(log_folder / "workers")
         self._operations = own_folder(log_folder / "operations")
         self._limit = limit_bytes
+        self._kept = {int(name) for name in (path.stem for path in self._operations.iterdir()) if name.isdecimal()}
+        """Tasks of which there are files: most have none, and are forgotten without asking the disk."""
         self._copies: deque[_Copy] = deque()
         self._is_copying = False
 
@@ -199,6 +201,7 @@ class Outputs:
         """Append up to `budget` bytes to the task's file; gives how many are dealt with."""
         left = copy.end - copy.start
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._kept.add(copy.task)
         try:
             target = os.open(self._file(copy.task, copy.which), flags, 0o600)
         except OSError:
@@ -259,6 +262,9 @@ class Outputs:
 
     def forget(self, task: int) -> None:
         """Remove what was kept of a task."""
+        if task not in self._kept:
+            return
+        self._kept.discard(task)
         for which in range(len(STREAMS)):
             with suppress(OSError):
                 self._file(task, which).unlink()

@@ -135,6 +135,16 @@ class Process:
         elif not line or line.popleft() != task:
             raise ProtocolError(f"a result of task {task} came, which it had not to run next")
 
+    def end_tasks(self, tasks: list[int]) -> None:
+        """Take tasks off the line that have ended one after the other; as `end_task`.
+
+        Raises:
+            ProtocolError: others ended.
+        """
+        line = self.line
+        if self.stacked or tasks != [line.popleft() for _ in range(min(len(tasks), len(line)))]:
+            raise ProtocolError("results came of tasks which it had not to run next")
+
     def claim(self) -> int:
         """Take the descriptor that belongs to the frame at hand.
 

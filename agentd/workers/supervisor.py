@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import struct
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agentd.comm.unix import UnixConnection
@@ -18,7 +19,7 @@ from agentd.model.errors import ConfigError
 from agentd.model.task import Failure
 from agentd.workers import deaths
 from agentd.workers.asking import Asking
-from agentd.workers.frames import decode_output, decode_results, encode_run, encode_template
+from agentd.workers.frames import decode_output, decode_results, encode_plain_run, encode_run, encode_template
 from agentd.workers.output import STREAMS, Outputs
 from agentd.workers.probing import look_for
 from agentd.workers.process import MAX_CLAIMS, Process
@@ -28,11 +29,14 @@ from agentd.workers.sharing import Sharing
 from agentd.workers.spawning import Spawner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentd.core.commands import InterruptTask, Resume, RevokeTasks, RunTasks
     from agentd.core.events import Event
     from agentd.workers.settings import WorkerSettings
+
+_SHAPE, _INPUTS, _ARGUMENT_PARTS = attrgetter("shape"), attrgetter("inputs"), attrgetter("payload.parts")
+_PARTS, _MADE = attrgetter("value.parts"), attrgetter("made")
 
 STATUS_S = 0.08
 """How long the reason of a death is waited for; the death itself is told within 0.1 s."""
@@ -130,16 +134,16 @@ class Supervisor:
         if command.binding is not None:
             process.bind(command.binding)
         known = process.templates
-        shared = False
-        for task in command.tasks:
-            number = task.shape.number
-            if number not in known:
-                known.add(number)
-                write(encode_template(number, task.shape.template))
-            if task.payload.parts or task.inputs:
-                shared = True
-        gone = self._sharing.lend(process, command.tasks) if shared else frozenset()
-        for piece in encode_run(command.tasks, gone=gone, kind=Kind.STACK if command.on_top else Kind.RUN):
+        for shape in set(map(_SHAPE, command.tasks)):
+            if shape.number not in known:
+                known.add(shape.number)
+                write(encode_template(shape.number, shape.template))
+        if any(map(_ARGUMENT_PARTS, command.tasks)) or any(map(_INPUTS, command.tasks)):
+            gone = self._sharing.lend(process, command.tasks)
+            pieces = encode_run(command.tasks, gone=gone, kind=Kind.STACK if command.on_top else Kind.RUN)
+        else:
+            pieces = encode_plain_run(command.tasks, Kind.STACK if command.on_top else Kind.RUN)
+        for piece in pieces:
             write(piece)
         process.stacked += command.on_top
         process.append(command.tasks)
@@ -276,21 +280,23 @@ class Supervisor:
             process.connection.close()
 
     def _on_results(self, process: Process, body: memoryview) -> None:
-        results = decode_results(body)
-        outputs = process.outputs
-        shared = False
+        results: list[TaskResult] = [*decode_results(body)]
+        if process.stacked:
+            for result in results:
+                process.end_task(result.task)
+        else:
+            process.end_tasks([result.task for result in results])
+        if process.outputs:
+            self._keep_outputs(process, results)
+        if any(map(_PARTS, results)) or any(map(_MADE, results)):
+            results = [self._sharing.adopted(process, result) for result in results]
+        self._post(TasksEnded(process.number, results))
+
+    def _keep_outputs(self, process: Process, results: Sequence[TaskResult]) -> None:
         for result in results:
-            process.end_task(result.task)
-            if result.value.parts or result.made:
-                shared = True
-            if outputs:
-                sizes = outputs.pop(result.task, None)
-                if sizes is not None:
-                    self._outputs.take(process.output, result.task, sizes)
-        ended: list[TaskResult] = [*results]
-        if shared:
-            ended = [self._sharing.adopted(process, result) for result in ended]
-        self._post(TasksEnded(process.number, ended))
+            sizes = process.outputs.pop(result.task, None)
+            if sizes is not None:
+                self._outputs.take(process.output, result.task, sizes)
 
     def _on_output(self, process: Process, body: memoryview) -> None:
         for task, out, err in decode_output(body):

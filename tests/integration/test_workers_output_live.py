@@ -75,6 +75,24 @@ def test_each_task_has_exactly_what_it_wrote(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_an_earlier_agent_kept_is_forgotten_too(tmp_path: Path) -> None:
+    """Files of tasks that ended before a restart are found, and go when their operation does."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            (task,) = room.give([room.task("say", arguments("kept"))])
+            await room.result(task)
+            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"kept"
+        async with Room(tmp_path, CODE) as room:
+            room.supervisor.forget_output(task.id + 1)
+            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"kept"
+            room.supervisor.forget_output(task.id)
+            assert room.supervisor.read_output(task.id, "out", 0, 999) == b""
+
+    asyncio.run(main())
+
+
 def test_a_running_task_is_read_live_and_goes_on_at_the_same_offset(tmp_path: Path) -> None:
     """A reader that follows gets every byte once, across the end of the task."""
 

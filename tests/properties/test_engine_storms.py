@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.core.crew import Line
 from agentd.core.endings import Endings
 from agentd.core.exchange import Exchange
 from agentd.core.intake import Intake
+from agentd.core.line import Line
 from agentd.core.links import Links
 from agentd.core.neighbours import Neighbour
 from agentd.core.pool import Pool, Reservation

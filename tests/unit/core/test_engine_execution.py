@@ -7,8 +7,9 @@ from engine_desk import CALL, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.crew import AHEAD_MOST, Crew
+from agentd.core.crew import Crew
 from agentd.core.entries import Returned, Started
+from agentd.core.line import AHEAD_MOST
 from agentd.core.pool import Pool
 from agentd.core.tasks import State
 from agentd.model.errors import BrokenInvariant
