@@ -170,19 +170,21 @@ class SegmentPool:
             self._used_bytes += segment.touched - before
             return segment.number, offsets
 
-    def reserve(self, total: int) -> tuple[int, int] | None:
-        """Give a segment for a value that others write into it: its number, and its descriptor, which stays the pool's.
+    def reserve(self, total: int) -> tuple[int, int, int] | None:
+        """Give a segment for a value that others write into it.
 
-        As with `put` it stays in use until `free`, and there is none when the pool's bounds are reached.
+        That is its number, its descriptor, which stays the pool's, and how many bytes from its start have memory behind
+        them already. As with `put` it stays in use until `free`, and there is none when the pool's bounds are reached.
         """
         with self._lock:
             segment = self._take(total)
             if segment is None:
                 return None
-            if total > segment.touched:
-                self._used_bytes += total - segment.touched
+            touched = segment.touched
+            if total > touched:
+                self._used_bytes += total - touched
                 segment.touched = total
-            return segment.number, segment.fd
+            return segment.number, segment.fd, touched
 
     def has_idle(self, total: int) -> bool:
         """Tell whether a value of so many bytes would find a segment that needs not be made."""

@@ -13,6 +13,10 @@ from agentd.wire.framing import Buffer
 CARRIER_BYTES = 256 * 1024
 """What is handed to a transport at most: behind it a heartbeat has to wait (chosen: two full socket buffers)."""
 
+READ_BYTES = 256 * 1024
+"""Largest read of what has no place yet (as on Unix sockets)."""
+_FIRST_BYTES = 32 * 1024
+"""Such a read behind bytes that had a place: more of them follow, of which little is to be copied (chosen)."""
 _JOIN_BYTES = 32 * 1024
 """Up to here a copy is cheaper than one more element of a gathering write (chosen, as for Unix sockets)."""
 _KEEPALIVE = (
@@ -26,6 +30,15 @@ _KEEPALIVE = (
 
 class Receiver(Protocol):
     """Who is told what a carrier received."""
+
+    @property
+    def landing(self) -> memoryview | None:
+        """Where the next bytes may be read to; None: they are to be received."""
+        ...
+
+    def landed(self, count: int) -> None:
+        """Take note that so many bytes were read to `landing`."""
+        ...
 
     def received(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Take bytes, and the descriptors that came with them, which are the receiver's now."""
@@ -78,7 +91,11 @@ class Carrier(Protocol):
         ...
 
 
-class TcpCarrier(asyncio.Protocol):
+_read = memoryview(bytearray(READ_BYTES))
+"""What has no place yet is read to here by all carriers of this process, in turn: each empties it before the next."""
+
+
+class TcpCarrier(asyncio.BufferedProtocol):
     """A carrier over an asyncio transport; `on_made` is told when it is connected, its TLS included.
 
     Attributes:
@@ -90,6 +107,8 @@ class TcpCarrier(asyncio.Protocol):
         self._on_made = on_made
         self._receiver: Receiver | None = None
         self._transport: asyncio.Transport | None = None
+        self._is_landing = False
+        """The read that is under way goes to the receiver's room."""
         self.is_full = False
         self.is_secret = False
 
@@ -126,10 +145,25 @@ class TcpCarrier(asyncio.Protocol):
         peer, own = self.transport.get_extra_info("peername"), self.transport.get_extra_info("sockname")
         return (peer[0], peer[1]) if peer else ("", 0), (own[0], own[1]) if own else ("", 0)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Say where to read to, now."""
+        room = self._receiver.landing if self._receiver is not None else None
+        if room is not None:
+            self._is_landing = True
+            return room
+        if self._is_landing:
+            self._is_landing = False
+            return _read[:_FIRST_BYTES]
+        return _read
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was read."""
-        if self._receiver is not None:
-            self._receiver.received(data)
+        if self._receiver is None:
+            return
+        if self._is_landing:
+            self._receiver.landed(nbytes)
+        else:
+            self._receiver.received(bytes(_read[:nbytes]))
 
     def pause_writing(self) -> None:
         """Note that the transport has enough."""

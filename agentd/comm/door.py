@@ -21,7 +21,7 @@ from agentd.comm.same_user import Address, owner_uid
 from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
 from agentd.comm.whereabouts import joined
-from agentd.comm.wiring import Identity, Route, Wiring
+from agentd.comm.wiring import Identity, Land, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
 from agentd.model.errors import ConfigError
@@ -116,6 +116,10 @@ class Door:
     def route(self, kind: type[Message], taker: Route) -> None:
         """Name who takes messages of a kind that are no events: data, output, segments, notices."""
         self._wiring.routes[kind] = taker
+
+    def land(self, land: Land) -> None:
+        """Name who gives room for the bytes of large chunks, so that they are read to where they belong."""
+        self._wiring.lands.append(land)
 
     def send(self, link: Link, message: Message, fds: tuple[int, ...] = ()) -> None:
         """Append a message, for who takes such; it leaves with the drain, and descriptors with it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -208,16 +208,29 @@ class Link:
         if self.is_closed:
             self._close_descriptors()
             return
+        self._take(self.session.receive(data, self._loop.time()))
+
+    @property
+    def landing(self) -> memoryview | None:
+        """Where the bytes belong that come next; None: that is not known yet."""
+        return None if self.is_closed else self.session.landing
+
+    def landed(self, count: int) -> None:
+        """Take note that so many bytes were read to `landing`."""
+        if not self.is_closed:
+            self._take(self.session.landed(count, self._loop.time()))
+
+    def _take(self, messages: Iterator[Message]) -> None:
         try:
-            self._read(data)
+            self._hand_on(messages)
         except PeerError as error:
             self.close("protocol", str(error))
         else:
             if self._outbox.pending_bytes or self._bulk:
                 self.flush()
 
-    def _read(self, data: bytes) -> None:
-        for message in self.session.receive(data, self._loop.time()):
+    def _hand_on(self, messages: Iterator[Message]) -> None:
+        for message in messages:
             if message.kind is Kind.SEGMENT:
                 self._hand_on_segment(message)
             else:

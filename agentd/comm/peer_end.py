@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -91,6 +92,8 @@ class PeerEnd:
         self.compares = link.session.version >= COMPARING
         """Both ends begin with what they hold of each other's tasks."""
         self._has_told = not self.compares
+        for land in wiring.lands:
+            link.session.land_chunks(partial(land, link))
         self._taken: dict[type[Message], Callable[[Any], None]] = {
             Declare: self._declared,
             Offers: self._offered,

@@ -13,10 +13,12 @@ from agentd.model.errors import AgentdError
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
 from agentd.model.values import Payload
 from agentd.wire.faults import Unsendable
-from agentd.wire.messages import Hello, HelloAck, Message
+from agentd.wire.messages import DataChunk, Hello, HelloAck, Message
 
 Item = TypeVar("Item")
 Route = Callable[[Link, Message], None]
+Land = Callable[[Link, DataChunk, int], "memoryview | None"]
+"""Tells where so many bytes of a chunk that is coming belong; None: nowhere yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class Wiring:
         inline: brings a payload's bytes into the message from shared memory or the store; may raise `AgentdError`.
         held: gives the tasks of a neighbour that have not ended here.
         routes: who takes the messages that are no events: data, output, segments, notices.
+        lands: who gives room for the bytes of large chunks; none, or one.
         dirty: links to be flushed at the end of the drain.
     """
 
@@ -92,6 +95,7 @@ class Wiring:
     inline: Callable[[Payload], Payload]
     held: Callable[[str], set[int]] = lambda _: set()
     routes: dict[type[Message], Route] = field(default_factory=dict)
+    lands: list[Land] = field(default_factory=list)
     dirty: set[Link] = field(default_factory=set)
 
     def route(self, link: Link, message: Message) -> None:

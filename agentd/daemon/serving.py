@@ -32,6 +32,9 @@ HOPS_MOST = 8
 STREAMS_MOST = 1024
 """Streams of one neighbour (chosen: far above what one asks for at a time)."""
 
+WINDOW_BYTES = 4 << 20
+"""What is mapped of an object at a time (chosen: what one request asks for)."""
+
 Stream = tuple[int, int]
 """Link and the asker's number on it."""
 
@@ -170,6 +173,8 @@ class _Sending:
         self._size = size
         self._fd = fd
         self._close = close
+        self._mapped = memoryview(b"")
+        self._start = 0
 
     def next(self) -> DataChunk | None:
         if not self.ranges:
@@ -179,9 +184,17 @@ class _Sending:
         size = min(end - offset, self.link.chunk_bytes)
         if offset + size < end:
             self.ranges.appendleft((offset + size, end))
-        view = window(self._fd, offset, size)
+        view = self._view(offset, size, end)
         self._serving.served_bytes += size
         return DataChunk(self._number, offset, self._size, checksum((view,)), "", view, self.stream)
+
+    def _view(self, offset: int, size: int, end: int) -> memoryview:
+        """Give a piece of what is mapped, which is as much as was asked for at a time."""
+        at = offset - self._start
+        if not 0 <= at <= at + size <= len(self._mapped):
+            self._start, at = offset, 0
+            self._mapped = window(self._fd, offset, max(size, min(end - offset, WINDOW_BYTES)))
+        return self._mapped[at : at + size]
 
     def close(self) -> None:
         self.ranges.clear()

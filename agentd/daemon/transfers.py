@@ -56,9 +56,16 @@ class Transfer:
         """Up to here it has come."""
         self.written = 0
         """Up to here it is written: where to go on."""
+        self.is_landing = False
+        """The next chunk is read straight to its place."""
         self.began_s = now
         self.moved_s = now
         self.told_s = now
+
+    def awaits(self, chunk: DataChunk, size: int) -> bool:
+        """Tell whether a chunk of so many bytes is the next of what was asked for."""
+        is_next = chunk.offset == self.taken and chunk.size == self.remote.size
+        return is_next and 0 < size <= self.asked - self.taken
 
 
 class Transfers:
@@ -88,6 +95,7 @@ class Transfers:
         self.fetched_bytes = 0
         door.route(DataRequest, self._requested)
         door.route(DataChunk, self._received)
+        door.land(self._room_for)
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -178,6 +186,18 @@ class Transfers:
         assert isinstance(message, DataRequest)
         self._serving.requested(link, message)
 
+    def _room_for(self, link: Link, chunk: DataChunk, size: int) -> memoryview | None:
+        """Say where a chunk that is coming belongs."""
+        transfer = self._by_stream.get((link.number, chunk.stream))
+        if transfer is None or transfer.place is None or chunk.error or not transfer.awaits(chunk, size):
+            return None
+        try:
+            room = transfer.place.room(chunk.offset, size)
+        except OSError:
+            return None
+        transfer.is_landing = room is not None
+        return room
+
     def _received(self, link: Link, message: Message) -> None:
         assert isinstance(message, DataChunk)
         transfer = self._by_stream.get((link.number, message.stream))
@@ -191,8 +211,8 @@ class Transfers:
     def _take(self, transfer: Transfer, chunk: DataChunk) -> None:
         """Check a chunk and write it."""
         size = sum(map(len, chunk.pieces))
-        is_next = chunk.offset == transfer.taken and chunk.size == transfer.remote.size
-        if not is_next or not 0 < size <= transfer.asked - transfer.taken:
+        has_landed, transfer.is_landing = transfer.is_landing, False
+        if not transfer.awaits(chunk, size):
             self._fail(transfer, f"{transfer.neighbour} sent what was not asked for")
         elif checksum(chunk.pieces) != chunk.hash:
             self._fail(transfer, f"a chunk from {transfer.neighbour} was damaged on its way")
@@ -200,6 +220,9 @@ class Transfers:
             transfer.taken += size
             transfer.moved_s = self._now()
             stream = transfer.stream
+            if has_landed:
+                self._written(transfer, stream, size, None)
+                return
             assert transfer.place is not None
             transfer.place.write(chunk.offset, chunk.pieces, lambda error: self._written(transfer, stream, size, error))
 
@@ -242,6 +265,9 @@ class Transfers:
     def _stop(self, transfer: Transfer) -> None:
         if transfer.link is not None:
             self._by_stream.pop((transfer.link.number, transfer.stream), None)
+            if transfer.is_landing:  # its place may become another value's while the chunk goes on coming
+                transfer.link.session.divert()
+                transfer.is_landing = False
             transfer.link = None
         transfer.stream = 0
 

@@ -114,10 +114,7 @@ def decode(frame: Frame, *, local: bool) -> Message:
     decoder = _decoders.get(frame.kind)
     if decoder is None:
         raise PeerError(f"unknown kind of frame {frame.kind}")
-    try:
-        message = decoder(frame.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PeerError(f"a body of kind {Kind(frame.kind).name} that cannot be read: {error}") from error
+    message = _decoded(decoder, frame.kind, frame.body)
     batch = _BATCHES.get(frame.kind)
     if batch is not None and batch.values is not None:
         items = getattr(message, batch.field)
@@ -128,6 +125,24 @@ def decode(frame: Frame, *, local: bool) -> Message:
     elif frame.raw:
         raise PeerError(f"raw bytes behind a message of kind {Kind(frame.kind).name}, which has none")
     return message
+
+
+def decode_chunk(body: Buffer) -> DataChunk:
+    """Read what is said of a chunk whose bytes are still to come.
+
+    Raises:
+        PeerError: it cannot be read.
+    """
+    chunk = _decoded(_decoders[Kind.DATA_CHUNK], Kind.DATA_CHUNK, body)
+    assert isinstance(chunk, DataChunk)
+    return chunk
+
+
+def _decoded(decoder: Callable[[Buffer], Message], kind: int, body: Buffer) -> Message:
+    try:
+        return decoder(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerError(f"a body of kind {Kind(kind).name} that cannot be read: {error}") from error
 
 
 class _Job(NamedTuple):

@@ -5,7 +5,7 @@ Law: a length is judged before anything of the payload is kept, and what is kept
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct as Layout
 
 from msgspec import Struct
@@ -30,6 +30,10 @@ _VIEW_BYTES = 65_536
 """From here a slice is a view of what was read instead of a copy (chosen: a view costs 0.1 us, as copying 4 KiB)."""
 _PIECE_BYTES = 4_096
 """Reads smaller than this are put together at once: a frame in single bytes must not cost an object per byte."""
+
+
+Land = Callable[[int, Buffer, int], "memoryview | None"]
+"""Tells, by kind, body and size, where the raw bytes of a frame that is coming belong; None: nowhere yet."""
 
 
 class Frame(Struct, frozen=True, gc=False):
@@ -67,14 +71,19 @@ def encode_frame(
 class FrameDecoder:
     """Cuts a stream of bytes into frames, whatever the sizes of the reads.
 
+    Raw bytes may be read straight to where they belong: while `room` gives memory, who reads from the socket may read
+    into that, and say `landed` instead of `feed`.
+
     Attributes:
         max_bytes: cap on body and buffers together; may be changed between two frames.
         version: what the headers must bear; may be changed between two frames.
+        land: asked once for each frame of which much is still to come when its body is here.
     """
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES, version: int = OPENING_VERSION) -> None:
         self.max_bytes = max_bytes
         self.version = version
+        self.land: Land | None = None
         self._header = bytearray()
         """Of the unfinished frame, as far as it came."""
         self._pieces: list[Buffer] = []
@@ -82,6 +91,10 @@ class FrameDecoder:
         self._missing = HEADER_BYTES
         """How many bytes are awaited: of the header at first, then of all behind it."""
         self._body_bytes = 0
+        self._room: memoryview | None = None
+        """Where the raw bytes of the unfinished frame go, all of them; None: they are kept in pieces."""
+        self._is_asked = False
+        """`land` was asked of the unfinished frame."""
         self._fault: PeerError | None = None
 
     @property
@@ -125,6 +138,43 @@ class FrameDecoder:
         if position < size:
             self._complete(memoryview(data)[position:])
 
+    # --- raw bytes that go where they belong --------------------------------------------------------------------
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes may be read to, at most so many; None: they are to be fed."""
+        return None if self._room is None else self._room[-self._missing :]
+
+    def landed(self, count: int) -> Iterator[Frame]:
+        """Note that `count` bytes were read to `room`, and yield the frame if that completes it; to be exhausted."""
+        self._missing -= count
+        if not self._missing:
+            yield self._taken()
+
+    def divert(self) -> None:
+        """Let what is still to come of the unfinished frame go to memory of its own: its room is needed otherwise."""
+        if self._room is not None:
+            self._room = memoryview(bytearray(len(self._room)))
+
+    def _ask_for_room(self, land: Land) -> None:
+        """Find out where the raw bytes belong, if their body is here."""
+        if sum(map(len, self._pieces)) < self._body_bytes:
+            return
+        self._is_asked = True
+        body, raw = _parted(self._pieces, self._body_bytes)
+        room = land(self._header[3], body, self._missing + sum(map(len, raw)))
+        if room is None:
+            return
+        if len(room) != self._missing + sum(map(len, raw)):
+            raise ValueError(f"room of {len(room)} bytes was given for other raw bytes")
+        position = 0
+        for piece in raw:
+            room[position : position + len(piece)] = piece
+            position += len(piece)
+        self._room, self._pieces = room, [body]
+
+    # --- the unfinished frame -----------------------------------------------------------------------------------
+
     def _complete(self, data: Buffer) -> int:
         """Take what the unfinished frame lacks, and tell how much of `data` that was."""
         used = 0
@@ -139,9 +189,16 @@ class FrameDecoder:
             if magic != MAGIC or version != self.version or self._missing > self.max_bytes:
                 raise self._refused(magic, version, kind, self._missing)
         end = min(used + self._missing, len(data))
-        if end > used:
-            self._keep(memoryview(data)[used:end])
+        if end <= used:
+            return end
+        if self._room is not None:
+            self._room[-self._missing :][: end - used] = memoryview(data)[used:end]
             self._missing -= end - used
+            return end
+        self._keep(memoryview(data)[used:end])
+        self._missing -= end - used
+        if self._missing >= _VIEW_BYTES and self.land is not None and not self._is_asked:
+            self._ask_for_room(self.land)
         return end
 
     def _keep(self, piece: memoryview) -> None:
@@ -158,7 +215,8 @@ class FrameDecoder:
     def _taken(self) -> Frame:
         """Hand out the unfinished frame, which is complete, and begin anew."""
         body, raw = _parted(self._pieces, self._body_bytes)
-        frame = Frame(self._header[3], body, raw)
+        frame = Frame(self._header[3], body, raw if self._room is None else (self._room,))
+        self._room, self._is_asked = None, False
         self._header = bytearray()
         self._pieces = []
         self._missing = HEADER_BYTES

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentd.model.errors import PeerError
-from agentd.wire.codec import decode, encode
+from agentd.wire.codec import decode, decode_chunk, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import OPENING_VERSION, Buffer, Frame, FrameDecoder
 from agentd.wire.measure import RoundTrip
@@ -20,6 +20,7 @@ from agentd.wire.messages import (
     TYPES,
     Answers,
     Credit,
+    DataChunk,
     Goodbye,
     Heartbeat,
     Hello,
@@ -108,7 +109,10 @@ class Session:
             PeerError: the other end broke the protocol: say `farewell` and drop the connection.
         """
         self.heard_s = now
-        for frame in self._decoder.feed(data):
+        return self._messages(self._decoder.feed(data))
+
+    def _messages(self, frames: Iterator[Frame]) -> Iterator[Message]:
+        for frame in frames:
             if self.phase is Phase.CLOSED:
                 return
             if frame.kind not in self._receivable:
@@ -118,6 +122,30 @@ class Session:
             if note is not None:
                 note(message)
             yield message
+
+    @property
+    def landing(self) -> memoryview | None:
+        """Where the next bytes may be read to, straight; None: they are to be received."""
+        return self._decoder.room
+
+    def landed(self, count: int, now: float) -> Iterator[Message]:
+        """As `receive`, for bytes that were read to `landing`."""
+        self.heard_s = now
+        return self._messages(self._decoder.landed(count))
+
+    def divert(self) -> None:
+        """Let go of the room that was given for a chunk that is coming."""
+        self._decoder.divert()
+
+    def land_chunks(self, land: Callable[[DataChunk, int], memoryview | None]) -> None:
+        """Ask `land` where the bytes of large chunks belong: it gives memory of that size, or None."""
+
+        def room_for(kind: int, body: Buffer, size: int) -> memoryview | None:
+            if kind != Kind.DATA_CHUNK or kind not in self._receivable:
+                return None
+            return land(decode_chunk(body), size)
+
+        self._decoder.land = room_for
 
     def _misplaced(self, frame: Frame) -> PeerError:
         if frame.kind not in TYPES:

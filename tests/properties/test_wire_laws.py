@@ -11,13 +11,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agentd.model.errors import PeerError
 from agentd.model.exchange import End, Offer, Refusal, Settled, Submission
 from agentd.model.task import Constraints, Failure, Outcome, Template
 from agentd.model.values import Part, Payload
 from agentd.wire import messages as m
-from agentd.wire.codec import decode, encode
+from agentd.wire.codec import decode, decode_chunk, encode
 from agentd.wire.framing import HEADER, MAGIC, Frame, FrameDecoder, encode_frame
 from agentd.wire.session import Session
 from agentd.wire.terms import Side, Terms
@@ -123,6 +124,44 @@ def test_what_is_kept_never_exceeds_what_was_received(body, raw, cuts):
         assert decoder.held_bytes <= fed
     else:
         assert body + raw <= CAP
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 200_000), min_size=1, max_size=3),
+    reads=st.lists(st.integers(1, 150_000), min_size=1, max_size=8),
+    wanted=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_chunks_that_are_read_to_their_place_are_the_same_chunks(sizes, reads, wanted):
+    """However long the reads are, and whoever gets a place: chunks and what stands between them come as they were."""
+    said: list[m.Message] = []
+    for number, size in enumerate(sizes):
+        said += [m.DataChunk(number, 0, size, b"h", "", memoryview(bytes([number + 1]) * size), 7), m.Heartbeat(number)]
+    decoder = FrameDecoder(2**24)
+    decoder.land = lambda kind, body, size: (
+        memoryview(bytearray(size)) if kind == 49 and wanted[decode_chunk(body).object] else None
+    )
+    stream, heard, turn = stream_of(said), [], 0
+    while stream:
+        count = min(reads[turn % len(reads)], len(stream))
+        room, turn = decoder.room, turn + 1
+        if room is None:
+            frames = decoder.feed(stream[:count])
+        else:
+            count = min(count, len(room))
+            room[:count] = stream[:count]
+            frames = decoder.landed(count)
+        heard.extend(decode(frame, local=False) for frame in frames)
+        stream = stream[count:]
+    assert list(map(plain, heard)) == said
+    assert decoder.held_bytes == 0
+
+
+def plain(message: m.Message) -> m.Message:
+    """Give a chunk with its bytes in one piece."""
+    if isinstance(message, m.DataChunk):
+        return replace(message, data=memoryview(b"".join(message.pieces)), raw=())
+    return message
 
 
 # --- fuzz -------------------------------------------------------------------------------------------------------

@@ -126,3 +126,75 @@ def test_large_pieces_are_not_joined():
     assert len(pieces[0]) == HEADER_BYTES
     assert pieces[1] is body
     assert pieces[2] is raw
+
+
+# --- raw bytes that are read to where they belong ---------------------------------------------------------------
+
+
+def landing(frame: bytes, fed: int, room: memoryview | None) -> FrameDecoder:
+    """Give a decoder that was fed the beginning of a frame, and was given room for its raw bytes."""
+    decoder = FrameDecoder()
+    decoder.land = lambda kind, body, size: room
+    assert list(decoder.feed(frame[:fed])) == []
+    return decoder
+
+
+def test_raw_bytes_are_read_to_where_they_belong():
+    """What had come before there was room is put there too; the frame's raw bytes are that room, without a copy."""
+    raw = bytes(range(256)) * 1024
+    place = bytearray(len(raw))
+    frame = whole(5, b"body", raw)
+    decoder = landing(frame, 1_000, memoryview(place))
+    room = decoder.room
+    assert room is not None
+    assert len(room) == len(frame) - 1_000
+    room[:5_000] = frame[1_000:6_000]
+    assert list(decoder.landed(5_000)) == []
+    assert list(decoder.feed(frame[6_000:7_000])) == []
+    rest = decoder.room
+    assert rest is not None
+    rest[:] = frame[7_000:]
+    (got,) = decoder.landed(len(rest))
+    assert (got.kind, bytes(got.body), got.raw[0].obj) == (5, b"body", place)
+    assert place == raw
+    assert decoder.room is None
+
+
+def test_room_that_is_needed_otherwise_is_not_written_any_more():
+    """After `divert` the frame still comes whole, and not one byte more of it goes to the room that it had."""
+    raw = b"r" * 200_000
+    place = bytearray(len(raw))
+    frame = whole(5, b"body", raw)
+    decoder = landing(frame, 1_000, memoryview(place))
+    decoder.divert()
+    before = bytes(place)
+    room = decoder.room
+    assert room is not None
+    room[:] = frame[1_000:]
+    (got,) = decoder.landed(len(room))
+    assert len(got.raw[0]) == len(raw)
+    assert bytes(place) == before
+    decoder.divert()
+    assert [cut(frame) for frame in decoder.feed(whole(6, b"next"))] == [(6, b"next", b"")]
+
+
+def test_room_is_asked_for_once_and_only_for_what_is_long():
+    """A frame that is nearly here is kept as it comes, and a refusal holds for the whole frame."""
+    asked: list[tuple[int, bytes, int]] = []
+
+    def land(kind: int, body: bytes, size: int) -> None:
+        asked.append((kind, bytes(body), size))
+
+    decoder = FrameDecoder()
+    decoder.land = land
+    for kind, size in ((5, 1_000), (6, 300_000)):
+        stream = whole(kind, b"body", b"r" * size)
+        frames = [frame for at in range(0, len(stream), 700) for frame in decoder.feed(stream[at : at + 700])]
+        assert [cut(frame) for frame in frames] == [(kind, b"body", b"r" * size)]
+    assert asked == [(6, b"body", 300_000)]
+
+
+def test_room_of_another_size_is_a_mistake_of_ours():
+    """Bytes behind the room would be somebody else's."""
+    with pytest.raises(ValueError, match="room of 7 bytes"):
+        landing(whole(5, b"", b"r" * 200_000), 1_000, memoryview(bytearray(7)))
