@@ -1,7 +1,9 @@
 """Large values: on one device, and between two agents, each beside bare sockets that carry the same bytes.
 
-The references pickle an array out of band and carry its buffer over a Unix socket (one device) or TCP on loopback (two
-agents) to another process, which reads it into memory that it keeps, looks at both ends of it, and answers.
+The references pickle an array out of band and carry its buffer over a Unix socket (one device), TCP on loopback (two
+agents) or TLS 1.3 of the same library (two agents that were paired) to another process, which reads it into memory that
+it keeps, looks at both ends of it, and answers. What is returned lies ready in the memory of who returns it, on both
+sides: making it is no part of moving it.
 """
 
 from __future__ import annotations
@@ -9,22 +11,28 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Self
 
 from agentd.api import AgentExecutor
-from benchmarks.agent import Agent
+from agentd.comm import security
+from benchmarks.agent import ROOT, Agent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.workloads import Recorder
 
+VALUES = ("W4", "W10", "W10 TLS")
 LARGE = 100_000_000
 MANY, MEDIUM = 1000, 100_000
 CALLS = 10_000
-TIMES = 3
-"""Transfers of one round, of which the median counts; one before them warms both ends up."""
+WARMING, TIMES = 4, 5
+"""Transfers of one round that do not count, since memory is made and mapped, and those of which the median does."""
 GB = 1e9
 
 
@@ -40,14 +48,25 @@ def make(size: int) -> Any:
     return np.ones(size, dtype=np.uint8)
 
 
+_ready: dict[int, Any] = {}
+
+
+def ready(size: int) -> Any:
+    """Give an array that lies ready in this process."""
+    if size not in _ready:
+        _ready[size] = make(size)
+    return _ready[size]
+
+
 def nothing(_: Any = None) -> None:
     """Do nothing."""
 
 
 class RawSocket:
-    """Another process that takes buffers over a socket, or gives them."""
+    """Another process that takes buffers over a socket, or gives them; with the key of an agent over TLS."""
 
-    def __init__(self, family: socket.AddressFamily) -> None:
+    def __init__(self, family: socket.AddressFamily, identity: Path | None = None) -> None:
+        self._identity = identity
         self._listener = socket.socket(family)
         self._listener.bind(("127.0.0.1", 0) if family == socket.AF_INET else "")
         self._listener.listen()
@@ -57,10 +76,14 @@ class RawSocket:
         self._sock.connect(self._listener.getsockname())
         if family == socket.AF_INET:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if identity is not None:
+            self._sock = security.asking().wrap_socket(self._sock)
         self._kept = bytearray(LARGE)
 
     def _serve(self) -> None:
         sock, _ = self._listener.accept()
+        if self._identity is not None:
+            sock = security.serving(self._identity).wrap_socket(sock, server_side=True)
         kept, given = bytearray(LARGE), bytes(1) * LARGE
         while True:
             head = receive(sock, memoryview(bytearray(9)))
@@ -99,7 +122,7 @@ def receive(sock: socket.socket, into: memoryview) -> memoryview | None:
     """Fill a buffer from a socket; None: the other end is gone."""
     at = 0
     while at < len(into):
-        count = sock.recv_into(into[at:])
+        count = sock.recv_into(into[at:])  # of TLS no more than a record at a time
         if not count:
             return None
         at += count
@@ -107,19 +130,28 @@ def receive(sock: socket.socket, into: memoryview) -> memoryview | None:
 
 
 class Values:
-    """Agents and bare sockets for one workload, W4 or W10; a context."""
+    """Agents and bare sockets for one workload, W4, W10 or W10 over TLS; a context."""
 
     def __init__(self, workload: str) -> None:
-        self._is_between = workload == "W10"
+        self._workload = workload
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        self.local = self._stack.enter_context(AgentExecutor(self._stack.enter_context(Agent()).state))
-        if self._is_between:
-            far = self._stack.enter_context(Agent("--hostname", "far"))
-            near = self._stack.enter_context(Agent("--hostname", "near", "--cpu", "0", "--neighbour", far.comm))
-            self.hop = self._stack.enter_context(AgentExecutor(near.state))
-        self.raw = self._stack.enter_context(RawSocket(socket.AF_INET if self._is_between else socket.AF_UNIX))
+        begin = self._stack.enter_context
+        if self._workload != "W10 TLS":
+            self.local = begin(AgentExecutor(begin(Agent()).state))
+        if self._workload == "W4":
+            self.raw = begin(RawSocket(socket.AF_UNIX))
+            return self
+        far = begin(Agent("--hostname", "far"))
+        if self._workload == "W10":
+            near = begin(Agent("--hostname", "near", "--cpu", "0", "--neighbour", far.comm))
+            self.raw = begin(RawSocket(socket.AF_INET))
+        else:
+            near = begin(Agent("--hostname", "near", "--cpu", "0"))
+            pair(far, near)
+            self.raw = begin(RawSocket(socket.AF_INET, far.state / "identity.pem"))
+        self.hop = begin(AgentExecutor(near.state))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,10 +159,12 @@ class Values:
 
     def measure(self, recorder: Recorder) -> None:
         """Measure one round."""
-        if self._is_between:
-            self.between_agents(recorder)
-        else:
+        if self._workload == "W4":
             self.on_one_device(recorder)
+            return
+        if self._workload == "W10":
+            self.one_hop(recorder)
+        self.between_agents(recorder)
 
     # --- one device ---------------------------------------------------------------------------------------------
 
@@ -140,25 +174,40 @@ class Values:
         recorder.note("W4 argument GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.send(array)))
         recorder.note("W4 argument GB/s, agentd", LARGE / GB / median_s(lambda: done(self.local, look, array)))
         recorder.note("W4 return GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.take(LARGE)))
-        recorder.note("W4 return GB/s, agentd", LARGE / GB / median_s(lambda: done(self.local, make, LARGE)))
+        recorder.note("W4 return GB/s, agentd", LARGE / GB / median_s(lambda: done(self.local, ready, LARGE)))
         arrays = [make(MEDIUM) for _ in range(MANY)]
         recorder.note("W4 100 KB per s, raw socket", MANY / median_s(lambda: [self.raw.send(one) for one in arrays]))
         recorder.note("W4 100 KB per s, agentd", MANY / median_s(lambda: list(self.local.map(look, arrays))))
 
     # --- two agents ---------------------------------------------------------------------------------------------
 
-    def between_agents(self, recorder: Recorder) -> None:
-        """W10: one hop, as W1 and W2 with the function run at the neighbour, and a large array moved there and back."""
+    def one_hop(self, recorder: Recorder) -> None:
+        """W10: one hop, as W1 and W2 with the function run at the neighbour."""
         for name, executor in (("local", self.local), ("one hop", self.hop)):
             times = sorted(timed(lambda one=executor: done(one, nothing)) for _ in range(500))
             recorder.note(f"W10 p50 us, {name}", times[len(times) // 2] * 1e6)
             spent = median_s(lambda one=executor: finish([one.submit(nothing) for _ in range(CALLS)]))
             recorder.note(f"W10 per s, {name}", CALLS / spent)
-        array = make(LARGE)
-        recorder.note("W10 argument GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.send(array)))
-        recorder.note("W10 argument GB/s, one hop", LARGE / GB / median_s(lambda: done(self.hop, look, array)))
-        recorder.note("W10 return GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.take(LARGE)))
-        recorder.note("W10 return GB/s, one hop", LARGE / GB / median_s(lambda: done(self.hop, make, LARGE)))
+
+    def between_agents(self, recorder: Recorder) -> None:
+        """W10, plain or over TLS: a large array moved to the neighbour and back."""
+        name, array = self._workload, make(LARGE)
+        recorder.note(f"{name} argument GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.send(array)))
+        recorder.note(f"{name} argument GB/s, one hop", LARGE / GB / median_s(lambda: done(self.hop, look, array)))
+        recorder.note(f"{name} return GB/s, raw socket", LARGE / GB / median_s(lambda: self.raw.take(LARGE)))
+        recorder.note(f"{name} return GB/s, one hop", LARGE / GB / median_s(lambda: done(self.hop, ready, LARGE)))
+
+
+def pair(far: Agent, near: Agent) -> None:
+    """Pair two agents as people do, so that the one asks the other over TLS from then on."""
+
+    def said(*words: str) -> str:
+        command = [sys.executable, "-m", "agentd", *words]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    invitation = said("invite", "--state", str(far.state)).split()[0]
+    said("join", invitation, "--state", str(near.state))
 
 
 def done(executor: AgentExecutor, function: Any, *args: Any) -> Any:
@@ -180,6 +229,7 @@ def timed(act: Any) -> float:
 
 
 def median_s(act: Any) -> float:
-    """Give the median of some times, after one that does not count."""
-    act()
+    """Give the median of some times, after those that do not count."""
+    for _ in range(WARMING):
+        act()
     return sorted(timed(act) for _ in range(TIMES))[TIMES // 2]

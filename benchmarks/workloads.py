@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from benchmarks import dislib_alone, engine_alone, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
 from benchmarks.nested import Nested
-from benchmarks.values import Values
+from benchmarks.values import VALUES, Values
 
 CALLS = 1000
 MANY = 10_000
@@ -84,6 +84,10 @@ TARGETS = (
     Target("W10 throughput / local", "W10 per s, one hop", "W10 per s, local", "≥0.6", "≥0.8"),
     Target("W10 argument / raw socket", "W10 argument GB/s, one hop", "W10 argument GB/s, raw socket", "≥0.75", "≥0.9"),
     Target("W10 return / raw socket", "W10 return GB/s, one hop", "W10 return GB/s, raw socket", "≥0.75", "≥0.9"),
+    Target(
+        "W10 TLS argument / raw TLS", "W10 TLS argument GB/s, one hop", "W10 TLS argument GB/s, raw socket", "≥0.75", ""
+    ),
+    Target("W10 TLS return / raw TLS", "W10 TLS return GB/s, one hop", "W10 TLS return GB/s, raw socket", "≥0.75", ""),
     Target("W5 chain / raw socket", "W5 chain per s, agentd", "W5 chain per s, raw socket", "≥0.15", "≥0.5"),
     Target("W5 tree / ProcessPool", "W5 tree per s, agentd", "W5 tree per s, ProcessPool", "≥2", ""),
     Target("W8 / loky", "W8 per s, agentd", "W8 per s, loky", "≥1.5", ""),
@@ -119,7 +123,7 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
         executors = _executors(stack) if any(map(wanted, ("W1", "W2", "W3"))) else {}
         nested = stack.enter_context(Nested()) if any(map(wanted, ("W5", "W8", "W11"))) else None
         web = stack.enter_context(Web()) if wanted("W9") else None
-        values = [stack.enter_context(Values(name)) for name in ("W4", "W10") if wanted(name)]
+        values = [stack.enter_context(Values(name)) for name in VALUES if wanted(name.split()[0])]
         loops = _loops_per_ms()
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", flush=True)
