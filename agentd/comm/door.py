@@ -25,9 +25,9 @@ from agentd.comm.wiring import Identity, Land, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
 from agentd.model.errors import ConfigError
-from agentd.model.peers import PinBook
+from agentd.model.peers import NO_LIMITS, Limits, PinBook
 from agentd.model.task import Template
-from agentd.model.values import Payload
+from agentd.model.values import ObjectKey, Payload
 from agentd.wire.messages import Message
 
 DEFAULT_PORT = 46_102
@@ -121,6 +121,10 @@ class Door:
         """Name who gives room for the bytes of large chunks, so that they are read to where they belong."""
         self._wiring.lands.append(land)
 
+    def guard(self, may_name: Callable[[ObjectKey, str], bool]) -> None:
+        """Name who tells whether a task of a neighbour that has few rights may read an object."""
+        self._wiring.guards.append(may_name)
+
     def send(self, link: Link, message: Message, fds: tuple[int, ...] = ()) -> None:
         """Append a message, for who takes such; it leaves with the drain, and descriptors with it.
 
@@ -149,6 +153,11 @@ class Door:
         """Name the neighbour at the other end of a link; empty for a user."""
         end = self._reception.peers.get(link.number)
         return end.neighbour if end is not None else ""
+
+    def limits_of(self, link: Link) -> Limits:
+        """Give what the neighbour at the other end of a link may ask for, as it is now."""
+        end = self._reception.peers.get(link.number)
+        return end.limits if end is not None else NO_LIMITS
 
     def flush_later(self, link: Link) -> None:
         """Write what a link was given with the end of this drain, or at once where there is none."""

@@ -202,9 +202,18 @@ class PeerEnd:
             return f"agent {self._wiring.agent.name} lends nothing"
         reason = self._declarations.refused.get(offer.template)
         if reason is None and not self.limits.is_none:
-            reason = self._declarations.beyond(self.limits, offer.template)
+            reason = self._declarations.beyond(self.limits, offer.template) or self._beyond(offer)
             return None if reason is None else self._words(reason)
         return reason
+
+    def _beyond(self, offer: Offer) -> str | None:
+        """Tell why a task may not read what its offer names: it would learn from its end what was never given to it."""
+        if not self.limits.is_confined:
+            return None
+        named = {part.remote.key for value in (offer.payload, *offer.inputs) for part in value.parts if part.remote}
+        if all(guard(key, self.neighbour) for guard in self._wiring.guards for key in named):
+            return None
+        return "the task reads a value that was not given to it"
 
     def _words(self, limit: str) -> str:
         return f"agent {self._wiring.agent.name} limits {self.neighbour}: {limit}"

@@ -11,7 +11,7 @@ from agentd.comm.settings import CommSettings
 from agentd.core.events import Event
 from agentd.model.errors import AgentdError
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
-from agentd.model.values import Payload
+from agentd.model.values import ObjectKey, Payload
 from agentd.wire.faults import Unsendable
 from agentd.wire.messages import DataChunk, Hello, HelloAck, Message
 
@@ -85,6 +85,7 @@ class Wiring:
         held: gives the tasks of a neighbour that have not ended here.
         routes: who takes the messages that are no events: data, output, segments, notices.
         lands: who gives room for the bytes of large chunks; none, or one.
+        guards: who tells whether a task of a neighbour that has few rights may read an object; none, or one.
         dirty: links to be flushed at the end of the drain.
     """
 
@@ -96,6 +97,7 @@ class Wiring:
     held: Callable[[str], set[int]] = lambda _: set()
     routes: dict[type[Message], Route] = field(default_factory=dict)
     lands: list[Land] = field(default_factory=list)
+    guards: list[Callable[[ObjectKey, str], bool]] = field(default_factory=list)
     dirty: set[Link] = field(default_factory=set)
 
     def route(self, link: Link, message: Message) -> None:

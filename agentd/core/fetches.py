@@ -149,6 +149,24 @@ class Fetches:
     def _nearest(self, found: Object) -> str:
         return next((row.name for row in self._sources(found)), "")
 
+    # --- who may have it --------------------------------------------------------------------------------------
+
+    def was_given(self, key: ObjectKey, neighbour: str) -> bool:
+        """Tell whether we gave an object to a neighbour: by an end that we told it, or with a task that it holds."""
+        found = self._objects.get(key)
+        if found is not None and neighbour in found.leases:
+            return True
+        row = self._neighbourhood.get(neighbour)
+        return row is not None and any(key in keys_of(value) for task in row.held.values() for value in task.values)
+
+    def may_name(self, key: ObjectKey, neighbour: str) -> bool:
+        """Tell whether a task of a neighbour may read an object: not one of ours, or known here, that it never had."""
+        found, row = self._objects.get(key), self._neighbourhood.get(neighbour)
+        if found is None or (row is not None and found.remote.home == row.agent_id):
+            return True
+        is_told = neighbour in found.vias and not self._objects.is_own(key)
+        return is_told or self.was_given(key, neighbour)
+
     # --- what happens -----------------------------------------------------------------------------------------
 
     def object_fetched(self, event: e.ObjectFetched, now: float) -> None:

@@ -104,6 +104,10 @@ class Objects:
         """Find an object."""
         return self._table.get(key)
 
+    def is_own(self, key: ObjectKey) -> bool:
+        """Tell whether this agent made an object."""
+        return key[0] == self._agent_id
+
     # --- making references ------------------------------------------------------------------------------------
 
     def share(self, payload: Payload) -> Payload:

@@ -6,6 +6,7 @@ Law: nothing is read before the link has room for it, and of what is passed on n
 from __future__ import annotations
 
 import itertools
+import logging
 import mmap
 import os
 from collections import deque
@@ -35,6 +36,8 @@ STREAMS_MOST = 1024
 WINDOW_BYTES = 4 << 20
 """What is mapped of an object at a time (chosen: what one request asks for)."""
 
+log = logging.getLogger("agentd")
+
 Stream = tuple[int, int]
 """Link and the asker's number on it."""
 
@@ -53,6 +56,9 @@ class Serving:
         self._upstream: dict[Stream, _Relay] = {}
         """By the stream on which we ask another."""
         self._streams = itertools.count(-1, -1)
+        self._warned: set[int] = set()
+        """Links over which somebody asked for what is not for it."""
+        door.guard(state.fetches.may_name)
         self.served_bytes = 0
         self.relayed_bytes = 0
 
@@ -67,6 +73,8 @@ class Serving:
         stream = link.number, message.stream
         if found is None:
             self._refuse(link, message, f"{self._state.identity.name} does not have that object any more", gone=True)
+        elif self._door.limits_of(link).is_confined and not self._state.fetches.was_given(found.key, neighbour):
+            self._withhold(link, message, neighbour)
         elif not self._is_sound(found, message):
             self._refuse(link, message, f"the object has {found.remote.size} bytes", gone=True)
         elif len(self._sending) + len(self._relays) >= STREAMS_MOST and stream not in self._sending:
@@ -79,6 +87,13 @@ class Serving:
     @staticmethod
     def _is_sound(found: Object, message: DataRequest) -> bool:
         return 0 <= message.offset <= found.remote.size and message.size >= 0
+
+    def _withhold(self, link: Link, message: DataRequest, neighbour: str) -> None:
+        """Give nothing to who has few rights and was not given this: that it knows the number is no right."""
+        self._refuse(link, message, f"{self._state.identity.name} limits {neighbour}: it was not given that", gone=True)
+        if link.number not in self._warned:
+            self._warned.add(link.number)
+            log.warning("%s asked for a value that was not given to it, and got nothing", neighbour)
 
     def _refuse(self, link: Link, message: DataRequest, why: str, *, gone: bool = False) -> None:
         link.send(DataChunk(message.object, message.offset, error=why, stream=message.stream, gone=gone))
@@ -151,6 +166,7 @@ class Serving:
 
     def link_closed(self, number: int) -> None:
         """A link is gone: what went over it towards others ends with a word to them."""
+        self._warned.discard(number)
         for relay in [one for one in self._relays.values() if number in {one.link.number, one.upstream.number}]:
             self._end(relay)
             if relay.link.number != number:

@@ -44,6 +44,11 @@ class Limits(Struct, frozen=True, omit_defaults=True):
         """Tell whether everything is allowed."""
         return self == NO_LIMITS
 
+    @property
+    def is_confined(self) -> bool:
+        """Tell whether it may not have just anything run here: then it has a right only to values that it was given."""
+        return bool(self.functions) or not self.submit_upward
+
     def forbids(self, function: str, *, is_by_name: bool) -> str | None:
         """Tell why a function may not be run for the peer; None if it may.
 
