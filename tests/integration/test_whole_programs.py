@@ -184,3 +184,58 @@ def test_a_program_without_a_main_guard_does_its_work_once(tmp_path: Path, start
     ended = agentd(tmp_path, how, *more, script, "4", folder)
     assert ended.stdout == "begins\ncalled\n812\n", ended.stderr
     assert {file.name: file.read_text() for file in folder.iterdir()} == {f"ran-{n}": "x" for n in range(4)}
+
+
+WRONG = {
+    "future": ("    x = inc(1)\n    print(x + 1)", "__main__:inc returns, is no value yet and cannot be used in +"),
+    "missing": ("    inc()", "__main__:inc: missing a required argument: 'x'"),
+    "pickle": ("    inc([1, {'a': threading.Lock()}])", "argument x[1]['a'] (a lock) cannot be pickled"),
+    "collection": ("    add_all(3)", "argument parts is a collection: give a list, a tuple or a dict, not 3"),
+    "file": ("    read('none.txt')", "there is no file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said_of_the_line_that_is_wrong(tmp_path: Path, start_agent: StartAgent, name: str) -> None:
+    """The last line says what to do, the traceback shows the program alone, and no task was queued."""
+    home = start_agent("--cpu", "1")
+    lines, said = WRONG[name]
+    program = tmp_path / "wrong.py"
+    program.write_text(
+        "import sys, threading\n"
+        "from agentd.api import COLLECTION_IN, FILE_IN, attach, task\n"
+        "@task(returns=int)\ndef inc(x):\n    return x + 1\n"
+        "@task(parts=COLLECTION_IN)\ndef add_all(parts):\n    pass\n"
+        "@task(file=FILE_IN)\ndef read(file):\n    pass\n"
+        f"if __name__ == '__main__':\n{lines}\n"
+    )
+    code = f"import sys; sys.path.append({str(ROOT)!r}); from agentd.api.tasks.program import main; main(sys.argv[1:])"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, home.state, program],
+        env=agent_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert said in ended.stderr.strip().splitlines()[-1]
+    files = [line for line in ended.stderr.splitlines() if line.startswith("  File ")]
+    assert files == [f'  File "{program}", line {13 + lines.count(chr(10))}, in <module>']
+
+
+def test_values_that_never_come_are_warned_of_where_they_are_awaited(tmp_path: Path) -> None:
+    """PyCOMPSs' door gives None; the warning names the program's line, the reason, and where it was."""
+    program = tmp_path / "late.py"
+    program.write_text(
+        "from pycompss.api.api import compss_wait_on\nfrom pycompss.api.parameter import COLLECTION_INOUT\n"
+        "from pycompss.api.task import task\n"
+        "@task(c=COLLECTION_INOUT)\ndef grow(c):\n    c.append(1)\n"
+        "if __name__ == '__main__':\n    c = [[1], [2]]\n    grow(c)\n    print(compss_wait_on(c))\n"
+    )
+    ended = agentd(tmp_path, "run", "--cpu", "1", program)
+    assert ended.stdout == "[[None], [None]]\n"
+    assert f"{program}:10: RuntimeWarning" in ended.stderr
+    assert "collection c had 2 elements and now has 3" in ended.stderr
+    assert "attempt 1" in ended.stderr, "to run it again is of no use"

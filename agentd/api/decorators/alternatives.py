@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.making import Words, above_task
 from agentd.api.tasks.definition import TaskDefinition
+from agentd.api.tasks.places import warn
 from agentd.api.tasks.ways import note
 
 _WORDS = Words("implement", ("source_class", "method"), (), {"sourceClass": "source_class", "sourceMethod": "method"})
@@ -45,7 +45,7 @@ def _check(source: str, method: str, definition: TaskDefinition) -> None:
     found = _found(source)
     if found is None:
         message = f"@implement: there is no module {source}, named by source_class: {definition.label} is never chosen"
-        warnings.warn(message, UserWarning, stacklevel=5)
+        warn(message, UserWarning)
         return
     is_ready = not getattr(getattr(found, "__spec__", None), "_initializing", False)
     if found is not source and is_ready and not hasattr(found, method):

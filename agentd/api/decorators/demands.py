@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.expressions import from_environment, number_at_call, variable
 from agentd.api.decorators.parameters import truth
 from agentd.api.tasks.definition import TaskDefinition
+from agentd.api.tasks.places import warn
 
 UNKNOWN = frozenset({"", "[unassigned]", "none"})
 """Texts that demand nothing."""
@@ -125,10 +125,8 @@ def _spelled(key: str, definition: TaskDefinition) -> str:
         if form in _BY_SPELLING:
             return _BY_SPELLING[form]
     near = difflib.get_close_matches(spelling, _BY_SPELLING, 1)
-    hint = f"; did you mean {_BY_SPELLING[near[0]]}?" if near else ""
-    raise DefinitionError(
-        f"@constraint of task {definition.label}: none is called {key}{hint}; there are {', '.join(sorted(KEYS))}"
-    )
+    hint = f"did you mean {_BY_SPELLING[near[0]]}?" if near else f"there are {', '.join(sorted(KEYS))}"
+    raise DefinitionError(f"@constraint of task {definition.label}: no constraint is called {key}; {hint}")
 
 
 def _waits(name: str, value: object) -> bool:
@@ -209,7 +207,7 @@ def _settled(value: Any, default: str | None) -> Any:
     text = from_environment(name)
     if text is None:
         message = f"a constraint names the environment variable {name}, which is not set: it is left out"
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warn(message, UserWarning)
         return default
     return text
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.tasks.definition import ATTRIBUTE, TaskDefinition
+from agentd.api.tasks.places import warn
 from agentd.api.tasks.runtime import current
 
 Function = Callable[..., Any]
@@ -188,4 +188,4 @@ class Words:
 def deprecated(decorator: str, old: str, new: str) -> None:
     """Say that an argument has another name now."""
     message = f"Deprecated argument {old} of @{decorator}: it is called {new} now"
-    warnings.warn(message, FutureWarning, stacklevel=4)
+    warn(message, FutureWarning)

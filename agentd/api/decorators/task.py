@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
@@ -15,6 +14,7 @@ from agentd.api.decorators.parameters import INOUT, is_specification, parameter_
 from agentd.api.decorators.reduction import reduced
 from agentd.api.decorators.returned import returns_of
 from agentd.api.tasks.definition import Parameter, TaskDefinition
+from agentd.api.tasks.places import warn
 
 POLICIES = ("RETRY", "FAIL", "IGNORE", "CANCEL_SUCCESSORS")
 """What may happen when a task fails."""
@@ -117,7 +117,7 @@ class TaskDecorator:
         message = f"Unexpected argument {name} of @task above {of}{hint}"
         if self._is_strict:
             raise DefinitionError(message)
-        warnings.warn(message, UserWarning, stacklevel=6)
+        warn(message, UserWarning)
 
 
 def _present(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _present(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in given.items():
         if name in DROPPED and not is_specification(value):
-            warnings.warn(f"Deprecated argument {name} of @task: it has no effect", FutureWarning, stacklevel=3)
+            warn(f"Deprecated argument {name} of @task: it has no effect", FutureWarning)
             continue
         now = RENAMED.get(name)
         if now is not None:

@@ -15,6 +15,7 @@ from agentd.api.tasks import references
 from agentd.api.tasks.culprits import can_pickle, culprit
 from agentd.api.tasks.data import ABSENT, PLAIN, Datum, Future, datum_of
 from agentd.api.tasks.definition import Content, Direction, Parameter
+from agentd.api.tasks.errors import NotOfKind
 from agentd.api.tasks.plans import WRITES
 from agentd.api.tasks.references import Reference
 from agentd.api.tasks.storage import outward
@@ -30,6 +31,7 @@ Shape = Any
 """Position among what the call makes; a list or dict of shapes; None for what is not written."""
 _FILES = {Content.FILE, Content.DIRECTORY}
 _WITHOUT_ORDER = Direction.CONCURRENT
+_SCALARS = frozenset({int, float, bool, complex})
 _BULKY = frozenset({bytes, str})
 _QUICK = PLAIN | {Reference}
 """Types of arguments that need nothing but the pickler."""
@@ -96,6 +98,9 @@ class Call:
             return self._object(value, Direction.IN)
         if isinstance(value, Future) and datum_of(value).value is not ABSENT:
             value = datum_of(value).value
+        if type(value) in _SCALARS:
+            kind = "dictionary" if content is Content.DICTIONARY else "collection"
+            raise NotOfKind(f"is a {kind}: give a list, a tuple or a dict, not {value!r}")
         return self._collection(value, spec, spec.depth)
 
     def _object(self, value: Any, direction: Direction) -> tuple[Any, Shape]:
@@ -227,9 +232,9 @@ class Call:
             return self._family.encode(call)
         except MemoryError:
             raise
-        except Exception as error:  # users' code runs here
+        except Exception as error:  # noqa: BLE001 - users' code runs here
             place = culprit(plan.named(args, kwargs), can_pickle)
             reason = error.__cause__ or error
-            raise TypeError(f"{plan.definition.label}: {place} cannot be pickled: {reason}") from error
+            raise TypeError(f"{plan.definition.label}: {place} cannot be pickled: {reason}") from None
         finally:
             active.refer = before

@@ -12,13 +12,17 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentd.api.tasks import references
+from agentd.api.tasks.places import warn
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator
 
+    from agentd.api.tasks.plans import Plan
+
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "<absent>"})()
 """Where no value is known."""
+_WAIT = "wait for it first, with compss_wait_on, or wait_on of agentd.api"
 PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None), type, range, slice})
 """Types whose values cannot be changed: as arguments they are what they are, also where a task is to write them."""
 _EARLIER_MOST = 256
@@ -144,22 +148,70 @@ class Home:
         """False when the task whose family it is has ended."""
 
 
-def _refuse(name: str) -> Callable[..., NoReturn]:
+def _refusing(name: str, what: str) -> Callable[..., NoReturn]:
     def method(self: Future, *_: Any) -> NoReturn:
-        raise TypeError(f"{self!r} is no value yet ({name}): wait for it first, with wait_on")
+        self._refuse(what)
 
     method.__name__ = name
     return method
 
 
+_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "matmul": "@",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "lshift": "<<",
+    "rshift": ">>",
+}
+_USES = {
+    **{f"__{name}__": sign for name, sign in _OPERATORS.items()},
+    **{f"__r{name}__": sign for name, sign in _OPERATORS.items()},
+    "__lt__": "<",
+    "__le__": "<=",
+    "__gt__": ">",
+    "__ge__": ">=",
+    "__neg__": "-",
+    "__pos__": "+",
+    "__invert__": "~",
+    "__len__": "len()",
+    "__iter__": "a loop, or to be unpacked",
+    "__getitem__": "[…]",
+    "__setitem__": "[…] = …",
+    "__delitem__": "del …[…]",
+    "__contains__": "in",
+    "__call__": "a call",
+    "__enter__": "with",
+    "__index__": "an index",
+    "__int__": "int()",
+    "__float__": "float()",
+    "__complex__": "complex()",
+    "__bool__": "if, and, or, not",
+    "__abs__": "abs()",
+    "__round__": "round()",
+    "__divmod__": "divmod()",
+    "__next__": "next()",
+}
+"""What a future cannot be used in, by the method that this would call."""
+_COMPARED = frozenset({int, float, bool, complex, str, bytes, list, tuple, dict, set})
+"""Types of values that nobody compares a future with on purpose."""
+
+
 class Future:
     """What a task will return. Pass it to tasks, put it in collections, or get its value with `wait_on`."""
 
-    __slots__ = ("__weakref__", "_datum", "_kind")
+    __slots__ = ("__weakref__", "_datum", "_plan")
 
-    def __init__(self, datum: Datum, kind: type | None = None) -> None:
+    def __init__(self, datum: Datum, plan: Plan | None = None) -> None:
         self._datum = datum
-        self._kind = kind
+        self._plan = plan
 
     def __repr__(self) -> str:
         datum = self._datum
@@ -167,6 +219,30 @@ class Future:
             return f"<Future: {datum.value!r}>"
         state = "pending" if datum.error is None else f"failed: {type(datum.error).__name__}"
         return f"<Future {datum.version & 0xFFFFFFFF}: {state}>"
+
+    def __str__(self) -> str:
+        if self._datum.value is ABSENT:
+            warn(f"{self._named()} is no value yet and is written as {self!r}: {_WAIT}", RuntimeWarning)
+        return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            self._refuse(f"a format ({spec})")
+        return str(self)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) in _COMPARED:
+            self._refuse("==")
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def _named(self) -> str:
+        made = "" if self._plan is None else f", what {self._plan.definition.label} returns,"
+        return f"{self!r}{made}"
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise TypeError(f"{self._named()} is no value yet and cannot be used in {what}: {_WAIT}")
 
     def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
         """Travel as the value: within a call as a reference to it, anywhere else it is waited for."""
@@ -179,21 +255,18 @@ class Future:
         return references.itself, (datum.home.fetch(datum),)
 
     def __getattr__(self, name: str) -> Any:
-        kind = object.__getattribute__(self, "_kind")
-        if kind is not None and not name.startswith("__"):
-            method: Any = getattr(kind, name, None)
+        plan = object.__getattribute__(self, "_plan")
+        if plan is not None and plan.kind is not None and not name.startswith("__"):
+            method: Any = getattr(plan.kind, name, None)
             if hasattr(method, "__agentd_task__"):
-                return method.__get__(self, kind)
-        raise AttributeError(f"{self!r} has no {name!r}: wait for its value first, with wait_on")
+                return method.__get__(self, plan.kind)
+        if name.startswith("__"):  # Python and libraries ask for these on their own
+            raise AttributeError(name)
+        raise AttributeError(f"{self._named()} is no value yet and has no {name!r}: {_WAIT}")
 
-    for _name in (
-        *("__len__", "__iter__", "__getitem__", "__setitem__", "__contains__", "__call__", "__index__", "__int__"),
-        *("__float__", "__complex__", "__bool__", "__lt__", "__le__", "__gt__", "__ge__", "__neg__", "__abs__"),
-        *("__enter__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__"),
-        *("__rtruediv__", "__floordiv__", "__mod__", "__pow__", "__matmul__", "__rmatmul__", "__and__", "__or__"),
-    ):
-        locals()[_name] = _refuse(_name)
-    del _name
+    for _name, _what in _USES.items():
+        locals()[_name] = _refusing(_name, _what)
+    del _name, _what
 
 
 def datum_of(future: Future) -> Datum:

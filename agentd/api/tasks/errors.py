@@ -29,3 +29,7 @@ class TaskCancelled(AgentdError):
 
 class WallClockReached(TaskCancelled):
     """There is no such value: the program's wall clock limit came first."""
+
+
+class NotOfKind(TypeError):
+    """An argument cannot be what its parameter says; the text says the rest of a sentence about it."""

@@ -124,7 +124,7 @@ class Execution:
             return (value,)
         if not isinstance(value, (list, tuple)) or len(value) != count:
             what = f"{len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__qualname__}"
-            raise TypeError(f"{self._definition.label} is to return {count} values, and returned {what}")
+            raise _final(TypeError(f"{self._definition.label} is to return {count} values, and returned {what}"))
         return value
 
     def _name(self, where: Any) -> str:
@@ -143,10 +143,12 @@ class Execution:
         if shape is None:
             return
         if not isinstance(value, (list, tuple, dict)) or len(value) != len(shape):
-            raise ValueError(
-                f"{self._definition.label}: collection {name} had {len(shape)} elements and now is of another length: "
+            now = f"has {len(value)}" if isinstance(value, (list, tuple, dict)) else f"is a {type(value).__qualname__}"
+            words = (
+                f"{self._definition.label}: collection {name} had {len(shape)} elements and now {now}: "
                 "elements of a collection may be changed, not added or removed"
             )
+            raise _final(ValueError(words))
         for key, below in shape.items() if isinstance(shape, dict) else enumerate(shape):
             self._write(value[key], below, f"{name}[{key!r}]", family, made)
 
@@ -195,6 +197,12 @@ class Execution:
             self._port.discard(self._inputs[position][2])
         if self._workplace is not None:
             self._workplace.close()
+
+
+def _final(error: Exception) -> Exception:
+    """Mark an error that running the task again would only repeat."""
+    error.is_final = True  # type: ignore[attr-defined]
+    return error
 
 
 def _count(shape: Any) -> int:

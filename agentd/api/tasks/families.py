@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.api.tasks import references
 from agentd.api.tasks.calls import Call
 from agentd.api.tasks.data import ABSENT, PLAIN, Datum, Future, Home, Registry, datum_of
+from agentd.api.tasks.errors import NotOfKind
 from agentd.api.tasks.failures import exception_of
 from agentd.api.tasks.files import Files
 from agentd.api.tasks.images import Image, is_large, outline
@@ -24,6 +25,7 @@ from agentd.api.tasks.values import decoded, renewed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from agentd.api.tasks.definition import Parameter
     from agentd.api.tasks.messages import Encoded
     from agentd.api.tasks.nested import Nested
     from agentd.api.tasks.plans import Plan
@@ -87,9 +89,9 @@ class Family:
             if len(self._released) >= _RELEASE_AT:
                 self.tell_released()
             if returns == 1:
-                return Future(Datum(self.home, call.makes[0]), plan.kind)
+                return Future(Datum(self.home, call.makes[0]), plan)
             if returns:
-                return [Future(Datum(self.home, version), plan.kind) for version in call.makes[:returns]]
+                return [Future(Datum(self.home, version), plan) for version in call.makes[:returns]]
         return None
 
     def _take(
@@ -98,17 +100,24 @@ class Family:
         taken: list[Any] = []
         writes: list[tuple[Any, Any]] = []
         for position, value in enumerate(args):
-            kept, shape = call.take(value, plan.spec(position))
+            kept, shape = self._taken(call, value, plan.spec(position), plan, position)
             taken.append(kept)
             if shape is not None:
                 writes.append((position, shape))
         named: dict[str, Any] = {}
         for name, value in plan.with_defaults(args, kwargs):
-            kept, shape = call.take(value, plan.spec_of(name))
+            kept, shape = self._taken(call, value, plan.spec_of(name), plan, name)
             named[name] = kept
             if shape is not None:
                 writes.append((name, shape))
         return taken, named, writes or None
+
+    @staticmethod
+    def _taken(call: Call, value: Any, spec: Parameter, plan: Plan, where: int | str) -> tuple[Any, Any]:
+        try:
+            return call.take(value, spec)
+        except NotOfKind as error:
+            raise TypeError(f"{plan.definition.label}: argument {plan.name(where)} {error}") from None
 
     def is_large(self, value: Any) -> bool:
         """Tell whether a value is worth a version of its own, so that it is not copied for each call."""

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from agentd.api.tasks.data import Datum
 from agentd.api.tasks.definition import Content, Direction
+from agentd.api.tasks.errors import NotOfKind
 from agentd.api.tasks.plans import WRITES
 from agentd.api.tasks.references import Path, Reference
 from agentd.api.tasks.workplace import handed_in, unpack, write_file
@@ -66,7 +67,7 @@ class Files:
         if value is None:
             return None, None
         if not isinstance(value, (str, os.PathLike)):
-            raise TypeError(f"a parameter for a file takes a path, not {value!r}")
+            raise NotOfKind(f"is a file or a directory: it takes a path, not {value!r}")
         path = os.path.abspath(os.fspath(value))
         is_folder = spec.content is Content.DIRECTORY
         direction = spec.direction

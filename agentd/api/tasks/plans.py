@@ -93,6 +93,13 @@ class Plan:
             return self.specs[self.definition.names.index(name)]
         return self.definition.parameters.get(name, self.keywords)
 
+    def name(self, where: int | str) -> str:
+        """Name an argument for messages, by its position or its keyword."""
+        names = self.definition.names
+        if isinstance(where, str):
+            return where
+        return names[where] if where < len(names) else f"{self.definition.varargs}[{where - len(names)}]"
+
     def with_defaults(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
         """Give the keyword arguments, with defaults that stand for more than objects."""
         named = list(kwargs.items())

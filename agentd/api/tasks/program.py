@@ -6,6 +6,7 @@ import os
 import sys
 import types
 
+from agentd.api.tasks.places import tell_users
 from agentd.api.tasks.session import attach
 
 
@@ -26,6 +27,7 @@ def main(words: list[str]) -> int:
     module.__file__ = script
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
+    sys.excepthook = tell_users
     code = compile(source, script, "exec", dont_inherit=True)
     with attach(state) as session:
         try:

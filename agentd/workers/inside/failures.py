@@ -59,7 +59,8 @@ _REASON_NAMES = {
     Reason.NOT_DECODABLE: "NotDecodable",
     Reason.NOT_ENCODABLE: "NotEncodable",
 }
-_HERE = str(Path(__file__).parent)
+_OWN = str(Path(__file__).parents[2])
+"""The folder of our package."""
 
 
 def shortened(text: str, limit: int) -> str:
@@ -102,9 +103,10 @@ def _trace(error: BaseException) -> str:
 
 
 def _without_own(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
-        trace = trace.tb_next
-    return trace
+    users = trace
+    while users is not None and users.tb_frame.f_code.co_filename.startswith(_OWN):
+        users = users.tb_next
+    return trace if users is None else users
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -424,7 +425,7 @@ def test_wrong_calls_are_refused_before_anything_runs(port: FakePort, tmp_path: 
             add(1, 2, 3)
         with pytest.raises(FileNotFoundError, match=r"there is no file .*none, and no task that was called makes it"):
             read_file(tmp_path / "none")
-        with pytest.raises(TypeError, match="takes a path, not 3"):
+        with pytest.raises(TypeError, match=r"read_file: argument .* is a file or a directory: it takes a path, not 3"):
             read_file(3)
         with pytest.raises(TypeError, match=r"argument left\['key'\]\[1\] \(a lock\) cannot be pickled"):
             add({"key": [1, threading.Lock()]})
@@ -435,15 +436,55 @@ def test_wrong_calls_are_refused_before_anything_runs(port: FakePort, tmp_path: 
             api.wait_on_file(tmp_path / "never")
 
 
-def test_a_future_is_no_value(port: FakePort) -> None:
-    """Using it as one says what to do; it prints."""
-    with program(port, *TASKS):
+def _written_into(future: Any) -> None:
+    future[0] = 1
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    r"\+": lambda future: future + 1,
+    r"\-": lambda future: 1 - future,
+    "//": lambda future: 7 // future,
+    "<": lambda future: future < 1,
+    "==": lambda future: future == 3,
+    "==:": lambda future: future != "3",
+    "in": lambda future: 1 in future,
+    r"\[…\]": lambda future: future[0],
+    "=": _written_into,
+    "a loop": list,
+    "an index": lambda future: [1, 2][future],
+    "an index:": range,
+    r"int\(\)": int,
+    r"float\(\)": float,
+    r"len\(\)": len,
+    "if, and": bool,
+    r"round\(\)": round,
+    r"a format \(5d\)": lambda future: f"{future:5d}",
+    "a call": lambda future: future(),
+}
+
+
+@pytest.mark.parametrize("what", USES)
+def test_a_future_is_no_value(tmp_path: Path, what: str) -> None:
+    """Using it as one says of which task it is, in what it was used, and what to do."""
+    with program(FakePort(str(tmp_path)), *TASKS):
         future = add(1, 2)
+        said = rf"what test_tasks_nested:add returns, is no value yet and cannot be used in .*{what.rstrip(':')}.* wait"
+        with pytest.raises(TypeError, match=said):
+            USES[what](future)
+
+
+def test_a_future_can_be_looked_at_and_kept(port: FakePort) -> None:
+    """It is shown, is a key, is found among others, and travels as its value; written as text it is warned of."""
+    with program(port, *TASKS):
+        future, other = add(1, 2), add(1, 2)
         assert repr(future) == "<Future 1: pending>"
-        for use in (lambda: future + 1, lambda: future[0], lambda: list(future), lambda: bool(future)):
-            with pytest.raises(TypeError, match=r"is no value yet .* wait for it first"):
-                use()
-        with pytest.raises(AttributeError, match="wait for its value first"):
+        with pytest.warns(RuntimeWarning, match="no value yet and is written as") as warned:
+            assert str(future) == f"{future}" == "<Future 1: pending>"
+        assert warned[0].filename == __file__
+        assert (future != other, future == future, future == None) == (True, True, False)  # noqa: E711
+        assert [other, future].index(future) == 1
+        assert {future: 1}[future] == 1
+        with pytest.raises(AttributeError, match="add returns, is no value yet and has no 'size'"):
             _ = future.size
         assert pickle.loads(pickle.dumps([future])) == [3]
         assert repr(future) == "<Future: 3>"

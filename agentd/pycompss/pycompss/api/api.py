@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from typing import IO, Any
 
 from agentd.api.tasks.functions import TaskGroup as _TaskGroup
+from agentd.api.tasks.places import warn
 from agentd.api.tasks.runtime import current
 from pycompss.api.exceptions import COMPSsException
 from pycompss.util.exceptions import NotInPyCOMPSsException
@@ -67,7 +67,7 @@ def _none(error: BaseException) -> None:
         raise error
     reason = f"{type(error).__name__}: {error}"
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-    warnings.warn(f"there is no such value, and None stands for it: {reason}{notes}", RuntimeWarning, stacklevel=5)
+    warn(f"there is no such value, and None stands for it: {reason}{notes}", RuntimeWarning)
 
 
 def compss_wait_on_file(*file_name: str) -> Any:
@@ -159,7 +159,7 @@ def _no_clouds(what: str, number: int, group: str | None) -> None:
     if not current().is_in_place:
         where = "" if group is None else f" (group {group})"
         message = f"{number} nodes were {what}{where}: an agent's neighbours are added and removed by its operator"
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warn(message, RuntimeWarning)
 
 
 def compss_set_wall_clock(wall_clock_limit: int) -> None:
