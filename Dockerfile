@@ -31,7 +31,7 @@ RUN python -m pip wheel --no-cache-dir --only-binary :all: --wheel-dir /wheels .
 
 FROM python:${PYTHON}-slim
 RUN groupadd --system --gid 10001 agentd \
-    && useradd --system --uid 10001 --gid agentd --home-dir /var/lib/agentd --shell /usr/sbin/nologin agentd \
+    && useradd --system --uid 10001 --gid agentd --home-dir /home/agentd --create-home --shell /usr/sbin/nologin agentd \
     && install --directory --owner agentd --group agentd --mode 0700 /var/lib/agentd
 COPY --from=build /opt/agentd /opt/agentd
 ENV PATH=/opt/agentd/bin:$PATH \

@@ -69,7 +69,12 @@ def all_checks(settings: Settings | None, folder: Path) -> list[Check]:
         rows += _guarded(check)
     rows += _guarded(lambda: trust(folder))
     if settings is not None:
-        for check in (lambda: ports(settings, folder), lambda: worker(settings), lambda: exposure(settings)):
+        for check in (
+            lambda: ports(settings, folder),
+            lambda: worker(settings),
+            lambda: confined(settings),
+            lambda: exposure(settings),
+        ):
             rows += _guarded(check)
     return rows
 
@@ -215,14 +220,14 @@ def pidfd() -> Iterator[Check]:
 
 
 def landlock() -> Iterator[Check]:
-    """Ask the kernel how well it can confine a worker to its folders (landlock(7))."""
+    """Ask the kernel how well it can bar a process from files (landlock(7))."""
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
     if version > 0:
-        yield ok("landlock", f"ABI {version}: workers can be confined to their folders")
+        yield ok("landlock", f"ABI {version}")
     else:
         why = os.strerror(ctypes.get_errno())
-        yield warn("landlock", f"not available: {why}", "workers can read what this user can read; kernel 5.13 has it")
+        yield warn("landlock", f"not available: {why}", "users' code is confined less well; Linux 5.19 has it")
 
 
 def seccomp() -> Iterator[Check]:
@@ -320,6 +325,24 @@ def worker(settings: Settings) -> Iterator[Check]:
     for path in settings.pythonpath:
         if not path.is_dir():
             yield bad("pythonpath", f"{path} is no folder", "correct --pythonpath")
+
+
+def confined(settings: Settings) -> Iterator[Check]:
+    """Try whether users' code can be kept from the state folder, as it is now."""
+    from agentd.daemon.confinement import OFF, confinement, tried
+
+    name, advice = "confinement", "users' code can read the keys: see docs/security.md, Users' code"
+    asked = confinement(settings)
+    if asked.mode == OFF:
+        yield warn(name, asked.why_not, advice)
+    elif not settings.state.is_dir():
+        yield ok(name, f"{asked.mode}: to be tried when there is a state folder")
+    else:
+        trial = tried(settings)
+        if trial.readable:
+            yield warn(name, trial.why, advice)
+        else:
+            yield ok(name, f"users' code cannot read {settings.state}: {trial.why}")
 
 
 def trust(folder: Path) -> Iterator[Check]:

@@ -145,6 +145,7 @@ _OWN_SETTINGS = (
     _setting("keep-mib", "Results to keep at the most.", "MIB", "1024"),
     _setting("output-mib", "What one task may print; the rest is cut.", "MIB", "64"),
     _setting("worker-memory-mib", "Address space of one worker at the most.", "MIB", "no limit"),
+    _setting("confine", "Keep the state folder from users' code.", "auto|strict|off", "auto"),
     _setting("pin-cpus", "Bind each worker to the processors that its tasks were granted."),
     _setting("spare-workers", "Workers beyond the cores while tasks wait for tasks.", "N", "2 a core, 4 at least"),
     _setting(

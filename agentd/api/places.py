@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from agentd.model.errors import ConfigError, Unreachable
 
 _MAX_FILE_BYTES = 64 * 1024
 """Cap on the small files read here; a ready file takes some 300 bytes. Chosen."""
+
+ANNOUNCED = "announced"
+"""Folder in a state folder for what users' code may see of it, while all else is kept from it."""
 
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\s/:@]+):(\d{1,5})")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -86,10 +90,10 @@ def of_folder(folder: Path, token: str | None = None) -> Place:
             f"no agent has announced itself in {folder}: start one with `agentd start`, or name another "
             "(an address, or its state folder in AGENTD_STATE)"
         )
-    socket = folder / "agent.sock"
+    sockets = (folder / "agent.sock", folder / ANNOUNCED / "agent.sock")
     return Place(
         url=_as_url(ready.get("rest")),
-        socket=socket if socket.exists() else None,
+        socket=next((socket for socket in sockets if socket.exists()), None),
         token=token if token is not None else read_token(folder),
         name=str(ready.get("name") or ""),
         certificate=str(ready.get("certificate") or ""),
@@ -98,12 +102,11 @@ def of_folder(folder: Path, token: str | None = None) -> Place:
 
 def read_ready(folder: Path) -> dict[str, object] | None:
     """Read the ready file of a state folder; None when there is none or it is damaged."""
-    try:
-        with (folder / "agent.json").open("rb") as file:
+    for place in (folder, folder / ANNOUNCED):
+        with suppress(OSError, ValueError), (place / "agent.json").open("rb") as file:
             value = json.loads(file.read(_MAX_FILE_BYTES))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+            return value if isinstance(value, dict) else None
+    return None
 
 
 def read_token(folder: Path) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentd.api.places import ANNOUNCED
 from agentd.store.disk import write_file
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def announce(disk: Disk, folder: Path, settings: Settings, identity: Identity, a
     # the ready file finds all that was said.
     text = msgspec.json.encode(content) + b"\n"
     write_file(disk, folder / "agent.json", text)
+    _announce_to_tasks(disk, folder, text)
     doors = [f"REST {agent.rest}" if agent.rest else "", f"Comm {agent.comm}" if agent.comm else ""]
     lines = [f"agentd {identity.name} is ready: {', '.join(filter(None, doors))}"]
     if first_token:
@@ -58,3 +61,13 @@ def announce(disk: Disk, folder: Path, settings: Settings, identity: Identity, a
     sys.stdout.flush()
     if settings.ready_file is not None:
         write_file(disk, settings.ready_file, text)
+
+
+def _announce_to_tasks(disk: Disk, folder: Path, text: bytes) -> None:
+    """Put what users' code needs to call this agent where it may look, under a name of its own for the same socket."""
+    shown = folder / ANNOUNCED
+    disk.make_folder(shown)
+    write_file(disk, shown / "agent.json", text)
+    disk.unlink(shown / "agent.sock")
+    with suppress(OSError):  # some file systems have no second names: REST is left
+        disk.link(folder / "agent.sock", shown / "agent.sock")

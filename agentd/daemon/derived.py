@@ -8,6 +8,7 @@ from agentd.comm.settings import CommSettings
 from agentd.core.ledger import Retention
 from agentd.core.state import Rules
 from agentd.daemon.arrivals import Arrivals
+from agentd.daemon.confinement import OFF, confinement
 from agentd.daemon.serving import Serving
 from agentd.daemon.settings import machine_memory_mib, process_environment
 from agentd.daemon.transfers import Transfers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 def worker_settings(settings: Settings, described: Nodes | None = None) -> WorkerSettings:
     """Say how users' code runs; `described` by project.xml and resources.xml, if they are given."""
     web = described.http_services if described is not None else ()
+    confined = confinement(settings)
     return WorkerSettings(
         log_folder=settings.log_folder,
         interpreter=settings.python_interpreter,
@@ -39,6 +41,9 @@ def worker_settings(settings: Settings, described: Nodes | None = None) -> Worke
         allow=settings.allow,
         allow_binary=settings.allow_binary,
         services={name: one.base_url for one in web for name in one.services},
+        secret="" if confined.mode == OFF else str(settings.state),
+        shown=confined.shown,
+        confine=confined.mode,
         hostname=settings.hostname,
         environ=process_environment(),
         pass_names=frozenset(settings.environment),

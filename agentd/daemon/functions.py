@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from agentd.model.task import Form, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+from pathlib import Path
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 MOST_SOURCE_BYTES = 8 << 20
@@ -128,7 +129,7 @@ class Functions:
         relative = module.replace(".", "/")
         for folder in self.folders:
             for candidate in (folder / f"{relative}.py", folder / relative / "__init__.py"):
-                if candidate.is_file() and self._is_users(candidate, folder):
+                if _is_file(candidate) and self._is_users(candidate, folder):
                     return candidate
         return None
 
@@ -167,16 +168,21 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file; what cannot be looked at is none."""
+    return os.path.isfile(path)
+
+
 def _sources(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the Python files of a folder and of the packages in it."""
+    """Yield the Python files of a folder and of the packages in it; what is out of reach is as if it were not there."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return
     for entry in entries:
-        if entry.suffix == ".py" and entry.is_file():
+        if entry.suffix == ".py" and _is_file(entry):
             yield entry
-        elif depth and (entry / "__init__.py").is_file() and entry.name not in {"site-packages", "dist-packages"}:
+        elif depth and _is_file(entry / "__init__.py") and entry.name not in {"site-packages", "dist-packages"}:
             yield from _sources(entry, depth - 1)
 
 

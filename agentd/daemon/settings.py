@@ -122,6 +122,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Results to keep at the most, in MiB."""
     output_mib: int = 64
     """What one task may print, in MiB; the rest is cut."""
+    confine: str = "auto"
+    """Keep the state folder from users' code: auto (where that costs it nothing), strict (or do not start), off."""
     worker_memory_mib: int | None = None
     """Address space of one worker at the most; off by default."""
     pin_cpus: bool = False
@@ -253,6 +255,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "keep_s": _SECONDS,
     "keep_mib": _COUNT,
     "output_mib": _SOME,
+    "confine": _one_of("auto", "strict", "off"),
     "worker_memory_mib": _SOME,
     "pin_cpus": _truth,
     "spare_workers": _COUNT,

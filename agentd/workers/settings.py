@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentd.workers.inside.seclusion import AUTO
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,12 @@ class WorkerSettings:
     """Working folder of users' code; empty: the daemon's."""
     task_folder: str = ""
     """Where folders of tasks that use files are made; empty: where the system keeps temporary ones."""
+    secret: str = ""
+    """Folder that is kept from users' code; empty: none is."""
+    shown: tuple[str, ...] = ()
+    """Folders below it that are not; they are made if they are not there."""
+    confine: str = AUTO
+    """How much that may cost: see `agentd.workers.inside.seclusion`."""
     hostname: str = "localhost"
     environ: Mapping[str, str] = field(default_factory=dict)
     """The daemon's environment, to pick from."""
@@ -89,6 +97,9 @@ class WorkerSettings:
             "own_folder": OWN_FOLDER,
             "folder": self.folder,
             "task_folder": self.task_folder,
+            "secret": self.secret,
+            "shown": list(self.shown),
+            "confine": self.confine,
             "hostname": self.hostname,
             "user_site": self.user_site,
             "memory_bytes": self.memory_bytes,

@@ -23,6 +23,7 @@ from . import surroundings
 from .failures import failure_of
 from .functions import Finder
 from .link import Link
+from .seclusion import seclude
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Spawner:
         surroundings.set_paths(self._config["roots"], self._config["user_site"], self._config["own_folder"])
         if self._config["folder"]:
             os.chdir(self._config["folder"])
+        if self._config["secret"]:
+            try:
+                seclude(self._config["secret"], self._config["shown"], self._config["confine"])
+            except OSError as error:
+                sys.exit(str(error))
         gc.collect()
         gc.freeze()  # pages of what was loaded stay shared when a worker collects
         self._link.send(frame(Kind.READY))

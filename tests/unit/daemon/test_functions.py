@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,19 @@ def test_modules_are_listed_for_neighbours(folder: Path) -> None:
     """Modules of the folders with their packages, and the allowed ones; nothing of a site-packages."""
     listed = Functions([folder], ["json"]).modules()
     assert listed == {"shop", "pack", "pack.inner", "pack.inner.deep", "json"}
+
+
+def test_what_cannot_be_looked_at_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of another user among the modules, as in /tmp, keeps nothing else from being found."""
+    (folder / "locked").mkdir()
+    stat = os.stat
+
+    def refused(path: os.PathLike[str], *more: object, **options: object) -> os.stat_result:
+        if "locked/" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return stat(path, *more, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    functions = Functions([folder], [])
+    assert functions.modules() == {"shop", "pack", "pack.inner", "pack.inner.deep"}
+    assert "no module 'locked.inside'" in str(functions.objection(Template("locked.inside:f")))
