@@ -75,10 +75,11 @@ class Crew:
         if self.is_promised or self.pool.in_debt:
             return None
         line = self._filling
-        if line is not None and line.tasks and line.has_room(task):
+        shape = task.shape
+        if line is not None and line.tasks and line.has_room(shape):
             return line
         for line in self.lines.values():
-            if line.tasks and line.has_room(task):
+            if line.tasks and line.has_room(shape):
                 return line
         return None
 
@@ -132,7 +133,7 @@ class Crew:
         line = self._new_line() if is_new else self._idle.pop()
         line.is_idle = False
         changed = line.hold(reservation, task.shape.demand)
-        line.exclusive = needs_line_alone(task) or task.shape.estimate_s is None
+        line.exclusive = needs_line_alone(task.shape) or task.shape.estimate_s is None
         line.revocable = True
         line.append(task)
         line.changed()
@@ -229,7 +230,7 @@ class Crew:
             if first.state is State.ASSIGNED:
                 first.state = State.RUNNING
             line.ahead_s = max(line.ahead_s, 0.0)
-            line.exclusive = needs_line_alone(first)
+            line.exclusive = needs_line_alone(first.shape)
             return first
         self._release(line)
         self._rest(line)
@@ -255,15 +256,15 @@ class Crew:
     def to_revoke(self) -> tuple[Line, int] | None:
         """Choose the line to take from, and how much, for cores that are idle while nothing waits."""
         least_s = 0.0 if self._idle else START_S if self._may_grow() else inf
-        best: Line | None = None
+        best: tuple[Line, int] | None = None
         for line in self.lines.values():
             if len(line.tasks) < 2 or line.revoking or line.depth or not line.revocable or line.demand is None:
                 continue
-            if line.ahead_s < least_s:
+            if line.ahead_s < least_s or not self.pool.fits_now(line.demand):
                 continue
-            if (best is None or len(line.tasks) > len(best.tasks)) and self.pool.fits_now(line.demand):
-                best = line
-        return (best, len(best.tasks) // 2) if best is not None else None
+            if (best is None or len(line.tasks) > len(best[0].tasks)) and (count := line.separable()):
+                best = line, count
+        return best
 
     def ask_back(self, line: Line, count: int) -> int:
         """Note that the last `count` tasks of a line are to be taken back; gives how many more to ask for."""

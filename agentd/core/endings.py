@@ -201,13 +201,16 @@ class Endings:
         self.back(task)
 
     def back(self, task: Task) -> None:
-        """Let a task wait for a host again."""
+        """Let a task wait for a host again, or first for what it reads."""
         task.host = ""
         task.worker = 0
         task.epoch = 0
         shape = task.shape
         if shape.of is not None and shape.only is None:  # it may be done in another way next time
             task.shape = shape.of
+        if task.lacks:
+            self._state.move(task, State.LACKING)
+            return
         if task.payload.parts or task.inputs:
             task.places = self._state.fetches.places(task.values)
         self._state.wait(task)

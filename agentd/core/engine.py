@@ -113,6 +113,7 @@ class Engine:
             e.WorkerStarted: self._execution.worker_started,
             e.TasksEnded: self._execution.tasks_ended,
             e.TasksRevoked: self._execution.tasks_revoked,
+            e.TasksPassed: self._execution.tasks_passed,
             e.RevokeSettled: self._execution.revoke_settled,
             e.WorkerLost: self._execution.losses.worker_lost,
             e.TasksSpawned: self._families.tasks_spawned,
@@ -167,6 +168,8 @@ class Engine:
             self._place(now)
         elif is_changed:
             state.changes.clear()
+        if state.families and not state.draining:
+            self._families.following.extend(now)
         if state.started:
             self._execution.note_started()
         if self._grace_ends is not None:

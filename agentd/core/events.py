@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from agentd.core.results import TaskResult as TaskResult  # noqa: PLC0414 - an event's row, named with the events
 from agentd.model.exchange import End, Offer, Refusal, Report, Submission
 from agentd.model.graph import Put, Spawned
 from agentd.model.task import Failure, Template
-from agentd.model.values import NO_VALUE, ObjectKey, Payload
+from agentd.model.values import ObjectKey, Payload
 from schedulers.capacity import Capacity
 
 
@@ -102,23 +103,6 @@ class ResultRead(Event, frozen=True, gc=False):
 # --- workers ----------------------------------------------------------------------------------------------------
 
 
-class TaskResult(Struct, frozen=True, gc=False):
-    """How one task ended on a worker."""
-
-    task: int
-    status: int
-    value: Payload = NO_VALUE
-    failure: Failure | None = None
-    started_s: float = 0.0
-    """Monotonic time of this machine at which users' code began."""
-    seconds: float = 0.0
-    """How long users' code took."""
-    output_bytes: int = 0
-    """How much it wrote to stdout and stderr."""
-    made: tuple[Payload, ...] = ()
-    """The values of the versions that it makes, in order."""
-
-
 class WorkerStarted(Event, frozen=True, gc=False):
     """A worker is ready to run tasks."""
 
@@ -144,6 +128,13 @@ class RevokeSettled(Event, frozen=True, gc=False):
     """The worker knows which tasks were taken back: it may be given more."""
 
     worker: int
+
+
+class TasksPassed(Event, frozen=True, gc=False):
+    """The next tasks of a worker's line were not started: the worker does not have what tasks before them made."""
+
+    worker: int
+    tasks: list[int]
 
 
 class WorkerLost(Event, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from agentd.core.clocks import Clocks
 from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
 from agentd.core.losses import Losses
-from agentd.core.shapes import learn, learn_all
+from agentd.core.shapes import learn, learn_all, learn_made
 from agentd.core.tasks import State, Task
 from agentd.core.ways import first_way
 from agentd.model.errors import BrokenInvariant
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentd.core.endings import Endings
-    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerStarted
+    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksPassed, TasksRevoked, WorkerStarted
     from agentd.core.ledger import Operation
     from agentd.core.line import Line
     from agentd.core.state import AgentState
@@ -345,8 +345,10 @@ class Execution:
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
-        learn(task.shape, seconds * self._speed, value.size_bytes)
         failure, made = result.failure, result.made
+        if made:
+            learn_made(task.shape, made)
+        learn(task.shape, seconds * self._speed, value.size_bytes)
         self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made), now)
 
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
@@ -377,11 +379,12 @@ class Execution:
         taken = state.crew.revoked(line, event.count)
         state.counters["revoked"] += len(taken)
         for task in taken:
+            if task.id not in state.stopping:
+                self._endings.repeat(task)
+        for task in taken:  # after all others, since what reads what these were to make is over with them
             if task.id in state.stopping:
                 state.stopping.pop(task.id)
                 self._endings.cancel(task, now)
-            else:
-                self._endings.repeat(task)
         if not line.asked:
             self._stop_what_started(line, now)
         state.changes.add(Change.ROOM)
@@ -393,6 +396,22 @@ class Execution:
             if task.id in state.stopping and task.state is not State.STOPPING:
                 task.state = State.RUNNING
                 self.stop(task, now, None)
+
+    def tasks_passed(self, event: TasksPassed, now: float) -> None:
+        """A worker did not start tasks, since it lacks what they read: they wait for that, or go on with it."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        for number in event.tasks:
+            task = state.crew.pop(line, number)
+            if task is None:
+                raise BrokenInvariant(f"worker {event.worker} passed task {number} over, which was not its next")
+            if number in state.stopping:
+                self._endings.stopped(task, now)
+            else:
+                self._endings.repeat(task)
+        self._settle(line)
 
     def revoke_settled(self, event: RevokeSettled, now: float) -> None:  # noqa: ARG002
         """The worker knows what was taken back: it may be given more."""

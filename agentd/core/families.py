@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd.core.family import Family, Group
+from agentd.core.following import Following
 from agentd.core.spreading import Spreading
 from agentd.core.tasks import HERE, State, Task
 from agentd.core.tracks import lost_row, row_of
@@ -45,6 +46,7 @@ class Families:
         self._endings = endings
         self._stop = stop
         self._satisfied = satisfied
+        self.following = Following(state, endings, stop)
         self.spreading = Spreading(state, endings)
         self._given_up: deque[Family] = deque()
         """Families of which the children are to be stopped."""
@@ -92,7 +94,7 @@ class Families:
             family.spawned += 1
             child = Child(next(ids), spawned, family.spawned, now)
             children[child.id] = child
-            versions.open(spawned.makes)
+            versions.open(spawned.makes, child.id)
             for number in spawned.groups:
                 family.groups.setdefault(number, Group()).children.add(child.id)
             shape = shapes.get(spawned.template)
@@ -166,7 +168,10 @@ class Families:
             spawned = child.spawned
             if child.is_over or (spawned.chain and not family.takes_turn(child)):
                 continue
-            shape = shapes.pop(child.id)
+            shape = shapes.pop(child.id, None)
+            if shape is None:
+                self.following.complete(tasks[child.id], versions.inputs(spawned.reads))
+                continue
             if shape.template.spread:
                 shape = self.spreading.spread(family, child, shape, now)
             task = Task(child.id, shape, spawned.payload, HERE, next(orders))
@@ -274,8 +279,10 @@ class Families:
             one = lost.pop()
             if one.is_over:
                 continue
-            if one.id not in family.shapes and one.id in self._state.tasks:
-                raise BrokenInvariant(f"task {one.id} is lost for a version that it had")
+            task = self._state.tasks.get(one.id) if one.id not in family.shapes else None
+            if task is not None:
+                self.following.drop(one, task, failure, now)
+                continue
             shape = family.shapes.pop(one.id, None)
             self._endings.release(one.spawned.payload)
             if one.id in family.replicas:

@@ -364,6 +364,8 @@ class Intake:
             if task.state is State.WAITING:
                 state.queue.drop(task)
             self._endings.cancel(task, now)
+        elif task.state is State.LACKING:
+            self._endings.cancel(task, now)
         elif task.state is State.FETCHING:
             self._supply.forget(task)
             self._endings.cancel(task, now)

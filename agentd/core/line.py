@@ -84,20 +84,20 @@ class Line:
         self._left = 0
         """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
 
-    def has_room(self, task: Task) -> bool:
-        """Tell whether the task may stand behind those of the line."""
-        if self._left > 0 and task.shape is self._left_shape:
+    def has_room(self, shape: Shape) -> bool:
+        """Tell whether a task of this shape may stand behind those of the line."""
+        if self._left > 0 and shape is self._left_shape:
             return True
-        left = self._room_for(task)
-        self._left, self._left_shape = left, task.shape
+        left = self._room_for(shape)
+        self._left, self._left_shape = left, shape
         return left > 0
 
-    def _room_for(self, task: Task) -> int:
-        """Count how many tasks like this one may stand behind those of the line."""
-        if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not task.shape.demand:
+    def _room_for(self, shape: Shape) -> int:
+        """Count how many tasks of this shape may stand behind those of the line."""
+        if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not shape.demand:
             return 0
-        estimate = task.shape.estimate_s
-        if estimate is None or needs_line_alone(task):
+        estimate = shape.estimate_s
+        if estimate is None or needs_line_alone(shape):
             return 0
         waiting = len(self.tasks)
         if self.ahead_s < AHEAD_S and waiting < AHEAD_MOST:
@@ -155,6 +155,15 @@ class Line:
         self.ahead_s = 0.0
         return tasks
 
+    def separable(self) -> int:
+        """Count the tasks at the end that may go elsewhere together: about half, and none that reads what stays."""
+        count = len(self.tasks)
+        half = count // 2
+        if not self.tasks[-half].lacks:
+            return half
+        free = [count - place for place, task in enumerate(self.tasks) if place and not task.lacks]
+        return min(free, key=lambda taken: abs(taken - half), default=0)
+
     def hold(self, reservation: Reservation, demand: Capacity) -> Binding | None:
         """Take what was granted; gives the units to bind to where they are others than before."""
         self.reservation, self.demand = reservation, demand
@@ -169,7 +178,7 @@ class Line:
         self._left = 0
 
 
-def needs_line_alone(task: Task) -> bool:
-    """Tell whether nothing may stand before or behind the task: its clock, or its one start, must be its own."""
-    template = task.shape.template
+def needs_line_alone(shape: Shape) -> bool:
+    """Tell whether nothing may stand before or behind such a task: its clock, or its one start, must be its own."""
+    template = shape.template
     return template.timeout_s is not None or not template.idempotent

@@ -46,9 +46,12 @@ class Losses:
         state.declared.pop(-event.worker, None)
         tasks = state.crew.lose(line)
         state.changes.add(Change.ROOM)
+        self._part(tasks, event.running)
         for task in tasks:
             self._gated.discard(task.id)
             self._clocks.forget(task.id)
+            if task.state is State.LACKING or task.state is State.ENDED:
+                continue
             if task.id == event.running:
                 failure = self._signed(event.failure, task)
                 self._endings.host_lost(task, failure, now, blame=True)
@@ -69,10 +72,13 @@ class Losses:
             state.outbox.cut_run(line.worker)
             state.outbox.add(StopWorker(line.worker, at_once=True))
             state.declared.pop(-line.worker, None)
-            started = line.depth + 1
-            for place, task in enumerate(state.crew.lose(line)):
+            started, tasks = line.depth + 1, state.crew.lose(line)
+            self._part(tasks)
+            for place, task in enumerate(tasks):
                 self._gated.discard(task.id)
                 self._clocks.forget(task.id)
+                if task.state is State.LACKING or task.state is State.ENDED:
+                    continue
                 if task.id in state.stopping:
                     self._endings.stopped(task, now)
                 elif place < started:
@@ -80,6 +86,12 @@ class Losses:
                 else:
                     self._endings.repeat(task)
         state.changes.add(Change.ROOM)
+
+    def _part(self, tasks: list[Task], running: int = 0) -> None:
+        """Let those wait that lack what others of a lost line were to make, before any of the others ends."""
+        for task in tasks:
+            if task.lacks and task.id != running and task.id not in self._state.stopping:
+                self._endings.repeat(task)
 
     def _signed(self, failure: Failure, task: Task) -> Failure:
         return Failure(

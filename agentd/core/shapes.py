@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agentd.core.tasks import Task
     from agentd.model.task import Outcome
+    from agentd.model.values import Payload
 
 SHAPES_MOST = 4096
 """Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
@@ -246,6 +247,12 @@ class Shapes:
                     del self._kin[one.template.function]
         if len(self._demands) > SHAPES_MOST:
             self._demands.clear()
+
+
+def learn_made(shape: Shape, made: Iterable[Payload]) -> None:
+    """Fold the size of what one run made into its moving mean; the largest says whether it may travel by itself."""
+    size = max([value.size_bytes for value in made])
+    shape.made_bytes += (SMOOTHING if shape.runs else 1.0) * (size - shape.made_bytes)
 
 
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:

@@ -39,13 +39,15 @@ class State(IntEnum):
     """It is to run here, and its arguments are on their way; it has no cores yet."""
     COLLECTING = 11
     """It has ended at a neighbour, and its value is on its way."""
+    LACKING = 12
+    """It left the line of a worker before what it reads was made: it waits for that, in no queue."""
 
 
 MOVES: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.WAITING, State.ENDED}),
     State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD, State.FETCHING}),
-    State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
-    State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING}),
+    State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED, State.LACKING}),
+    State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING, State.LACKING}),
     State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
     State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
     State.BLOCKED: frozenset({State.RUNNING, State.STOPPING, State.WAITING, State.JOINING, State.ENDED}),
@@ -54,6 +56,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.ENDED: frozenset(),
     State.FETCHING: frozenset({State.WAITING, State.ENDED}),
     State.COLLECTING: frozenset({State.WAITING, State.ENDED}),
+    State.LACKING: frozenset({State.WAITING, State.ASSIGNED, State.ENDED}),
 }
 """Row: from; entries: to. A task that had started goes back to WAITING when its host was lost, or its code raised."""
 
@@ -71,6 +74,8 @@ class Shape(Struct, eq=False):
     """Moving mean of the run time on a core of speed 1; None until the first one ended."""
     result_bytes: float = 0.0
     """Moving mean of the size of a result."""
+    made_bytes: float = 0.0
+    """Moving mean of the size of the versions that a run makes."""
     runs: int = 0
     is_here: bool = True
     """False: this agent does not have the function, so that only neighbours may run it."""
@@ -138,7 +143,9 @@ class Task(Struct, eq=False, gc=False):
     family: int = 0
     """Task that asked for it; 0: it was asked for by a user or a neighbour."""
     inputs: tuple[Payload, ...] = ()
-    """Values of the versions that it reads, in order."""
+    """Values of the versions that it reads, in order; `Kept` where it stands behind the task that makes one."""
+    lacks: bool = False
+    """Some of the versions that it reads are yet to be made, by tasks before it in its line."""
     makes: int = 0
     """How many versions it makes."""
 

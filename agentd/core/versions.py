@@ -62,6 +62,8 @@ class Version(Struct, eq=False, gc=False):
     """What is known of one version."""
 
     standing: int = PENDING
+    maker: int = 0
+    """Task that is to make it."""
     value: Payload = NO_VALUE
     failure: Failure | None = None
     """Why there is no value."""
@@ -94,10 +96,10 @@ class Versions:
         """Give a version; one that is not here counts as failed."""
         return self._by_number.get(number, UNKNOWN)
 
-    def open(self, numbers: Iterable[int]) -> None:
+    def open(self, numbers: Iterable[int], maker: int) -> None:
         """Note versions that a task will make."""
         for number in numbers:
-            self._by_number[number] = Version()
+            self._by_number[number] = Version(PENDING, maker)
 
     def put(self, number: int, value: Payload) -> None:
         """Take a version whose value is there from the beginning."""
@@ -105,7 +107,7 @@ class Versions:
         if old is not None:
             self._release(value)
         else:
-            self._by_number[number] = Version(Standing.THERE, value)
+            self._by_number[number] = Version(Standing.THERE, 0, value)
 
     def read(self, child: Child) -> Version | None:
         """Let a task wait for what it needs; gives a version that it needs and that will never be there, if any."""

@@ -33,6 +33,7 @@ LIVE = {
     State.ENDED: "running",
     State.FETCHING: "queued",
     State.COLLECTING: "running",
+    State.LACKING: "queued",
 }
 """What people are told of a task that has not ended."""
 BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING})

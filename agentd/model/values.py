@@ -101,3 +101,12 @@ class Payload(Struct, frozen=True, array_like=True, gc=False):
 
 
 NO_VALUE = Payload()
+
+
+class Kept(Payload, frozen=True, array_like=True, gc=False):
+    """Stands for a value that a worker will have made itself before it needs it; never leaves the agent."""
+
+    task: int = 0
+    """Whose result it is; it stands before the one that reads it in the line of the same worker."""
+    place: int = 0
+    """The how-manieth of what that task makes, from 0."""

@@ -9,13 +9,15 @@ import msgspec
 from agentd.core.events import TaskResult
 from agentd.model.graph import Put, Spawned, Standing
 from agentd.model.task import Template
-from agentd.model.values import Codec, Part, Payload
+from agentd.model.values import Codec, Kept, Part, Payload
 from agentd.workers.protocol import (
     COUNT,
     GONE,
     HEADER,
     INLINE,
     INPUT,
+    KEPT,
+    KEPT_INPUT,
     KNOWN_ROW,
     OUTPUT_ROW,
     PART,
@@ -124,6 +126,9 @@ def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kin
             for part in parts:
                 blobs += _encode_part(part, gone)
         for value in inputs:
+            if type(value) is Kept:
+                blobs += (INPUT.pack(KEPT, 0, KEPT_INPUT.size), KEPT_INPUT.pack(value.task, value.place))
+                continue
             blobs.append(INPUT.pack(value.codec, len(value.parts), len(value.data)))
             blobs += _encode_value(value, gone)
     total = sum(map(len, blobs))

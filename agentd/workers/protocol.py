@@ -17,6 +17,10 @@ RUN_ROW = Struct("<QIBHIHH")
 """One task of a RUN frame: id, template, codec, number of parts, length of the encoded bytes, inputs, makes."""
 INPUT = Struct("<BHI")
 """One version that a task reads: codec, number of parts, length of the encoded bytes; those and the parts follow."""
+KEPT_INPUT = Struct("<QH")
+"""The bytes of an input of codec `KEPT`: the task that makes it, and the place of the version among what that makes."""
+KEPT = 255
+"""In the place of a codec: the worker has the value itself once the task before in its line has ended."""
 RESUME_HEAD = Struct("<QI")
 """Token of the wait that is over, number of rows."""
 KNOWN_ROW = Struct("<QBBHI")
@@ -105,6 +109,9 @@ class Kind:
     """msgpack: (parent task, group); 0: all that it asked for."""
     LIMIT = 35
     """msgpack: (parent task, seconds that its tasks may take from now on)."""
+
+    PASSED = 36
+    """`NUMBER`s of tasks that were the next and were not started: of what they read this worker has not all."""
 
     CONFIG = 40
     """JSON: what every worker of this spawner shares."""

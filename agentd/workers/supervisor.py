@@ -14,7 +14,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agentd.comm.unix import UnixConnection
-from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+from agentd.core.events import (
+    RevokeSettled,
+    TaskResult,
+    TasksEnded,
+    TasksPassed,
+    TasksRevoked,
+    WorkerLost,
+    WorkerStarted,
+)
 from agentd.model.errors import ConfigError
 from agentd.model.task import Failure
 from agentd.workers import deaths
@@ -23,7 +31,7 @@ from agentd.workers.frames import decode_output, decode_results, encode_plain_ru
 from agentd.workers.output import STREAMS, Outputs
 from agentd.workers.probing import look_for
 from agentd.workers.process import MAX_CLAIMS, Process
-from agentd.workers.protocol import COUNT, NUMBER, Kind, ProtocolError, frame
+from agentd.workers.protocol import COUNT, NUMBER, Kind, ProtocolError, frame, numbers
 from agentd.workers.segments import Segments
 from agentd.workers.sharing import Sharing
 from agentd.workers.spawning import Spawner
@@ -83,6 +91,7 @@ class Supervisor:
             Kind.OUTPUT: self._on_output,
             Kind.SETTLED: self._on_settled,
             Kind.HELLO: self._on_hello,
+            Kind.PASSED: self._on_passed,
             Kind.NEW_SEGMENT: self._sharing.on_new,
             Kind.DROPPED: self._sharing.on_dropped,
             Kind.RELEASED: self._sharing.on_released,
@@ -302,6 +311,12 @@ class Supervisor:
         for task, out, err in decode_output(body):
             if task in process.line:
                 process.outputs[task] = out, err
+
+    def _on_passed(self, process: Process, body: memoryview) -> None:
+        passed = numbers(body)
+        for task in passed:
+            process.end_task(task)
+        self._post(TasksPassed(process.number, passed))
 
     def _on_settled(self, process: Process, body: memoryview) -> None:
         (count,) = COUNT.unpack(body)

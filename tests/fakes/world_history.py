@@ -36,6 +36,8 @@ class History:
         self.breaches: list[str] = []
         self.runs: dict[int, list[tuple[float, str]]] = defaultdict(list)
         """Of each task: when and where its code was begun."""
+        self.begun: list[Task] = []
+        """Each task whose code was begun, as often as it was."""
         self.excused: Counter[int] = Counter()
         """Of each task: starts of which the disk knew nothing when the agent crashed."""
         self.seen: dict[int, set[tuple[int, bytes]]] = defaultdict(set)
@@ -65,6 +67,7 @@ class History:
         """Users' code begins: the promises about how often and where are looked after here."""
         runs = self.runs[task.id]
         runs.append((self._world.now, host.name))
+        self.begun.append(task)
         template = task.shape.template
         most = 1 if not template.idempotent else template.max_attempts + self.excused[task.id]
         if template.on_failure != "RETRY" and len(runs) > most:

@@ -151,7 +151,7 @@ def code(nest: Nest, inputs: list[str], count: int, first: int) -> Generator[Sle
     """
     numbers: dict[int, int] = {}
     seen = list(inputs)
-    for number, value in enumerate(inputs):
+    for number, value in enumerate(inputs if nest.steps else ()):
         numbers[number] = first + number
         yield Ask("put", (first + number, Payload(Codec.BYTES, value.encode())))
     for place, step in enumerate(nest.steps):

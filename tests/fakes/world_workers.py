@@ -6,15 +6,23 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core import events as e
-from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksRevoked, WorkerLost, WorkerStarted
+from agentd.core.events import (
+    RevokeSettled,
+    TaskResult,
+    TasksEnded,
+    TasksPassed,
+    TasksRevoked,
+    WorkerLost,
+    WorkerStarted,
+)
 from agentd.model.graph import Put
 from agentd.model.task import Failure, Reason, Status
-from agentd.model.values import Codec, Payload
+from agentd.model.values import Codec, Kept, Payload
 from tests.fakes import world_nested as nested
 from tests.fakes.world_data import BIG
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from agentd.core.commands import InterruptTask, Resume, RunTasks
     from agentd.core.tasks import Task
@@ -58,15 +66,19 @@ VERSIONS = 1 << 12
 """Numbers that the code of one task has for its versions."""
 
 
+KEPT_MOST = 8
+"""Tasks of which a worker keeps what they made."""
+
+
 class Code:
     """The code of a task that asks for tasks, as far as it has come."""
 
-    def __init__(self, task: Task, nest: nested.Nest, first: int) -> None:
+    def __init__(self, task: Task, inputs: list[str], nest: nested.Nest, first: int) -> None:
         self.task = task
         self.nest = nest
         self.token = 0
         """Of the wait that it is in."""
-        inputs = [value.data.decode() for value in task.inputs]
+        self.has_asked = False
         self.steps: Generator[nested.Sleep | nested.Ask, list[Known], list[str]] = nested.code(
             nest, inputs, max(task.makes, 1), first
         )
@@ -82,6 +94,10 @@ class Process:
         self.is_dead = False
         self.line: deque[Task] = deque()
         """Tasks that have not started."""
+        self.inputs: dict[int, tuple[Payload, ...]] = {}
+        """Of each of them, as they were sent."""
+        self.kept: dict[int, tuple[Payload, ...]] = {}
+        """What the last tasks made."""
         self.running: Task | None = None
         self.blocked: list[Code] = []
         """Those of which the code waits, the last one on top."""
@@ -121,9 +137,10 @@ class Process:
             (task,) = command.tasks
             if not self.blocked or self.running is not None:
                 self.host.world.history.broken(f"task {task.id} is to run on top of nothing")
-            self._start(task)
+            self._start(task, task.inputs)
             return
         self.line.extend(command.tasks)
+        self.inputs.update((task.id, task.inputs) for task in command.tasks)
         self._next()
 
     def resume(self, command: Resume) -> None:
@@ -197,14 +214,30 @@ class Process:
     def _next(self) -> None:
         while self.is_started and not self.is_dead and self.running is None and not self.blocked and self.line:
             task = self.line.popleft()
-            if task.id in self.marked:
+            inputs = self._filled(self.inputs.pop(task.id))
+            if inputs is None:
+                self._tell()
+                self.host.post(TasksPassed(self.number, [task.id]))
+            elif task.id in self.marked:
                 failure = Failure(Reason.EXCEPTION, "Cancelled", "it was not started")
                 self._results.append(TaskResult(task.id, Status.FAILED, failure=failure))
                 self._tell_soon()
             else:
-                self._start(task)
+                self._start(task, inputs)
 
-    def _start(self, task: Task) -> None:
+    def _filled(self, inputs: tuple[Payload, ...]) -> list[Payload] | None:
+        """Put what was kept in the place of what stands for it; None where it was not."""
+        found: list[Payload] = []
+        for value in inputs:
+            if isinstance(value, Kept):
+                if value.task not in self.kept:
+                    return None
+                found.append(self.kept[value.task][value.place])
+            else:
+                found.append(value)
+        return found
+
+    def _start(self, task: Task, inputs: Sequence[Payload]) -> None:
         self.running = task
         self._turn += 1
         turn = self._turn
@@ -212,7 +245,8 @@ class Process:
         nest = nested.read(task.payload)
         if nest is not None:
             self._numbers += 1
-            self._advance(Code(task, nest, self.number << 32 | self._numbers * VERSIONS), None)
+            texts = [value.data.decode() for value in inputs]
+            self._advance(Code(task, texts, nest, self.number << 32 | self._numbers * VERSIONS), None)
             return
         program = Program.read(task.payload)
         if program.act in {"hang", "deaf"}:
@@ -263,6 +297,7 @@ class Process:
 
     def _ask(self, code: Code, wish: nested.Ask) -> list[Known] | None:
         task, body = code.task.id, wish.body
+        code.has_asked = True
         self._numbers += 1
         token = self._numbers
         event: e.Event
@@ -299,6 +334,10 @@ class Process:
         failure = None
         if code.nest.raises == "group":
             failure = Failure(Reason.GROUP_EXCEPTION, "COMPSsException", f"{code.nest.name} ends its group")
+        if code.task.makes and not code.has_asked and failure is None:
+            self.kept[code.task.id] = values
+            if len(self.kept) > KEPT_MOST:
+                del self.kept[next(iter(self.kept))]
         if code.task.makes:
             self._end(Status.DONE, failure, Payload(), values)
         else:
@@ -325,8 +364,10 @@ class Process:
             value = self.host.result_of(task) if status == Status.DONE else Payload()
         if status == Status.DONE and task.makes and not made:
             made, value = (value,) * task.makes, Payload()
-        if nested.read(task.payload) is not None:
-            self._results.append(TaskResult(task.id, status, value, failure, self.host.world.now, 0.001, made=made))
+        nest = nested.read(task.payload)
+        if nest is not None:
+            seconds = 0.001 if nest.steps else min(max(nest.seconds, 0.0001), 0.001)
+            self._results.append(TaskResult(task.id, status, value, failure, self.host.world.now, seconds, made=made))
             self._tell_soon()
             self._next()
             return

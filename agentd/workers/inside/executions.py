@@ -34,6 +34,8 @@ class Executions:
         """The last task whose inputs were its own to let go."""
         self.was_forgiven = False
         """Its time was over, and it is done all the same."""
+        self.has_asked = False
+        """It asked for tasks itself: it has not ended before they have."""
 
     def take(self) -> tuple[list[Encoded] | None, Failure | None]:
         """Give what the last one made, once."""
@@ -58,8 +60,11 @@ class Executions:
             try:
                 self.was_forgiven = False
                 value = execution.run()
-                self.made = self._written(lambda: execution.made(value, self._port.family_of(task)))
+                family = self._port.family_of(task)
+                self.has_asked = family is not None
+                self.made = self._written(lambda: execution.made(value, family))
             except BaseException as error:  # noqa: BLE001 - users' code runs here
+                self.has_asked = self._port.family_of(task) is not None
                 self._rescue(task, callee, execution, error)
         finally:
             execution.close()

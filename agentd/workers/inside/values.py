@@ -242,6 +242,8 @@ class Writer:
                 return [(len(buffer), b"", number, offset) for buffer, offset in zip(buffers, offsets)]  # noqa: B905 - as long as each other
         if total > INLINE_LIMIT:
             raise MemoryError(f"no shared memory is left for a result of {total} bytes")
+        if total < self._threshold:  # it waits for others to be sent, and its object may change meanwhile
+            return [(len(buffer), bytes(buffer), 0, 0) for buffer in buffers]
         return [(len(buffer), buffer, 0, 0) for buffer in buffers]
 
     def _put(self, buffers: list[memoryview], total: int) -> tuple[int, list[int]] | None:

@@ -19,6 +19,7 @@ from .executions import Executions
 from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
 from .functions import Finder
 from .interrupts import Guard
+from .kept import Kept
 from .link import Link
 from .port import TaskPort
 from .results import FLUSH_S, Outbox
@@ -75,6 +76,7 @@ class Worker:
         self._port.join(self._reader, self._writer, self._pool, self._receive, self._run_stacked)
         self._families = self._port.families
         self._executions = Executions(self._port, self._words)
+        self._kept = Kept()
         self._depth = 0
         """How many tasks run on top of another that waits."""
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
@@ -174,7 +176,10 @@ class Worker:
     # --- one task -----------------------------------------------------------------------------------------------
 
     def _run(self, row: Row) -> None:
-        task, number = row[0], row[1]
+        task, number, inputs = row[0], row[1], row[5]
+        if inputs is not None and not self._kept.fill(inputs):
+            self._pass_over(row)
+            return
         words, outbox = self._words, self._outbox
         callee = self._callees.get(number)
         if outbox.oldest and (callee is None or callee.slowest_s > FLUSH_S):
@@ -203,6 +208,8 @@ class Worker:
             self._writer.take_back()
             encoded, status, failure = self._interrupted(failure)
             made = None
+        elif made and failure is None and not self._executions.has_asked:
+            self._kept.keep(task, made)
         if callee is None:
             callee = self._callees.get(number)
         if callee is not None:
@@ -212,6 +219,13 @@ class Worker:
         outbox.add(task, status, encoded, failure, started, seconds, written, made)
         if encoded[2] is not None:
             self._writer.keep()
+
+    def _pass_over(self, row: Row) -> None:
+        """Do not start a task that reads what is not kept here: the agent knows more."""
+        self._reader.discard(row[4] or ())
+        self._discard(row[5])
+        self._outbox.flush()
+        self._link.send(frame(Kind.PASSED, NUMBER.pack(row[0])))
 
     def _is_forgiven(self, made: list[Encoded] | None) -> bool:
         return made is not None and self._executions.was_forgiven

@@ -228,7 +228,7 @@ def test_a_version_that_nobody_wants_is_let_go_as_soon_as_it_is_made() -> None:
     """The code gave it up before it was there."""
     released: list[Payload] = []
     versions = Versions(released.append)
-    versions.open((7,))
+    versions.open((7,), 1)
     versions.give_up([7])
     value = Payload(1, b"", (Part(5, None, 3),))
     versions.settle(7, Standing.THERE, value, None)
