@@ -10,21 +10,33 @@ from concurrent.futures import CancelledError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.downloads import Downloads
 from agentd.api.future import CallFuture
 from agentd.api.shared import SharedMemory
 from agentd.api.values import reencode
 from agentd.model.errors import PeerError, Unreachable
 from agentd.model.exchange import Submission
 from agentd.model.task import Outcome, Reason, Status
-from agentd.wire.messages import CancelCalls, Declare, Segment, SegmentFree, SegmentRelease, SettledCalls, Submit
+from agentd.wire.messages import (
+    CancelCalls,
+    DataChunk,
+    Declare,
+    Segment,
+    SegmentFree,
+    SegmentRelease,
+    SettledCalls,
+    Submit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentd.api.catalogue import Catalogue
     from agentd.api.connection import Connection
+    from agentd.api.downloads import Result
     from agentd.api.shared import Mail
     from agentd.model.errors import AgentdError
+    from agentd.model.exchange import Settled
     from agentd.model.values import Payload
     from agentd.wire.messages import Message
 
@@ -49,6 +61,8 @@ class Mailbox:
     def __init__(self, catalogue: Catalogue, note: Callable[[], None]) -> None:
         self._catalogue = catalogue
         self.shared = SharedMemory(note)
+        self._downloads: Downloads | None = None
+        """Results that come in chunks; None before the first of them."""
         self._pending: dict[int, CallFuture[Any]] = {}
         self.outbox: list[Submission] = []
         self._outbox_bytes = 0
@@ -169,6 +183,8 @@ class Mailbox:
         What must not run twice ends here: nobody can tell whether it did run.
         """
         self.shared.reconnect()
+        if self._downloads is not None:
+            self._downloads.reset()
         waiting = {call.ref for call in self.outbox}
         again = []
         for ref, future in list(self._pending.items()):
@@ -216,6 +232,8 @@ class Mailbox:
                 self.shared.drop(message)
             elif isinstance(message, SegmentRelease):
                 self.shared.let_go(message)
+            elif isinstance(message, DataChunk) and self._downloads is not None:
+                self._fetched(self._downloads.take(message), due)
         return due
 
     def _settle(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
@@ -226,18 +244,47 @@ class Mailbox:
                 outcome = item.outcome
                 future = pending.get(item.ref)
                 if future is None or outcome.status or outcome.value.parts or future.has_parts:
-                    odd.append((item.ref, future, outcome))
+                    odd.append((item, future))
                     continue
                 if future.settle(outcome):
                     due.append(future)
                 pending.pop(item.ref, None)
-        for ref, future, outcome in odd:
-            if future is None:
-                self._views(outcome.value)  # dropped at once, which tells the agent that nobody reads them
-            elif not self._is_repeated(future, outcome):
-                self._end(ref, future, outcome, due)
+        for item, future in odd:
+            if item.outcome.value.parts and Downloads.is_elsewhere(item):
+                self._fetch(item, is_wanted=future is not None)
+            elif future is None:
+                self._views(item.outcome.value)  # dropped at once, which tells the agent that nobody reads them
+            elif not self._is_repeated(future, item.outcome):
+                self._end(item.ref, future, item.outcome, self._views(item.outcome.value), due)
 
-    def _end(self, ref: int, future: CallFuture[Any], outcome: Outcome, due: list[CallFuture[Any]]) -> None:
+    def _fetch(self, item: Settled, *, is_wanted: bool) -> None:
+        """Bring a result here that is only named."""
+        if self._downloads is None:
+            self._downloads = Downloads(self.shared.tell)
+        if is_wanted:
+            self._downloads.begin(item)
+        else:
+            self._downloads.refuse(item)
+
+    def _fetched(self, result: Result | None, due: list[CallFuture[Any]]) -> None:
+        """All of a result is here, or will not come."""
+        future = self._pending.get(result.settled.ref) if result is not None else None
+        if result is None or future is None:
+            return
+        if result.failure is None:
+            self._end(result.settled.ref, future, result.settled.outcome, result.buffers, due)
+        else:
+            future.fail(result.failure)
+            self._pending.pop(result.settled.ref, None)
+
+    def _end(
+        self,
+        ref: int,
+        future: CallFuture[Any],
+        outcome: Outcome,
+        buffers: list[memoryview],
+        due: list[CallFuture[Any]],
+    ) -> None:
         """Settle a call that needs more than its outcome noted."""
         call = future.submission
         if call is not None:
@@ -245,7 +292,6 @@ class Mailbox:
         if outcome.status == Status.CANCELLED:
             future.fail(CancelledError())
         else:
-            buffers = self._views(outcome.value)
             with CallFuture.lock:
                 future.buffers = buffers
                 if future.settle(outcome):

@@ -183,7 +183,9 @@ def _dial(address: str, place: Place, *, name: str, timeout_s: float = GREETING_
         _keep_alive(sock)
         tls = Tls(place.certificate)
         tls.shake_hands(sock)
-        return greet(SecretConnection(sock, tls), place.token, name=name, deadline=deadline, capabilities={})
+        return greet(
+            SecretConnection(sock, tls), place.token, name=name, deadline=deadline, capabilities={"data": True}
+        )
     except Refused as error:
         raise NotWelcome(error) from error
     except (OSError, PeerError) as error:

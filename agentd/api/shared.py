@@ -49,6 +49,7 @@ class SharedMemory:
         self._made: deque[int] = deque()
         self._withdrawn: deque[int] = deque()
         self._released: deque[int] = deque()
+        self._words: deque[Message] = deque()
 
     # --- ours: arguments ----------------------------------------------------------------------------------------
 
@@ -159,6 +160,13 @@ class SharedMemory:
         self.has_news = True
         self._note()
 
+    # --- what else the agent is told ----------------------------------------------------------------------------
+
+    def tell(self, message: Message) -> None:
+        """Have the agent told something with the next mail."""
+        self._words.append(message)
+        self.has_news = True
+
     # --- the connection -----------------------------------------------------------------------------------------
 
     def mail(self) -> list[Mail]:
@@ -177,6 +185,8 @@ class SharedMemory:
             mail.append((SegmentFree(given_up), ()))
         if self._released:
             mail.append((SegmentRelease(_taken(self._released)), ()))
+        while self._words:
+            mail.append((self._words.popleft(), ()))
         return mail
 
     def reconnect(self) -> None:
@@ -186,6 +196,7 @@ class SharedMemory:
         for number in list(self._uses):
             self._free_unused(number)
         self._withdrawn.clear()
+        self._words.clear()
         self._shown.clear()
         self._made.clear()
         self._made.extend(self._ours)

@@ -113,6 +113,11 @@ class Door:
         """
         self._reception.listener.open_unix(path)
 
+    @property
+    def identity(self) -> Identity:
+        """Who this agent is to others."""
+        return self._wiring.agent
+
     def route(self, kind: type[Message], taker: Route) -> None:
         """Name who takes messages of a kind that are no events: data, output, segments, notices."""
         self._wiring.routes[kind] = taker

@@ -83,5 +83,5 @@ def transfers_of(
     chosen = settings.shared_memory_mib
     memory_bytes = (machine_memory_mib() // 4 if chosen is None else chosen) << 20
     arrivals = Arrivals(sharing.segments, disk, settings.state / "objects", memory_bytes)
-    serving = Serving(engine.state, door, sharing.segments, store.objects)
+    serving = Serving(engine.state, door, sharing.segments, store.objects, sharing.loans)
     return Transfers(door, serving, arrivals, post, agent.feed.publish, store.clock.now)

@@ -224,13 +224,13 @@ class Daemon:
         links = neighbours.Links(door, self._surroundings(engine, sharing))
         await stack.enter_async_context(links)
         end = partial(self._end, agent)
+        sharing.serve(door, store.objects)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
         effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
         agent.join(lane, RemoteOutput(door, supervisor, links.output), transfers)
         self._lane, self._transfers = lane, transfers
-        sharing.serve(door, store.objects)
         door.route(ResourceChange, agent.changed)
         await self._take_up(engine, store)
         for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agentd.model.errors import AgentdError
-from agentd.store.checksum import checksum
+from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentd.comm.link import Link
     from agentd.core.objects import Object
     from agentd.core.state import AgentState
+    from agentd.daemon.loans import Loans
     from agentd.store.objects import Objects as Stored
     from agentd.workers.segments import Segments
 
@@ -45,11 +46,12 @@ Stream = tuple[int, int]
 class Serving:
     """Answers requests for objects."""
 
-    def __init__(self, state: AgentState, door: Door, segments: Segments, stored: Stored) -> None:
+    def __init__(self, state: AgentState, door: Door, segments: Segments, stored: Stored, loans: Loans) -> None:
         self._state = state
         self._door = door
         self._segments = segments
         self._stored = stored
+        self._loans = loans
         self._sending: dict[Stream, _Sending] = {}
         self._relays: dict[Stream, _Relay] = {}
         """By the stream of the neighbour that asks us."""
@@ -65,11 +67,10 @@ class Serving:
     # --- requests ---------------------------------------------------------------------------------------------
 
     def requested(self, link: Link, message: DataRequest) -> None:
-        """A neighbour wants a range of an object."""
+        """A neighbour wants a range of an object, or a program of a result that it was told of."""
         neighbour = self._door.neighbour_of(link)
-        if not neighbour:
-            return
-        found = self._state.objects.get((message.home, message.boot, message.object))
+        key = message.home, message.boot, message.object
+        found = self._state.objects.get(key) if neighbour else self._loans.find(link, key)
         stream = link.number, message.stream
         if found is None:
             self._refuse(link, message, f"{self._state.identity.name} does not have that object any more", gone=True)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentd.core.commands import SettleCalls
 from agentd.core.events import CallerLeft, CallsSubmitted
+from agentd.daemon.loans import Loans
 from agentd.model.errors import AgentdError, PeerError
 from agentd.model.values import Part, Payload
 from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from agentd.comm.door import Door
     from agentd.comm.link import Link
-    from agentd.core.commands import SettleCalls
     from agentd.core.events import Event
     from agentd.model.exchange import Settled, Submission
     from agentd.store.objects import Objects
@@ -71,6 +72,7 @@ class Sharing:
     def serve(self, door: Door, objects: Objects) -> None:
         """Take part in the messages about shared memory."""
         self._door, self._objects = door, objects
+        self.loans = Loans(door, self.segments)
         door.route(Segment, self._shown)
         door.route(SegmentFree, self._given_up)
         door.route(SegmentRelease, self._let_go)
@@ -120,6 +122,7 @@ class Sharing:
                     event = CallsSubmitted(event.caller, [self._adopted(event.caller, call) for call in event.calls])
             elif type(event) is CallerLeft:
                 self._left(event.caller)
+                self.loans.left(event.caller)
             post(event)
 
         return take
@@ -156,15 +159,17 @@ class Sharing:
             return
         shared = [settled for settled in command.settled if settled.outcome.value.parts]
         link = self._door.link(command.caller)
-        for settled in shared:
-            self._lend(link, settled)
-        self._door.settle_calls(command)
-        if link is None or not link.session.terms.local:
-            self._release(shared)
-
-    def _lend(self, link: Link | None, settled: Settled) -> None:
-        if link is None or not link.session.terms.local:
+        if link is not None and link.session.terms.local:
+            for settled in shared:
+                self._lend(link, settled)
+            self._door.settle_calls(command)
             return
+        if link is not None:
+            told = [self.loans.lend(link, settled) for settled in command.settled]
+            self._door.settle_calls(SettleCalls(command.caller, told))
+        self._release(shared)
+
+    def _lend(self, link: Link, settled: Settled) -> None:
         program = self._program(link)
         for segment in _segments(settled):
             if segment not in program.mapped:

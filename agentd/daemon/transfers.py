@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd.core.events import FetchFailed, ObjectFetched
-from agentd.store.checksum import checksum
+from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
 if TYPE_CHECKING:

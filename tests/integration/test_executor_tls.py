@@ -13,7 +13,7 @@ import pytest
 from agentd.api import AgentExecutor, connect
 from agentd.api.trust import login
 from agentd.daemon.tokens import TokenBook
-from agentd.model.errors import RequestError, TaskFailed, Unreachable
+from agentd.model.errors import RequestError, Unreachable
 from tests.conftest import RunningAgent, StartAgent
 
 LONG_S = 60.0
@@ -59,15 +59,39 @@ def test_calls_go_over_tls_in_frames(reach: Callable[..., RunningAgent]) -> None
     assert operations(agent) == 0
 
 
-def test_a_result_that_no_frame_holds_says_what_to_do(reach: Callable[..., RunningAgent]) -> None:
-    """It fails by itself; the connection and the other calls go on."""
+def striped(size: int, first: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """Make a value of two large buffers, which lie in one segment, and something small."""
+    return "small", np.arange(first, first + size, dtype=np.int64), np.full(size, first, dtype=np.int8)
+
+
+def test_results_that_no_frame_holds_come_in_chunks(reach: Callable[..., RunningAgent]) -> None:
+    """Many at once, larger than a message, among small ones: each is what it was, and can only be read."""
     agent = reach()
     with AgentExecutor(agent.rest) as agents:
-        with pytest.raises(TaskFailed, match="return less at a time, or ask for it as an operation"):
-            agents.submit(bytes, 20 << 20).result(LONG_S)
-        assert len(agents.submit(bytes, 12 << 20).result(LONG_S)) == 12 << 20
-    with connect(agent.rest) as far:
-        assert len(far.call(bytes, 20 << 20)) == 20 << 20
+        asked = [(agents.submit(striped, 3_000_000, number), agents.submit(abs, -number)) for number in range(12)]
+        for number, (large, small) in enumerate(asked):
+            words, ramp, flat = large.result(LONG_S)
+            assert (words, ramp[0], ramp[-1], len(ramp)) == ("small", number, number + 2_999_999, 3_000_000)
+            assert (flat == number).all()
+            assert not ramp.flags.writeable
+            assert small.result(LONG_S) == number
+        assert len(agents.submit(bytes, 20 << 20).result(LONG_S)) == 20 << 20
+        dropped = agents.submit(bytes, 20 << 20)
+        dropped.cancel()
+        assert agents.submit(abs, -1).result(LONG_S) == 1
+    assert operations(agent) == 0
+
+
+def test_a_large_result_is_asked_for_again_when_the_agent_comes_back(reach: Callable[..., RunningAgent]) -> None:
+    """What was on its way when the agent died is gone with it: the call runs again, and its result comes whole."""
+    agent = reach()
+    rest, comm = (address.rpartition(":")[2] for address in (agent.rest, agent.comm))
+    with AgentExecutor(agent.rest, reconnect_s=LONG_S) as agents:
+        asked = [agents.submit(striped, 4_000_000, number) for number in range(4)]
+        assert asked[0].result(LONG_S)[1][0] == 0
+        agent.kill()
+        reach("--rest-port", rest, "--comm-port", comm, state=agent.state, is_new=False)
+        assert [future.result(LONG_S)[1][0] for future in asked] == [0, 1, 2, 3]
 
 
 def test_calls_go_on_when_the_agent_comes_back(reach: Callable[..., RunningAgent]) -> None:

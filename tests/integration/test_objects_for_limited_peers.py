@@ -74,7 +74,7 @@ class Store:
         number = self.segments.adopt_own(descriptor, 6, lambda _: None)
         os.close(descriptor)
         self.segments.retain(number)
-        self.serving = Serving(self.state, agent.door, self.segments, None)
+        self.serving = Serving(self.state, agent.door, self.segments, None, None)
         agent.door.route(m.DataRequest, self.serving.requested)
         self.value = self.state.objects.share(Payload(Codec.PICKLE, b"", (Part(6, None, number),)))
         self.reference = self.state.objects.wire(self.value)

@@ -15,8 +15,8 @@ from agentd.core.events import Event, FetchFailed, ObjectFetched
 from agentd.daemon.arrivals import WINDOW_BYTES, Arrivals
 from agentd.daemon.transfers import Transfers
 from agentd.model.values import Remote
-from agentd.store.checksum import checksum
 from agentd.store.disk import LocalDisk
+from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 from agentd.workers.segments import Segments
 

@@ -1,0 +1,105 @@
+"""Results named to programs on other devices: each program gets its own, for as long as it needs them."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agentd.comm.wiring import Identity
+from agentd.daemon.loans import LENT_BYTES, Loans
+from agentd.model.exchange import Settled
+from agentd.model.task import Outcome
+from agentd.model.values import Codec, Part, Payload
+from agentd.wire.messages import DataRelease, Hello
+from agentd.workers.segments import Segments
+
+SIZE = 4 * LENT_BYTES
+
+
+class Desk:
+    """Loans over real segments; the door is this test."""
+
+    identity = Identity(name="a", agent_id="id-a", boot="b")
+
+    def __init__(self) -> None:
+        self.segments = Segments()
+        self.freed: list[int] = []
+        self.routes: dict[type, Any] = {}
+        self.loans = Loans(self, self.segments)  # type: ignore[arg-type]
+
+    def route(self, kind: type, taker: Any) -> None:
+        self.routes[kind] = taker
+
+    def segment(self) -> int:
+        """Make a segment that is held once, as by the engine for a result."""
+        descriptor = os.memfd_create("value", os.MFD_ALLOW_SEALING)
+        os.truncate(descriptor, SIZE)
+        number = self.segments.adopt_own(descriptor, SIZE, self.freed.append)
+        os.close(descriptor)
+        self.segments.retain(number)
+        return number
+
+    def lend(self, link: Any, *parts: Part) -> tuple[Part, ...]:
+        """Tell a program of a result, and let go of it as who told does."""
+        settled = Settled(1, Outcome(value=Payload(Codec.PICKLE, b"", parts)))
+        told = self.loans.lend(link, settled).outcome.value.parts
+        for number in {part.segment for part in parts if part.segment}:
+            self.segments.release(number)
+        return told
+
+
+def link(number: int, *, takes_data: bool = True) -> Any:
+    hello = Hello(capabilities={"data": True} if takes_data else {})
+    return SimpleNamespace(number=number, session=SimpleNamespace(theirs=hello))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_large_result_is_named_once_whatever_its_parts(desk):
+    """Parts of one segment name one object, each from its offset; what is in the message stays there."""
+    number, ours = desk.segment(), link(1)
+    parts = Part(LENT_BYTES, None, number), Part(3, b"abc"), Part(LENT_BYTES, None, number, 2 * LENT_BYTES)
+    first, within, second = desk.lend(ours, *parts)
+    assert first.remote == second.remote
+    assert (first.segment, second.segment, second.offset, within) == (0, 0, 2 * LENT_BYTES, parts[1])
+    assert first.remote.size == 3 * LENT_BYTES
+    assert desk.loans.find(ours, first.remote.key).place.segment == number
+
+
+def test_it_stays_until_it_is_let_go(desk):
+    """Neither another program's word nor one too many changes that; then its memory is its maker's again."""
+    number, ours, theirs = desk.segment(), link(1), link(2)
+    (part,) = desk.lend(ours, Part(SIZE, None, number))
+    key = part.remote.key
+    assert desk.loans.find(theirs, key) is None
+    desk.routes[DataRelease](theirs, DataRelease(((key, 1),)))
+    assert desk.freed == []
+    desk.routes[DataRelease](ours, DataRelease(((key, 1),)))
+    desk.routes[DataRelease](ours, DataRelease(((key, 1),)))
+    assert desk.freed == [number]
+    assert desk.loans.find(ours, key) is None
+
+
+def test_a_program_that_leaves_needs_nothing_any_more(desk):
+    """Without a word of it."""
+    numbers = [desk.segment(), desk.segment()]
+    for number in numbers:
+        desk.lend(link(1), Part(SIZE, None, number))
+    desk.loans.left(1)
+    desk.loans.left(1)
+    assert sorted(desk.freed) == numbers
+
+
+@pytest.mark.parametrize(("size", "takes_data"), [(LENT_BYTES - 1, True), (SIZE, False)])
+def test_what_is_small_or_would_not_be_understood_is_not_named(desk, size, takes_data):
+    """It goes into the message, as far as it fits."""
+    number = desk.segment()
+    (part,) = desk.lend(link(1, takes_data=takes_data), Part(size, None, number))
+    assert (part.segment, part.remote) == (number, None)
+    assert desk.freed == [number]
