@@ -24,18 +24,18 @@ class Site:
         self.doors: dict[str, Door] = {}
 
     def start(
-        self, name: str, cores: int, *options: str, dials: tuple[str, ...] = (), secure: bool = False, **more: Any
+        self, name: str, cores: int, *options: str, dials: tuple[str, ...] = (), plain: bool = False, **more: Any
     ) -> Door:
         """Start an agent on its device; those that it `dials` become its neighbours.
 
-        With `secure` all goes over TLS, and the devices have to be paired (`pair`).
+        All goes over TLS, and the devices are paired for it; `plain` does without both.
         """
-        neighbours = [f"--neighbour={other}={self.net.address(other)}:{COMM_PORT}" for other in dials]
+        neighbours = [f"--neighbour={other}={self.net.address(other)}:{COMM_PORT}" for other in dials if plain]
         before = self.agents.get(name)
         agent = self.agents[name] = self._start_agent(
             *WITH_APPS,
             *("--hostname", name, "--cpu", str(cores)),
-            *(() if secure else ("--insecure",)),
+            *(("--insecure",) if plain else ()),
             *("--comm-host", self.net.address(name), "--comm-port", str(COMM_PORT)),
             *neighbours,
             *options,
@@ -44,16 +44,22 @@ class Site:
             **more,
         )
         door = self.doors[name] = Door(agent.rest, agent.state, Inside(self.net, name))
+        for other in dials if before is None and not plain else ():
+            self.join(other, name)
         return door
 
-    def pair(self, inviting: str, joining: str) -> None:
-        """Pair two devices as people do; from then on each is the other's neighbour."""
+    def join(self, inviting: str, joining: str, *, is_parent: bool = False) -> None:
+        """Pair two devices as people do: from then on the one that joins lends from the other, and dials it."""
         made = self.doors[inviting].client.post("/v1/invitations", json={"role": "peer"})
         made.raise_for_status()
-        asked = {"invitation": made.json()["invitation"]}
+        asked = {"invitation": made.json()["invitation"], "is_parent": is_parent}
         self.doors[joining].client.post("/v1/peers", json=asked).raise_for_status()
-        self.doors[inviting].client.post("/v1/resources", json={"name": joining, "capacity": {}}).raise_for_status()
         self.connect((inviting, joining))
+
+    def pair(self, inviting: str, joining: str) -> None:
+        """Pair two devices; from then on each lends from the other, and whichever can dials."""
+        self.join(inviting, joining)
+        self.doors[inviting].client.post("/v1/resources", json={"name": joining, "capacity": {}}).raise_for_status()
 
     def link(self, name: str, other: str) -> dict[str, Any]:
         """Show one agent's link to another; empty when it knows of none."""

@@ -51,10 +51,10 @@ def table() -> Iterator[None]:
 
 @pytest.fixture
 def site(make_net: Callable[..., Net], start_agent: Callable[..., Any]) -> Site:
-    """Agents a and b, paired, so that their link is TLS; a lends from b."""
+    """Agents a and b, paired; each lends from the other."""
     site = Site(make_net("a", "b"), start_agent)
-    site.start("b", 4, secure=True)
-    site.start("a", 4, secure=True)
+    site.start("b", 4)
+    site.start("a", 4)
     site.pair("b", "a")
     return site
 

@@ -84,8 +84,8 @@ def test_who_cannot_be_dialled_is_used_all_the_same(make_site: Callable[..., Sit
     """A device behind a router that lets nobody in dials out: work goes both ways over that one connection."""
     site = make_site("phone", "server")
     site.start("server", 1)
-    site.start("phone", 1, "--comm-port", "0", f"--parent=server={site.net.address('server')}:46102")
-    site.until("phone", "server", "connected")
+    site.start("phone", 1, "--comm-port", "0")
+    site.join("server", "phone", is_parent=True)
     site.doors["server"].client.post(
         "/v1/resources", json={"name": "phone", "capacity": {"processors": [{"units": 1}]}}
     ).raise_for_status()

@@ -24,8 +24,8 @@ LONG_S = 60.0
 def two(make_site: Callable[..., Site], *options: str) -> Site:
     """Two agents on devices of their own that reach each other over TLS alone, not paired yet."""
     site = make_site("a", "b")
-    site.start("a", 1, secure=True)
-    site.start("b", 1, *options, secure=True)
+    site.start("a", 1)
+    site.start("b", 1, *options)
     return site
 
 
@@ -73,7 +73,7 @@ def test_a_paired_link_comes_back_after_a_cut_and_a_restart(make_site: Callable[
     site.net.heal("a", "b")
     site.connect(("a", "b"))
     assert site.agents["b"].stop() == 0
-    site.start("b", 1, secure=True)
+    site.start("b", 1)
     site.connect(("a", "b"))
     assert ran_on(site, "a") == {"a", "b"}
 
@@ -92,8 +92,8 @@ def test_a_neighbour_that_is_not_paired_is_told_what_to_run(make_site: Callable[
 def test_a_neighbour_named_at_the_start_waits_for_the_pairing(make_site: Callable[..., Site]) -> None:
     """`--neighbour` of a stranger says what to run; as soon as the two are paired, the link is there."""
     site = make_site("a", "b")
-    site.start("b", 1, secure=True)
-    site.start("a", 1, secure=True, dials=("b",))
+    site.start("b", 1)
+    site.start("a", 1, f"--neighbour=b={site.net.address('b')}:{COMM_PORT}")
     while "agentd invite" not in (why := site.link("a", "b").get("why_not", "")):
         assert site.link("a", "b").get("state") != "connected", why
     site.pair("b", "a")
@@ -147,8 +147,8 @@ def test_a_port_for_other_devices_is_opened_over_tls_or_not_at_all(
 def test_a_person_on_another_device_logs_in(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """Certificate and token come with one string; commands then believe that certificate alone."""
     site = make_site("a", "b")
-    site.start("a", 1, secure=True)
-    site.start("b", 1, "--rest-tls", "--rest-host", "0.0.0.0", secure=True)
+    site.start("a", 1)
+    site.start("b", 1, "--rest-tls", "--rest-host", "0.0.0.0")
     invited = command(site, "b", "invite", "--user", "ann", "--scope", "submit")
     assert invited.returncode == 0, invited.stderr
     config = str(tmp_path / "config")
