@@ -1,4 +1,4 @@
-"""A device that is cut off: it goes on by itself, also through its own reboot, and brings what it did when it is back."""
+"""A device that is cut off goes on by itself, also through its own reboot, and brings what it did when it is back."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def note(folder: Path, name: str, seconds: float) -> tuple[str, float]:
 def test_what_a_device_did_while_it_was_cut_off_is_delivered_after_its_reboot(
     make_site: Callable[..., Site], tmp_path: Path
 ) -> None:
-    """It ends a neighbour's task, takes operations of its own, is killed, starts, goes on: all is done when it is back."""
+    """It ends a neighbour's task, takes operations of its own, is killed, goes on: all is done when it is back."""
     site = two(make_site, cores=(1, 2))
     busy = site.doors["a"].submit("sums:note", *note(tmp_path, "busy", 1.0))["id"]
     asked = site.doors["a"].submit("sums:note", *note(tmp_path, "given", 1.0))["id"]
-    until(lambda: (tmp_path / "given").exists(), "it runs at b")
+    until((tmp_path / "given").exists, "it runs at b")
     assert site.doors["a"].wait(asked, 0)["state"] == "forwarded"
     site.net.cut("a", "b")
     until(lambda: ended(tmp_path, "given"), "it goes on while b is cut off")
     own = site.doors["b"].submit("sums:note", *note(tmp_path, "own", 0.1), wait_s=PATIENCE_S)
     assert own["state"] == "done"
     waits = site.doors["b"].submit("sums:note", *note(tmp_path, "waits", 1.0))["id"]
-    until(lambda: (tmp_path / "waits").exists(), "its own work runs")
+    until((tmp_path / "waits").exists, "its own work runs")
     site.agents["b"].kill()
     site.start("b", 2, *QUICK)
     assert site.doors["b"].wait(waits)["state"] == "done"
@@ -84,7 +84,7 @@ def test_an_end_that_nobody_heard_is_delivered_by_who_rebooted(
     site.pair("b", "a")
     held = site.doors["a"].submit("sums:note", *note(tmp_path, "here", 2.0))["id"]
     asked = site.doors["a"].submit("sums:note", *note(tmp_path, "away", 0.5))["id"]
-    until(lambda: (tmp_path / "away").exists(), "it runs at b")
+    until((tmp_path / "away").exists, "it runs at b")
     site.net.cut("a", "b")
     until(lambda: ended(tmp_path, "away"), "it ends at b")
     until(lambda: site.doors["b"].get("/v1/agent")["cores_free"] == 1, "b has written it down")
@@ -106,7 +106,7 @@ def test_the_origin_may_reboot_while_it_is_cut_off(make_site: Callable[..., Site
     site = two(make_site, cores=(1, 1))
     site.doors["a"].submit("sums:note", *note(tmp_path, "here", 1.0))
     asked = site.doors["a"].submit("sums:note", *note(tmp_path, "away", 0.5))["id"]
-    until(lambda: (tmp_path / "away").exists(), "it runs at b")
+    until((tmp_path / "away").exists, "it runs at b")
     site.net.cut("a", "b")
     site.agents["a"].kill()
     until(lambda: ended(tmp_path, "away"), "it ends at b")
