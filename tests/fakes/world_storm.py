@@ -239,6 +239,7 @@ class Storm:
         self.world.run(0.1)
         is_quiet = self.world.run_until(self._is_quiet, PEACE_S, 0.5)
         self.world.run(1.0)
+        self.world.run_until(self._is_quiet, 1.0, 0.01)  # an operator may have given units back in the last moment
         if not is_quiet:
             self.world.history.broken(f"not everything has ended {PEACE_S:g} s after the faults stopped")
         self.world.history.breaches.extend(self.users.unsettled())
