@@ -239,7 +239,7 @@ class UnixCarrier:
     def write(self, pieces: Sequence[Buffer], fds: Sequence[int] = ()) -> None:
         """Append pieces; descriptors go with the first."""
         for piece in pieces:
-            self._connection.write(piece if isinstance(piece, bytes) else memoryview(piece), fds)
+            self._connection.write(piece if type(piece) is bytes else memoryview(piece), fds)
             fds = ()
 
     def flush(self) -> None:

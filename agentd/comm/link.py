@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from agentd.comm.admission import Origin
 from agentd.comm.carriers import CARRIER_BYTES, Carrier
@@ -25,6 +25,9 @@ from agentd.wire.terms import Life, Phase
 
 _URGENT = frozenset({Kind.HEARTBEAT, Kind.CREDIT, Kind.LOAD})
 """These pass frames that wait: no other message's meaning depends on coming after or before them."""
+_LAST = frozenset({Kind.GOODBYE, Kind.HELLO_ACK})
+"""After these the connection may be over."""
+_SEGMENT = Kind.SEGMENT
 CHUNK_MOST_BYTES, CHUNK_LEAST_BYTES = 1 << 20, 64 << 10
 """Of one chunk (measured: larger ones are no faster; chosen: on a slow link one takes no longer than a beat)."""
 CHUNK_S = 0.05
@@ -45,6 +48,7 @@ class Bulk(Protocol):
         ...
 
 
+Bytes = TypeVar("Bytes")
 OnMessage = Callable[["Link", Message], None]
 OnClosed = Callable[["Link", str], None]
 
@@ -204,11 +208,12 @@ class Link:
 
     def received(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Take what was read: hand its messages on, and write what they made us say."""
-        self._descriptors.extend(fds)
+        if fds:
+            self._descriptors.extend(fds)
         if self.is_closed:
             self._close_descriptors()
-            return
-        self._take(self.session.receive(data, self._loop.time()))
+        else:
+            self._take(self.session.receive, data)
 
     @property
     def landing(self) -> memoryview | None:
@@ -218,11 +223,11 @@ class Link:
     def landed(self, count: int) -> None:
         """Take note that so many bytes were read to `landing`."""
         if not self.is_closed:
-            self._take(self.session.landed(count, self._loop.time()))
+            self._take(self.session.landed, count)
 
-    def _take(self, messages: Iterator[Message]) -> None:
+    def _take(self, read: Callable[[Bytes, float], Iterator[Message]], what: Bytes) -> None:
         try:
-            self._hand_on(messages)
+            self._hand_on(read(what, self._loop.time()))
         except PeerError as error:
             self.close("protocol", str(error))
         else:
@@ -231,18 +236,24 @@ class Link:
 
     def _hand_on(self, messages: Iterator[Message]) -> None:
         for message in messages:
-            if message.kind is Kind.SEGMENT:
+            kind = message.kind
+            if kind is _SEGMENT:
                 self._hand_on_segment(message)
             else:
                 self.on_message(self, message)
             if self.is_closed:
                 return
-            if isinstance(message, Goodbye):
-                self.close(message.code, f"the other end left: {message.reason or message.code or 'no reason given'}")
-            elif isinstance(message, HelloAck) and not message.ok:
-                self.close(message.code, f"refused: {message.reason or message.code}; {message.remedy}".rstrip("; "))
+            if kind in _LAST:
+                self._part(message)
         if len(self._descriptors) > _STRAY_DESCRIPTORS:
             raise PeerError(f"{len(self._descriptors)} descriptors without a SEGMENT that names them")
+
+    def _part(self, message: Message) -> None:
+        """End it where the other end has said that it is over."""
+        if isinstance(message, Goodbye):
+            self.close(message.code, f"the other end left: {message.reason or message.code or 'no reason given'}")
+        elif isinstance(message, HelloAck) and not message.ok:
+            self.close(message.code, f"refused: {message.reason or message.code}; {message.remedy}".rstrip("; "))
 
     def _hand_on_segment(self, message: Message) -> None:
         if not self._descriptors:

@@ -131,20 +131,17 @@ class UnixConnection:
             return
         if len(out) == 1 and self._sock is not None:
             data, fds = out[0]
-            if not fds:
-                self._send_one(self._sock, data)
-                return
+            if not fds:  # the only piece that waits: the common case, and all that it needs
+                try:
+                    count = self._sock.send(data)
+                except OSError:
+                    count = 0  # the long way meets it again, and sees to it
+                if count == self.pending_bytes:
+                    out.clear()
+                    self.pending_bytes = 0
+                    return
+                self._sent(count)
         self._send()
-
-    def _send_one(self, sock: socket.socket, data: bytes | memoryview) -> None:
-        """Send the only piece that waits: the common case, and all that it needs."""
-        try:
-            count = sock.send(data)
-        except OSError:
-            count = 0  # the long way meets it again, and sees to it
-        self._sent(count)
-        if self._out:
-            self._send()
 
     def _send(self) -> None:
         sock = self._sock

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from agentd.core.line import Line, needs_line_alone
-from agentd.core.tasks import State, Task
+from agentd.core.tasks import ASSIGNED, RUNNING, Task
 from agentd.model.errors import BrokenInvariant
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ class Crew:
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
         return (bool(self._idle) or self._may_grow()) and not self.is_promised and self.pool.fits_now(task.shape.demand)
+
+    def takes(self, task: Task) -> bool:
+        """Tell whether the task may be handed to a worker now: on free cores, or behind others."""
+        if self._idle and not self.is_promised and self.pool.fits_now(task.shape.demand):
+            return True
+        return self.room(task) is not None or self.is_idle(task)
 
     def _may_grow(self) -> bool:
         """Tell whether one more worker may be made: starting is allowed, and there are fewer than can be used."""
@@ -119,25 +125,26 @@ class Crew:
         Returns:
             The line, whether its worker has yet to be made, and the units to bind to when they are new.
         """
+        shape = task.shape
         may_begin = (self._idle or self._may_grow()) and not self.is_promised
-        reservation = self.pool.reserve(task.shape.demand) if may_begin else None
+        reservation = self.pool.reserve(shape.demand) if may_begin else None
         if reservation is None:
             line = self.room(task)
             if line is None:
                 return None
             self._filling = line
             line.append(task)
-            task.state = State.ASSIGNED
+            task.state = ASSIGNED
             return line, False, None
         is_new = not self._idle
         line = self._new_line() if is_new else self._idle.pop()
         line.is_idle = False
-        changed = line.hold(reservation, task.shape.demand)
-        line.exclusive = needs_line_alone(task.shape) or task.shape.estimate_s is None
+        changed = line.hold(reservation, shape.demand)
+        line.exclusive = shape.estimate_s is None or needs_line_alone(shape)
         line.revocable = True
         line.append(task)
         line.changed()
-        task.state = State.RUNNING
+        task.state = RUNNING
         return line, is_new, changed
 
     def _new_line(self) -> Line:
@@ -184,7 +191,7 @@ class Crew:
             raise BrokenInvariant(f"no cores for task {task.id} on top of another")
         binding = line.hold(reservation, task.shape.demand)
         line.append(task)
-        task.state = State.RUNNING
+        task.state = RUNNING
         self._wait(line, is_so=False)
         return binding
 
@@ -227,8 +234,8 @@ class Crew:
             return None
         if line.tasks:
             first = line.tasks[0]
-            if first.state is State.ASSIGNED:
-                first.state = State.RUNNING
+            if first.state is ASSIGNED:
+                first.state = RUNNING
             line.ahead_s = max(line.ahead_s, 0.0)
             line.exclusive = needs_line_alone(first.shape)
             return first

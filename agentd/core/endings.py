@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Forgotten, Returned
 from agentd.core.ledger import STATES
-from agentd.core.tasks import State, Task
+from agentd.core.tasks import ENDED, State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import End, Refusal, Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -49,7 +49,7 @@ class Endings:
             if joined is None:
                 return
             outcome = joined
-        task.state = State.ENDED
+        task.state = ENDED
         del state.tasks[task.id]
         state.counters["ended"] += 1
         if state.stopping:
@@ -72,7 +72,7 @@ class Endings:
 
     def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
-        state, ended = self._state, State.ENDED
+        state, ended = self._state, ENDED
         known, is_simple = state.tasks, not (state.families or state.stopping)
         settled: list[Settled] = []
         caller = 0
@@ -161,7 +161,7 @@ class Endings:
         if operation is None or task.path.sender != neighbour.name:
             raise BrokenInvariant(f"task {task.id} of {task.path.sender} has no operation")
         del state.tasks[task.id]
-        task.state = State.ENDED
+        task.state = ENDED
         for value in task.values:
             self.release(value)
         if operation.durable:

@@ -178,7 +178,8 @@ class Engine:
             self._expire(now)
         if self._resources.leaving:
             self._resources.let_go(now)
-        self._reports.tell(now, is_changed=is_changed)
+        if state.neighbourhood.by_name:
+            self._reports.tell(now, is_changed=is_changed)
         commands = state.outbox.drain()
         if self._is_over and state.outbox.number == state.outbox.committed:
             self._is_over = False
@@ -198,18 +199,19 @@ class Engine:
         state = self.state
         if state.pool.in_debt:
             self._execution.repay()
-        changes, state.changes = state.changes, set()
-        if state.queue.size and not state.draining:
+        queue, changes = state.queue, state.changes
+        state.changes = set()
+        if queue.size and not state.draining:
             self.placing.plan(now, frozenset(changes))
             if self.placing.violations > self._violations_told:
                 self._violations_told = self.placing.violations
                 state.outbox.add(Alarm("the scheduler's wish was refused", {"wish": self.placing.last_violation}))
-            if state.queue.size and state.families:
+            if queue.size and state.families:
                 self._waiting.stack(now)
-        elif state.queue.size and state.families:
+        elif queue.size and state.families:
             self._execution.run_children(now)
             self._waiting.stack(now)
-        if not state.queue.size and not state.draining:
+        if len(state.tasks) > 1 and not queue.size and not state.draining:  # one task alone stands behind nobody
             self._execution.balance()
         if state.crew.is_crowded:
             self._execution.trim()

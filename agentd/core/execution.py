@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentd.core.supply import Supply
     from agentd.core.tasks import Shape
 
+_ROOM = Change.ROOM
 SPARE_S = 30.0
 """How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
 
@@ -91,7 +92,7 @@ class Execution:
 
     def _seat(self, task: Task, now: float) -> bool:
         state = self._state
-        is_lacking = task.missing_bytes
+        is_lacking = (task.payload.parts or task.inputs) and task.missing_bytes
         if is_lacking:
             missing = state.objects.missing(task.values)
             if missing:
@@ -341,14 +342,14 @@ class Execution:
         state.crew.settle(line)
         if line.is_waiting:
             self._stop_below(line)
-        state.changes.add(Change.ROOM)
+        state.changes.add(_ROOM)
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
         failure, made = result.failure, result.made
         if made:
             learn_made(task.shape, made)
-        learn(task.shape, seconds * self._speed, value.size_bytes)
+        learn(task.shape, seconds * self._speed, value.size_bytes if value.parts else len(value.data))
         self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made), now)
 
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:

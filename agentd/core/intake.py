@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentd.model.values import Payload
 
 
+_READY = Change.READY
 REFS_MOST = 1000
 """Ended calls that may stand in a caller's list beside twice as many as there are tasks (chosen)."""
 READ_S = 0.5
@@ -86,7 +87,7 @@ class Intake:
         if fresh:
             state.queue.extend(fresh)
         state.counters["accepted"] += len(event.calls)
-        state.changes.add(Change.READY)
+        state.changes.add(_READY)
         if state.rules.unschedulable_after_s is not None:
             self._watch_queue(now)
 

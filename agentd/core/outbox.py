@@ -146,10 +146,10 @@ class Outbox:
         """Give all commands of this batch: single ones in order, then one per receiver for what was gathered."""
         commands, self._commands = self._commands, []
         if self._runs:
-            commands.extend(self._runs.values())
+            commands += self._runs.values()
             self._runs = {}
         if self._settled:
-            commands.extend(SettleCalls(caller, settled) for caller, settled in self._settled.items())
+            commands += [SettleCalls(caller, settled) for caller, settled in self._settled.items()]
             self._settled = {}
         if self._offers or self._accepted or self._ends or self._acknowledged or self._cancelled:
             self._drain_neighbours(commands)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core.candidates import SCAN_MOST
 from agentd.core.neighbours import UNKNOWN_S, Neighbour
-from agentd.core.tasks import State, Task
+from agentd.core.tasks import WAITING, State, Task
 from agentd.core.ways import could_fit, has_way
 from agentd.model.errors import BrokenInvariant
 from schedulers.fifo import Fifo
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _STAND_IN = Fifo()
+_NO_MORE: Any = object()
 
 
 class OwnSide:
@@ -53,13 +54,8 @@ class OwnSide:
 
     def has_room(self, task: Any) -> bool:
         """Tell whether `task` may be handed to a worker now."""
-        crew, shape = self._crew, task.shape
-        if not shape.is_here:
-            return False
-        if shape.ways:
-            if not has_way(task, lambda one: crew.room(one) is not None or crew.is_idle(one)):
-                return False
-        elif crew.room(task) is None and not crew.is_idle(task):
+        shape = task.shape
+        if not shape.is_here or not (has_way(task, self._crew.takes) if shape.ways else self._crew.takes(task)):
             return False
         return not task.payload.parts or self._may_fetch(task)
 
@@ -151,27 +147,35 @@ class Placing:
         window.changes = changes
         window.own.begin()
         self._neighbourhood.asked.now_s = now
-        self._apply_all(self._wishes(window), now)
+        try:
+            wishes = iter(self.scheduler.plan(window))
+        except Exception as error:  # noqa: BLE001 - a policy may be anybody's code
+            wishes = self._instead(error)
+        self._apply_all(wishes, now)
         window.close()
 
-    def _wishes(self, window: Window) -> Iterator[Decision]:
-        """Ask the policy; while one fails, its tasks are served in their order, so that the agent goes on."""
-        try:
-            yield from self.scheduler.plan(window)
-        except BrokenInvariant:
-            raise
-        except Exception as error:  # noqa: BLE001 - a policy may be anybody's code
-            self.violations += 1
-            self.last_violation = f"it raised {error!r}; tasks are served first in, first out meanwhile"
-            window.close()
-            yield from _STAND_IN.plan(window)
+    def _instead(self, error: Exception) -> Iterator[Decision]:
+        """While a policy fails, its tasks are served in their order, so that the agent goes on."""
+        if isinstance(error, BrokenInvariant):
+            raise error
+        self.violations += 1
+        self.last_violation = f"it raised {error!r}; tasks are served first in, first out meanwhile"
+        self.window.close()
+        return iter(_STAND_IN.plan(self.window))
 
-    def _apply_all(self, decisions: Iterator[Decision], now: float) -> None:
-        run, waiting = self._run, State.WAITING
-        for decision in decisions:
+    def _apply_all(self, wishes: Iterator[Decision], now: float) -> None:
+        run = self._run
+        while True:
+            try:
+                decision = next(wishes, _NO_MORE)
+            except Exception as error:  # noqa: BLE001 - a policy may be anybody's code
+                wishes = self._instead(error)
+                continue
+            if decision is _NO_MORE:
+                return
             if type(decision) is Run:
                 task = decision.task
-                if type(task) is not Task or task.state is not waiting:
+                if type(task) is not Task or task.state is not WAITING:
                     self._violated(decision, "it does not wait")
                 elif not task.shape.is_here or not run(task, now, decision.most):
                     self._violated(decision, "no room here")

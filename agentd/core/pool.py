@@ -186,6 +186,12 @@ class Pool:
         """Find for each processor asked for one entry with enough free units; None when there is none."""
         if demand.memory_mib is not None and self.memory_free is not None and self.memory_free < demand.memory_mib:
             return None
+        if len(suiting) == 1:  # nearly all demands are for CPU units alone
+            units, slots = suiting[0]
+            for slot in slots:
+                if len(slot.free) >= units:
+                    return [(slot, units)]
+            return None
         chosen: Choice = []
         for units, slots in suiting:
             for slot in slots:
@@ -216,9 +222,10 @@ class Pool:
         """Take back what was granted; debts are repaid first."""
         for slot, units in reservation.units:
             kept = units if not slot.owed else self._repay(slot, units)
-            slot.free.extend(kept)
-            slot.free.sort()
-            if len(slot.free) > slot.total:
+            free = slot.free
+            free += kept
+            free.sort()
+            if len(free) > slot.total:
                 raise BrokenInvariant(f"more units of {slot.processor} are free than there are")
         if self.memory_free is not None:
             repaid = min(self.memory_owed, reservation.memory_mib)

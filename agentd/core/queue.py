@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from agentd.core.tasks import HERE, Path, Shape, State, Task
+from agentd.core.tasks import HERE, WAITING, Path, Shape, Task
 from schedulers.view import Held
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Queue:
     def extend(self, tasks: list[Task]) -> None:
         """Let new tasks of our own users wait: all of one shape, oldest first, and younger than any that wait."""
         bucket = self.bucket(tasks[0])
-        bucket.tasks.extend(tasks)
+        bucket.tasks += tasks
         self.size += len(tasks)
         self.bytes += _bytes_of(tasks)
         if not 0 <= bucket.heap_order <= tasks[0].order:
@@ -148,13 +148,13 @@ class Queue:
 
     def take(self, task: Task) -> None:
         """Remove a task that has been placed."""
-        bucket = self.bucket(task)
+        bucket, payload = self.bucket(task), task.payload
         if bucket.tasks[0] is task:
             bucket.tasks.popleft()
         else:
             bucket.take(task)
         self.size -= 1
-        self.bytes -= task.payload.size_bytes
+        self.bytes -= payload.size_bytes if payload.parts else len(payload.data)
 
     def head_alike(self, task: Task) -> Task | None:
         """Give the oldest of those like a task that was just taken, unless the walk has another kind before it."""
@@ -215,8 +215,11 @@ class Queue:
             _, order, _, bucket = heappop(heads)
             if order != bucket.heap_order:
                 continue
-            first = bucket.first()
             bucket.heap_order = -1
+            tasks = bucket.tasks
+            if tasks and tasks[0].order == order and not tasks[0].dropped:
+                return bucket
+            first = bucket.first()
             if first is None:
                 self._forget(bucket)
             elif first.order == order:
@@ -254,12 +257,12 @@ class Queue:
                 taken_out.append(bucket)
                 limit = self._limit = self._heads[0][:2] if self._heads else None
                 rank = -bucket.shape.template.priority
-                while (task := bucket.first()) is not None:
+                while bucket.tasks and (task := bucket.first()) is not None:
                     if limit is not None and (rank, task.order) > limit:
                         self._restand(taken_out.pop())
                         break
                     yield task
-                    if task.state is State.WAITING and bucket.tasks and bucket.tasks[0] is task:
+                    if task.state is WAITING and bucket.tasks and bucket.tasks[0] is task:
                         break
         finally:
             for bucket in taken_out:
@@ -290,7 +293,7 @@ class Queue:
             if task is None:
                 continue
             yield task
-            if task.state is State.WAITING and bucket.tasks and bucket.tasks[-1] is task:
+            if task.state is WAITING and bucket.tasks and bucket.tasks[-1] is task:
                 continue
             last = bucket.last()
             if last is not None:

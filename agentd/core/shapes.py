@@ -281,7 +281,8 @@ def _fold(shape: Shape, runs: int, seconds: float, result_bytes: float) -> None:
         _fold(shape.of, runs, seconds, result_bytes)
         if shape.of.ways:
             shape.of.ways = tuple(sorted(shape.of.ways, key=_rank))
-    seconds = min(max(LEAST_S, seconds), MOST_S)
+    if not LEAST_S <= seconds <= MOST_S:
+        seconds = min(max(LEAST_S, seconds), MOST_S)
     if shape.estimate_s is None:
         shape.estimate_s = seconds
         shape.result_bytes = result_bytes

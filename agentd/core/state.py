@@ -17,7 +17,7 @@ from agentd.core.outbox import Outbox
 from agentd.core.pool import Pool
 from agentd.core.queue import Queue
 from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, MOVES, Path, Shape, State, Task
+from agentd.core.tasks import HERE, MOVES, WAITING, Path, Shape, State, Task
 from agentd.core.timers import Timers
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure
@@ -150,7 +150,7 @@ class AgentState:
 
     def wait(self, task: Task) -> None:
         """Put a task into the queue."""
-        task.state = State.WAITING
+        task.state = WAITING
         self.queue.add(task)
         self.changes.add(Change.READY)
 

@@ -102,6 +102,18 @@ class FrameDecoder:
         """How much of an unfinished frame is kept."""
         return len(self._header) + sum(map(len, self._pieces))
 
+    def alone(self, data: bytes) -> Frame | None:
+        """Give the frame that `data` is, one without raw buffers and nothing else, as most reads are.
+
+        None: it is not that, and nothing was taken; `feed` knows the rest.
+        """
+        if self._header or len(data) < HEADER_BYTES or self._fault is not None:
+            return None
+        magic, version, kind, body_bytes, raw_bytes = HEADER.unpack_from(data)
+        if body_bytes + HEADER_BYTES != len(data) or raw_bytes or magic != MAGIC or version != self.version:
+            return None
+        return Frame(kind, data[HEADER_BYTES:]) if body_bytes < min(_VIEW_BYTES, self.max_bytes) else None
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes; to be exhausted before the next call.
 

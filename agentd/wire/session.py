@@ -38,6 +38,7 @@ _CREDITS_CAP = 2**31
 """Far above any sensible grant: a sum of grants stays a small number."""
 _EQUALS = {"peer": Speaker.PEER, "guest": Speaker.GUEST}
 """Roles with which both ends have the same rights."""
+_CLOSED = Phase.CLOSED
 _COUNTED = frozenset({Kind.SUBMIT, Kind.OFFER, Kind.SETTLED, Kind.ANSWER})
 """What uses up credits, or gives them back."""
 
@@ -103,25 +104,31 @@ class Session:
     # --- receiving ----------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> Iterator[Message]:
-        """Yield the messages that `data` completes, each after its effect on this state; to be exhausted.
+        """Give the messages that `data` completes, each after its effect on this state; to be exhausted.
 
         Raises:
             PeerError: the other end broke the protocol: say `farewell` and drop the connection.
         """
         self.heard_s = now
+        frame = self._decoder.alone(data)
+        if frame is not None and frame.kind in self._receivable:  # most reads: no generators for one short message
+            return iter((self._message(frame),))
         return self._messages(self._decoder.feed(data))
 
     def _messages(self, frames: Iterator[Frame]) -> Iterator[Message]:
         for frame in frames:
-            if self.phase is Phase.CLOSED:
+            if self.phase is _CLOSED:
                 return
             if frame.kind not in self._receivable:
                 raise self._misplaced(frame)
-            message = decode(frame, local=self.terms.local)
-            note = self._on_received.get(frame.kind)
-            if note is not None:
-                note(message)
-            yield message
+            yield self._message(frame)
+
+    def _message(self, frame: Frame) -> Message:
+        message = decode(frame, local=self.terms.local)
+        note = self._on_received.get(frame.kind)
+        if note is not None:
+            note(message)
+        return message
 
     @property
     def landing(self) -> memoryview | None:
@@ -206,10 +213,11 @@ class Session:
             LocalError: it may not be sent now, or exceeds the credits; nothing has changed.
             Unsendable: it, or items of it, cannot travel on this connection; nothing has changed.
         """
-        if message.kind not in self._sendable:
-            raise LocalError(f"{message.kind.name} may not be sent by this end in phase {self.phase.name}")
+        kind = message.kind
+        if kind not in self._sendable:
+            raise LocalError(f"{kind.name} may not be sent by this end in phase {self.phase.name}")
         work = answers = 0
-        if message.kind in _COUNTED:
+        if kind in _COUNTED:
             work, answers = _work_in(message), _answers_in(message)
             if work > self.room:
                 raise LocalError(f"{work} calls or offers where credits are left for {self.room}: wait for answers")
@@ -219,7 +227,7 @@ class Session:
         self._sent_open += work
         self.received_open -= answers
         self._sent_s = now
-        note = self._on_sent.get(message.kind)
+        note = self._on_sent.get(kind)
         if note is not None:
             note(message)
         return frames
@@ -323,16 +331,16 @@ class Session:
 
 def _work_in(message: Message) -> int:
     """Count the calls or offers in a message."""
-    if isinstance(message, Submit):
+    if type(message) is Submit:
         return len(message.calls)
-    return len(message.offers) if isinstance(message, Offers) else 0
+    return len(message.offers) if type(message) is Offers else 0
 
 
 def _answers_in(message: Message) -> int:
     """Count the calls that a message settles, or the offers that it answers."""
-    if isinstance(message, SettledCalls):
+    if type(message) is SettledCalls:
         return len(message.settled)
-    return len(message.accepted) + len(message.refused) if isinstance(message, Answers) else 0
+    return len(message.accepted) + len(message.refused) if type(message) is Answers else 0
 
 
 def _checked_credits(credits_: int) -> int:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import struct
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ class Supervisor:
         process.connection = UnixConnection(
             self._loop,
             here,
-            lambda data, fds: self._on_bytes(process, data, fds),
+            partial(self._on_bytes, process),
             lambda reason: self._on_closed(process, reason),
         )
         self._processes[worker] = process
@@ -274,14 +275,15 @@ class Supervisor:
     # --- what workers send --------------------------------------------------------------------------------------
 
     def _on_bytes(self, process: Process, data: bytes, fds: list[int]) -> None:
-        process.fds.extend(fds)
+        if fds:
+            process.fds.extend(fds)
         try:
             for kind, body in process.reader.feed(data):
                 act = self._on_frame.get(kind)
                 if act is None:
                     raise ProtocolError(f"a frame of kind {kind} came")
                 act(process, body)
-            if len(process.fds) > MAX_CLAIMS:
+            if fds and len(process.fds) > MAX_CLAIMS:
                 raise ProtocolError(f"{len(process.fds)} descriptors came without a frame")
         except (ProtocolError, struct.error, ValueError, OSError) as error:
             process.complaint = deaths.failure_of_loss(f"the worker broke the protocol and was killed: {error}")
