@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agentd.core.entries import Entry
+from agentd.core.entries import Ended, Entry
 from agentd.core.tasks import Task
 from agentd.model.exchange import End, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
@@ -134,6 +134,13 @@ class Record(Command, frozen=True, gc=False):
     entry: Entry
 
 
+class RecordEnds(Command, frozen=True, gc=False):
+    """Write the ends of operations, whose sessions are told of them then; `number` is that of the last."""
+
+    number: int
+    entries: list[Ended]
+
+
 class Reply(Command, frozen=True, gc=False):
     """Answer a caller that waits: with a value, or with the exception to raise there."""
 
@@ -237,6 +244,12 @@ class Publish(Command, frozen=True, gc=False):
     topic: str
     subject: str
     detail: dict[str, object]
+
+
+class PublishEnds(Command, frozen=True, gc=False):
+    """How operations ended, for watchers of the agent's events: (operation, terminal state)."""
+
+    ends: list[tuple[int, str]]
 
 
 class Alarm(Command, frozen=True, gc=False):

@@ -76,9 +76,19 @@ class Endings:
         known, is_simple = state.tasks, not (state.families or state.stopping)
         settled: list[Settled] = []
         caller = 0
+        kept: list[tuple[Operation, Outcome]] = []
         for task, outcome in zip(tasks, outcomes, strict=True):
-            if not (is_simple and task.caller) or task.payload.parts or task.inputs:
+            if not is_simple or task.payload.parts or task.inputs:
                 self.end(task, outcome, now)
+                continue
+            if not task.caller:
+                operation = state.ledger.get(task.id)
+                if operation is None or not operation.caller or not operation.durable or operation.has_ended:
+                    self.end(task, outcome, now)
+                    continue
+                kept.append((operation, outcome))
+                task.state = ended
+                del known[task.id]
                 continue
             task.state = ended
             del known[task.id]
@@ -87,6 +97,35 @@ class Endings:
                 caller, settled = task.caller, []
             settled.append(Settled(task.ref, outcome))
         self._settle_all(caller, settled)
+        if kept:
+            self._end_kept(kept, now)
+
+    def _end_kept(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """Record how operations ended that sessions wait for, and tell those when it is safe."""
+        state, wall = self._state, self._state.wall(now)
+        entries = []
+        for operation, outcome in ended:
+            operation.is_ending, operation.outcome, operation.ended_wall = True, outcome, wall
+            entries.append(self._entry(operation, outcome, now)[0])
+        state.counters["ended"] += len(ended)
+        number = state.outbox.record_ends(entries)
+        state.outbox.after(number, lambda: self._tell_all(ended, now))
+
+    def _tell_all(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """The ends are safe: the sessions that wait for them may know."""
+        state = self._state
+        settled: dict[int, list[Settled]] = {}
+        for operation, outcome in ended:
+            if operation.watchers or not operation.caller:
+                self._tell(operation, outcome, now)
+                continue
+            operation.read_at = now
+            operation.outcome = None
+            state.ledger.close(operation, outcome, now)
+            settled.setdefault(operation.caller, []).append(Settled(operation.ref, outcome))
+            state.outbox.publish_end(operation.id, STATES[outcome.status])
+        for caller, its_own in settled.items():
+            state.outbox.settle_all(caller, its_own)
 
     def _settle_all(self, caller: int, settled: list[Settled]) -> None:
         if settled:
@@ -110,12 +149,19 @@ class Endings:
         operation.outcome = outcome
         operation.ended_wall = state.wall(now)
         if operation.durable:
-            state.acceptances.write(operation)
-            entry = Ended(operation.id, outcome, now, operation.ended_wall, operation.started_wall)
+            entry, reply = self._entry(operation, outcome, now)
             number = state.outbox.record(entry)
+            if reply is not None:
+                operation.accepted = number
+                state.outbox.after(number, lambda: state.outbox.add(reply))
             state.outbox.after(number, lambda: self._tell(operation, outcome, now))
         else:
             self._tell(operation, outcome, now)
+
+    def _entry(self, operation: Operation, outcome: Outcome, now: float) -> tuple[Ended, Reply | None]:
+        """Make the entry of an end, and tell who still has to hear of the acceptance, which is safe with it."""
+        asked, reply = self._state.acceptances.withdraw(operation) or (None, None)
+        return Ended(operation.id, outcome, now, operation.ended_wall, operation.started_wall, asked), reply
 
     def _tell(self, operation: Operation, outcome: Outcome, now: float) -> None:
         """The end is safe: whoever waits for it may know."""

@@ -58,14 +58,28 @@ class Returned(Entry, frozen=True, array_like=True, gc=False, tag=4):
     operations: tuple[int, ...]
 
 
+class Asked(Struct, frozen=True, array_like=True, gc=False):
+    """What is kept of how an operation was asked for, once it has ended."""
+
+    function: str
+    at_s: float
+    """Agent time."""
+    wall_s: float
+    key: str = ""
+    digest: bytes = b""
+    name: str = ""
+
+
 class Ended(Entry, frozen=True, array_like=True, gc=False, tag=5):
-    """The one terminal write of an operation."""
+    """The one terminal write of an operation; of one whose acceptance was not written before, the only one."""
 
     operation: int
     outcome: Outcome
     at_s: float
     wall_s: float
     started_wall_s: float = 0.0
+    asked: Asked | None = None
+    """None where there is an `Accepted` before it."""
 
 
 class Cancelling(Entry, frozen=True, array_like=True, gc=False, tag=6):

@@ -332,7 +332,7 @@ class Exchange:
         state.counters["accepted"] += 1
         for value in (offer.payload, *offer.inputs):
             state.objects.take(value, neighbour.name)
-        task = self._intake.begin(operation, entry)
+        task = self._intake.begin(operation, entry.payload)
         task.inputs, task.makes = offer.inputs, offer.makes
         self._accept(neighbour, link, operation, offer)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.core.acceptances import accepted
 from agentd.core.commands import Alarm, Publish, Reply
-from agentd.core.entries import Accepted, CalledBack, Cancelling, WasRead
+from agentd.core.entries import CalledBack, Cancelling, WasRead
 from agentd.core.ledger import Operation
 from agentd.core.tasks import HERE, State, Task
 from agentd.core.ways import could_fit
@@ -65,19 +66,26 @@ class Intake:
         shapes = state.declared.get(event.caller, {})
         refusal = self._refusal()
         caller, tasks, ids, orders = event.caller, state.tasks, state.ids, state.orders
-        known = self._by_ref.get(caller)
+        known, wall = self._by_ref.get(caller), state.wall(now)
         fresh: list[Task] = []
         for call in event.calls:
             shape = shapes.get(call.template)
             if shape is None or refusal is not None:
                 self._decline(event.caller, call, refusal)
-            elif shape.template.durable:
+            elif shape.template.durable and (call.payload.parts or not shape.template.idempotent):
                 number = self._durable_call(event.caller, call, shape.template, now)
                 if known is not None:
                     known[call.ref] = number
             else:
                 number = next(ids)
-                task = tasks[number] = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
+                if shape.template.durable:
+                    operation = Operation(number, shape.template, now, wall, caller=caller, ref=call.ref)
+                    state.ledger.open(operation)
+                    state.acceptances.put_off(operation, call.payload, None)
+                    task = Task(number, shape, call.payload, HERE, next(orders), submitted_at=now)
+                else:
+                    task = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
+                tasks[number] = task
                 if fresh and fresh[0].shape is not shape:
                     state.queue.extend(fresh)
                     fresh = []
@@ -98,9 +106,9 @@ class Intake:
         self._state.outbox.settle(caller, Settled(call.ref, Outcome(Status.FAILED, failure=failure)))
 
     def _durable_call(self, caller: int, call: Submission, template: Template, now: float) -> int:
-        operation, entry = self._open(template, call.payload, now, "", b"", "", "")
+        operation = self._open(template, now, "", b"", "", "")
         operation.caller, operation.ref = caller, call.ref
-        self._accept(operation, entry, None, is_patient=True)
+        self._accept(operation, call.payload, None, is_patient=True)
         return operation.id
 
     def calls_cancelled(self, event: e.CallsCancelled, now: float) -> None:
@@ -187,47 +195,34 @@ class Intake:
         self._state.counters["accepted"] += 1
         name = event.name or event.template.name
         self._state.shapes.intern(event.template).is_here = event.is_here
-        operation, entry = self._open(event.template, event.payload, now, event.key, event.digest, name, event.callback)
+        operation = self._open(event.template, now, event.key, event.digest, name, event.callback)
         reply = Reply(caller, (operation.id, True)) if caller else None
-        self._accept(operation, entry, reply, is_patient=event.is_patient)
+        self._accept(operation, event.payload, reply, is_patient=event.is_patient)
         return operation, True
 
-    def _accept(self, operation: Operation, entry: Accepted, reply: Reply | None, *, is_patient: bool) -> None:
+    def _accept(self, operation: Operation, payload: Payload, reply: Reply | None, *, is_patient: bool) -> None:
         """Write an acceptance, or put it off where nobody is told before the end and nothing else hangs on it."""
         state = self._state
-        if is_patient and operation.template.idempotent and not entry.payload.parts and not entry.callback:
-            state.acceptances.put_off(operation, entry, reply)
+        if is_patient and operation.template.idempotent and not payload.parts and not operation.callback:
+            state.acceptances.put_off(operation, payload, reply)
         else:
-            operation.accepted = state.outbox.record(entry)
+            operation.accepted = state.outbox.record(accepted(operation, payload))
             if reply is not None:
                 state.outbox.after(operation.accepted, lambda: state.outbox.add(reply))
-        self.begin(operation, entry)
+        self.begin(operation, payload)
         state.changes.add(Change.READY)
 
-    def _open(
-        self, template: Template, payload: Payload, now: float, key: str, digest: bytes, name: str, callback: str
-    ) -> tuple[Operation, Accepted]:
+    def _open(self, template: Template, now: float, key: str, digest: bytes, name: str, callback: str) -> Operation:
         state = self._state
-        number = next(state.ids)
-        entry = Accepted(number, template, payload, now, state.wall(now), key, digest, name, callback)
-        operation = Operation(
-            id=number,
-            template=template,
-            submitted_at=now,
-            submitted_wall=entry.wall_s,
-            key=key,
-            digest=digest,
-            name=name,
-            callback=callback,
-        )
+        operation = Operation(next(state.ids), template, now, state.wall(now), key, digest, name, callback)
         state.ledger.open(operation)
-        return operation, entry
+        return operation
 
-    def begin(self, operation: Operation, entry: Accepted, attempt: int = 1) -> Task:
+    def begin(self, operation: Operation, payload: Payload, attempt: int = 1) -> Task:
         """Make the root task of an operation; one that may run only once waits for its acceptance to be safe."""
         state = self._state
         shape = state.shapes.intern(operation.template)
-        task = Task(operation.id, shape, entry.payload, state.path(operation.path), state.next_order())
+        task = Task(operation.id, shape, payload, state.path(operation.path), state.next_order())
         task.submitted_at = operation.submitted_at
         if task.payload.parts:
             task.places = state.fetches.places(task.values)

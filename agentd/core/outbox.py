@@ -14,7 +14,9 @@ from agentd.core.commands import (
     Binding,
     CancelTasks,
     Command,
+    PublishEnds,
     Record,
+    RecordEnds,
     ReleaseSegments,
     RunTasks,
     SendEnds,
@@ -25,7 +27,7 @@ from agentd.core.commands import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.core.entries import Entry
+    from agentd.core.entries import Ended, Entry
     from agentd.core.tasks import Task
     from agentd.model.exchange import End, Offer, Refusal, Settled
 
@@ -43,6 +45,7 @@ class Outbox:
         self._acknowledged: dict[str, list[tuple[int, int]]] = {}
         self._cancelled: dict[str, list[tuple[int, int]]] = {}
         self._segments: list[int] = []
+        self._published: list[tuple[int, str]] = []
         self._held: deque[tuple[int, Callable[[], None]]] = deque()
         self.number = 0
         """Of the last journal entry."""
@@ -126,6 +129,16 @@ class Outbox:
         self._commands.append(Record(self.number, entry))
         return self.number
 
+    def record_ends(self, entries: list[Ended]) -> int:
+        """Write entries of ends that sessions are told of, and give the number of the last."""
+        self.number += len(entries)
+        self._commands.append(RecordEnds(self.number, entries))
+        return self.number
+
+    def publish_end(self, operation: int, state: str) -> None:
+        """Tell watchers how an operation ended; many of them in one command."""
+        self._published.append((operation, state))
+
     def after(self, number: int, act: Callable[[], None]) -> None:
         """Do something once the entry of this number is safe; numbers must not fall from call to call."""
         if number <= self.committed:
@@ -153,6 +166,9 @@ class Outbox:
             self._settled = {}
         if self._offers or self._accepted or self._ends or self._acknowledged or self._cancelled:
             self._drain_neighbours(commands)
+        if self._published:
+            commands.append(PublishEnds(self._published))
+            self._published = []
         if self._segments:
             commands.append(ReleaseSegments(tuple(self._segments)))
             self._segments = []

@@ -9,17 +9,19 @@ which batches the entries were committed; and what was forgotten leaves nothing 
 | Started | one attempt more; that host holds it | passed over | passed over |
 | Returned | one attempt less; nobody holds it | passed over | passed over |
 | Cancelling | is cancelling | passed over | passed over |
-| Ended | is ended | passed over: the first end counts | is ended, of a function that is not known |
+| Ended | is ended | passed over: the first end counts | is ended, as it says that it was asked for |
 | WasRead | passed over | was read, at the first such time | passed over |
 | Delivered | passed over | is delivered | passed over |
 | CalledBack | passed over | is called back | passed over |
 | Forgotten | is gone | is gone | passed over |
 
-An `Ended` of an unknown operation is what the journal leaves of one whose acceptance was damaged on the disk.
+An `Ended` that does not say how it was asked for, of an unknown operation, is what the journal leaves of one whose
+acceptance was damaged on the disk: its function is not known.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +30,7 @@ from msgspec.structs import replace
 
 from agentd.core.entries import (
     Accepted,
+    Asked,
     Booted,
     CalledBack,
     Cancelling,
@@ -199,6 +202,8 @@ def _ended(state: Recovered, entry: Ended) -> None:
     live = state.live.pop(entry.operation, None)
     if live is not None:
         _describe(finished, live.accepted)
+    elif entry.asked is not None:
+        _describe_asked(finished, entry.asked)
     state.finished[entry.operation] = finished
 
 
@@ -212,6 +217,12 @@ def _describe(finished: Finished, accepted: Accepted) -> None:
     finished.callback = accepted.callback
     finished.path = accepted.path
     finished.sender_attempt = accepted.attempt
+
+
+def _describe_asked(finished: Finished, asked: Asked) -> None:
+    finished.submitted_at_s, finished.submitted_wall_s = asked.at_s, asked.wall_s
+    finished.function, finished.name = sys.intern(asked.function), asked.name
+    finished.key, finished.digest = asked.key, asked.digest
 
 
 def _was_read(state: Recovered, entry: WasRead) -> None:

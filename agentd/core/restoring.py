@@ -117,7 +117,7 @@ class Restoring:
         )
         state.ledger.open(operation)
         state.objects.take(accepted.payload, accepted.path.sender or "")
-        task = self._intake.begin(operation, accepted, attempt=live.attempts + 1)
+        task = self._intake.begin(operation, accepted.payload, attempt=live.attempts + 1)
         doubt = self._doubt(live)
         if live.is_cancelling:
             if live.holder:

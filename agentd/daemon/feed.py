@@ -17,20 +17,39 @@ REMEMBERED = 1000
 """Changes that a watcher who comes back can still be told (chosen: minutes on a busy agent)."""
 
 
+_Note = tuple[int, str, str, dict[str, object]]
+"""Number, topic, subject, detail."""
+
+
+def _change(note: _Note) -> Change:
+    number, topic, subject, detail = note
+    return Change(number, topic, msgspec.json.encode({"subject": subject, **detail}))
+
+
 class Feed:
     """Numbers changes and hands them to watchers; one that does not keep up is cut off and may resume."""
 
     def __init__(self, snapshot: Callable[[], dict[str, object]]) -> None:
         self._snapshot = snapshot
         self._last = 0
-        self._recent: deque[Change] = deque(maxlen=REMEMBERED)
+        self._recent: deque[_Note] = deque(maxlen=REMEMBERED)
+        """Written out only when somebody wants to know."""
         self._watchers: set[asyncio.Queue[Change | None]] = set()
 
     def publish(self, topic: str, subject: str, detail: dict[str, object]) -> None:
         """Tell everyone who watches."""
         self._last += 1
-        change = Change(self._last, topic, msgspec.json.encode({"subject": subject, **detail}))
-        self._recent.append(change)
+        note = (self._last, topic, subject, detail)
+        self._recent.append(note)
+        if self._watchers:
+            self._tell(_change(note))
+
+    def publish_ends(self, ends: list[tuple[int, str]]) -> None:
+        """Tell everyone who watches how operations ended, by number and state."""
+        for operation, state in ends:
+            self.publish("operation", str(operation), {"state": state})
+
+    def _tell(self, change: Change) -> None:
         for queue in list(self._watchers):
             if queue.full():
                 self._watchers.discard(queue)
@@ -58,10 +77,10 @@ class Feed:
     def _missed(self, after: int | None) -> list[Change] | None:
         if after is None or after > self._last:
             return None
-        oldest = self._recent[0].id if self._recent else self._last + 1
+        oldest = self._recent[0][0] if self._recent else self._last + 1
         if after + 1 < oldest:
             return None
-        return [change for change in self._recent if change.id > after]
+        return [_change(note) for note in self._recent if note[0] > after]
 
     def close(self) -> None:
         """Let all watchers go."""

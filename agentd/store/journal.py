@@ -184,6 +184,11 @@ class Journal:
         self._pending.append(entry)
         self._number = number
 
+    def append_all(self, number: int, entries: Sequence[Entry]) -> None:
+        """Have entries written with the next flush; `number` is that of the last."""
+        self._pending += entries
+        self._number = number
+
     def flush(self) -> None:
         """Hand all that was appended to the writer thread."""
         if self._pending:

@@ -20,13 +20,13 @@ class References:
 
     def add(self, entry: Entry) -> list[int]:
         """Account for an entry of the journal, in its order; give the objects that nothing refers to any more."""
-        if isinstance(entry, Accepted):
+        if type(entry) is Accepted:
             if entry.payload.parts:
                 self._refer(entry.operation, entry.payload)
-        elif isinstance(entry, Ended):
+        elif type(entry) is Ended:
             if entry.outcome.value.parts:
                 self._refer(entry.operation, entry.outcome.value)
-        elif isinstance(entry, Forgotten) and self._of:
+        elif type(entry) is Forgotten and self._of:
             return [stored for operation in entry.operations for stored in self._drop(operation)]
         return []
 

@@ -87,8 +87,8 @@ class Upkeep:
         if account is None:
             account = self._rows[row] = _Row()
         account.total += size
-        if isinstance(entry, (Accepted, Ended)):
-            self._refer(entry.operation, row, account, size, isinstance(entry, Ended))
+        if type(entry) is Ended or type(entry) is Accepted:
+            self._refer(entry.operation, row, account, size, type(entry) is Ended)
             return
         if isinstance(entry, Forgotten):
             self._bury(entry.operations, row, account, size)

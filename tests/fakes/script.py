@@ -372,6 +372,9 @@ class Stage:
             return [f"{command.subject} is {command.detail['state']}"]
         return []
 
+    def _say_publish_ends(self, command: c.PublishEnds) -> list[str]:
+        return [f"{self.label(operation)} {state}" for operation, state in command.ends]
+
     def _say_stop(self, _: c.Stop) -> list[str]:
         return ["stop"]
 

@@ -81,11 +81,13 @@ class Host:
             c.RevokeTasks: lambda command: self._with(command.worker, lambda one: one.revoke(command.count)),
             c.InterruptTask: lambda command: self._with(command.worker, lambda one: one.interrupt(command)),
             c.Resume: lambda command: self._with(command.worker, lambda one: one.resume(command)),
-            c.Record: self._record,
+            c.Record: lambda command: self._record([(command.number, command.entry)]),
+            c.RecordEnds: self._record_ends,
             c.Reply: self._reply,
             c.SettleCalls: self._settle,
             c.CallBack: lambda command: self.post(e.CallbackEnded(command.operation)),
             c.Publish: lambda _: None,
+            c.PublishEnds: lambda _: None,
             c.Alarm: lambda _: None,
             c.Stop: self._stop,
             **Comm(self).performers,
@@ -203,8 +205,12 @@ class Host:
 
     # --- the journal ------------------------------------------------------------------------------------------
 
-    def _record(self, command: c.Record) -> None:
-        self._undurable.append((command.number, self.memory.keep(command.entry)))
+    def _record_ends(self, command: c.RecordEnds) -> None:
+        first = command.number - len(command.entries) + 1
+        self._record(list(enumerate(command.entries, first)))
+
+    def _record(self, numbered: list[tuple[int, j.Entry]]) -> None:
+        self._undurable += [(number, self.memory.keep(entry)) for number, entry in numbered]
         if not self._is_committing:
             self._is_committing = True
             boot = self.boot

@@ -8,7 +8,7 @@ from engine_desk import CALL, PLAIN, Desk
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.acceptances import AGAIN_S, AT_ONCE_MOST, PUT_OFF_S
-from agentd.core.entries import Accepted, Cancelling, Ended, Started
+from agentd.core.entries import Accepted, Asked, Cancelling, Ended, Started
 from agentd.model.task import Failure, Reason, Status, Template
 from agentd.model.values import Part, Payload
 
@@ -26,17 +26,46 @@ def patient(desk: Desk, **more: object) -> None:
 
 
 def test_a_short_call_costs_one_commit() -> None:
-    """Acceptance and end of a call that must survive leave together, and it is settled when they are safe."""
+    """The end of a call that must survive says how it was asked for too, and it is settled when that is safe."""
     desk = Desk()
     caller = desk.open_session(PLAIN)
     desk.call(caller, 1)
     assert written(desk) == []
     assert desk.one(c.RunTasks)
     desk.end(1, 1)
-    assert written(desk) == [Accepted, Ended]
+    assert written(desk) == [Ended]
+    assert desk.one(c.Record).entry.asked == Asked("m:f", 0.0, 0.0)
     assert desk.of(c.SettleCalls) == []
     desk.commit()
     assert desk.one(c.SettleCalls).settled[0].outcome.status == Status.DONE
+
+
+def test_calls_that_end_together_are_written_in_one_go() -> None:
+    """Each is on the disk before its session is told, those among them too that were written when they came."""
+    desk = Desk(2)
+    short = Template("m:s", durable=True)
+    caller = desk.open_session(short)
+    desk.call(caller, 1)
+    desk.end(1, 1, seconds=1e-5)
+    desk.commit()
+    desk.call(caller, 2, 3, 4)
+    (operation,) = [one for one in desk.state.ledger.operations.values() if one.ref == 3]
+    desk.state.acceptances.write(operation)
+    operation.watchers.append(60)
+    for run in desk.of(c.RunTasks):
+        desk.end(run.worker, *(task.id for task in run.tasks), seconds=1e-5)
+        entries = [entry for command in desk.of(c.RecordEnds) for entry in command.entries]
+        entries += [command.entry for command in desk.of(c.Record) if type(command.entry) is Ended]
+        assert {entry.operation for entry in entries} == {task.id for task in run.tasks}
+        assert all((entry.asked is None) == (entry.operation == operation.id) for entry in entries)
+        assert desk.of(c.SettleCalls) == []
+        desk.commit()
+        assert {one.ref for one in desk.one(c.SettleCalls).settled} == {task.id for task in run.tasks}
+        told = [number for command in desk.of(c.PublishEnds) for number, _ in command.ends]
+        told += [int(command.subject) for command in desk.of(c.Publish)]
+        assert sorted(told) == [task.id for task in run.tasks]
+    assert all(one.is_terminal for one in desk.state.ledger.operations.values())
+    assert desk.state.tasks == {}
 
 
 def test_a_patient_caller_is_answered_once_the_end_is_safe() -> None:

@@ -85,7 +85,7 @@ def test_a_call_that_must_survive_is_journalled_settled_and_can_be_cancelled() -
     assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Cancelling, Ended]
     desk.commit()
     desk.end(1, 1)
-    assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Ended]
+    assert [type(one.entry) for one in desk.of(c.Record)] == [Ended]
     desk.commit()
     assert [(one.ref, one.outcome.status) for one in desk.one(c.SettleCalls).settled] == [(1, Status.DONE)]
     assert desk.state.ledger.operations[1].read_at is not None

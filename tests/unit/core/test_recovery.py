@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentd.core.entries import (
     Accepted,
+    Asked,
     Booted,
     CalledBack,
     Cancelling,
@@ -58,6 +59,15 @@ _entries = st.lists(
         st.builds(Started, _operations, _name, st.integers(0, 5)),
         st.builds(Returned, _operations),
         st.builds(Ended, _operation, st.builds(Outcome, st.integers(0, 4)), _time, _time),
+        st.builds(
+            Ended,
+            _operation,
+            st.builds(Outcome, st.integers(0, 4)),
+            _time,
+            _time,
+            _time,
+            st.builds(Asked, st.just("module:function"), _time, _time, st.sampled_from(["", "k1", "k3"])),
+        ),
         st.builds(Cancelling, _operation),
         st.builds(WasRead, _operations, _time),
         st.builds(Delivered, _operations),
@@ -68,6 +78,16 @@ _entries = st.lists(
     ),
     max_size=40,
 )
+
+
+def test_an_end_that_says_how_it_was_asked_for_is_acceptance_and_end():
+    """One record stands for both, the key included; where there was an acceptance that counts."""
+    asked = Asked("module:function", 1.0, 100.0, "key", b"d", "name")
+    apart = fold([_accepted(1, key="key", digest=b"d", name="name"), _ended(1)])
+    assert fold([msgspec.structs.replace(_ended(1), asked=asked)]) == apart
+    assert apart.keys == {"key": 1}
+    other = msgspec.structs.replace(_ended(1), asked=Asked("other:function", 9.0, 9.0))
+    assert fold([_accepted(1, key="key", digest=b"d", name="name"), other]) == apart
 
 
 @settings(max_examples=300)
