@@ -5,15 +5,13 @@ Law: nothing is read before the link has room for it, and of what is passed on n
 
 from __future__ import annotations
 
-import itertools
 import logging
 import mmap
 import os
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from agentd.daemon.relaying import RANGES_MOST, Relaying, Stream
 from agentd.model.errors import AgentdError
 from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
@@ -31,16 +29,13 @@ if TYPE_CHECKING:
 
 HOPS_MOST = 8
 """Agents that pass a request on (as for tasks)."""
-STREAMS_MOST = 1024
+STREAMS_MOST = 256
 """Streams of one neighbour (chosen: far above what one asks for at a time)."""
 
 WINDOW_BYTES = 4 << 20
 """What is mapped of an object at a time (chosen: what one request asks for)."""
 
 log = logging.getLogger("agentd")
-
-Stream = tuple[int, int]
-"""Link and the asker's number on it."""
 
 
 class Serving:
@@ -53,16 +48,13 @@ class Serving:
         self._stored = stored
         self._loans = loans
         self._sending: dict[Stream, _Sending] = {}
-        self._relays: dict[Stream, _Relay] = {}
-        """By the stream of the neighbour that asks us."""
-        self._upstream: dict[Stream, _Relay] = {}
-        """By the stream on which we ask another."""
-        self._streams = itertools.count(-1, -1)
+        self._streams: Counter[int] = Counter()
+        """How many of them each link has."""
+        self._relaying = Relaying()
         self._warned: set[int] = set()
         """Links over which somebody asked for what is not for it."""
         door.guard(state.fetches.may_name)
         self.served_bytes = 0
-        self.relayed_bytes = 0
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -71,23 +63,30 @@ class Serving:
         neighbour = self._door.neighbour_of(link)
         key = message.home, message.boot, message.object
         found = self._state.objects.get(key) if neighbour else self._loans.find(link, key)
-        stream = link.number, message.stream
         if found is None:
             self._refuse(link, message, f"{self._state.identity.name} does not have that object any more", gone=True)
         elif self._door.limits_of(link).is_confined and not self._state.fetches.was_given(found.key, neighbour):
             self._withhold(link, message, neighbour)
         elif not self._is_sound(found, message):
             self._refuse(link, message, f"the object has {found.remote.size} bytes", gone=True)
-        elif len(self._sending) + len(self._relays) >= STREAMS_MOST and stream not in self._sending:
+        elif not self._is_of_its_stream(link, message):
+            self._refuse(link, message, "a stream is for one object")
+        elif self._streams[link.number] + self._relaying.streams(link.number) >= STREAMS_MOST:
             self._refuse(link, message, "too many transfers at once")
         elif found.place is not None:
             self._send(link, message, found)
         else:
             self._pass_on(link, message, found, neighbour)
 
+    def _is_of_its_stream(self, link: Link, message: DataRequest) -> bool:
+        sending = self._sending.get((link.number, message.stream))
+        first = sending.request if sending is not None else self._relaying.begun(link.number, message.stream)
+        key = message.home, message.boot, message.object
+        return first is None or (first.home, first.boot, first.object) == key
+
     @staticmethod
     def _is_sound(found: Object, message: DataRequest) -> bool:
-        return 0 <= message.offset <= found.remote.size and message.size >= 0
+        return 0 <= message.offset < max(found.remote.size, 1) and message.size >= 0
 
     def _withhold(self, link: Link, message: DataRequest, neighbour: str) -> None:
         """Give nothing to who has few rights and was not given this: that it knows the number is no right."""
@@ -111,8 +110,12 @@ class Serving:
                 self._refuse(link, message, f"it cannot be read: {error}", gone=True)
                 return
             sending = self._sending[key] = _Sending(self, link, message, found.remote.size, fd, close)
-        end = found.remote.size if not message.size else min(message.offset + message.size, found.remote.size)
-        sending.ranges.append((message.offset, end))
+            self._streams[link.number] += 1
+        if len(sending.ranges) >= RANGES_MOST:
+            sending.ranges.clear()
+            self._refuse(link, message, "too much was asked for at once")
+            return
+        sending.ranges.append((message.offset, _end_of(message, found)))
         link.send_bulk(sending)
 
     def _open(self, found: Object) -> tuple[int, Callable[[], None]]:
@@ -128,52 +131,43 @@ class Serving:
 
     def sent(self, sending: _Sending) -> None:
         """A stream has nothing more to send at the moment."""
-        self._sending.pop((sending.link.number, sending.stream), None)
+        if self._sending.pop((sending.link.number, sending.stream), None) is not None:
+            self._streams[sending.link.number] -= 1
+            if not self._streams[sending.link.number]:
+                del self._streams[sending.link.number]
 
     # --- what is elsewhere ------------------------------------------------------------------------------------
 
     def _pass_on(self, link: Link, message: DataRequest, found: Object, asker: str) -> None:
-        key = link.number, message.stream
-        relay = self._relays.get(key)
-        if relay is None:
+        upstream = None
+        if self._relaying.begun(link.number, message.stream) is None:
             way = self._state.fetches.way(found, asker) if message.hops < HOPS_MOST else ""
             upstream = self._door.link_to(way) if way else None
             if upstream is None:
                 is_lost = self._state.fetches.is_lost(found)
                 self._refuse(link, message, f"{self._state.identity.name} cannot reach who has it", gone=is_lost)
                 return
-            relay = self._relays[key] = _Relay(link, message.stream, upstream, next(self._streams))
-            self._upstream[upstream.number, relay.number] = relay
-        relay.upstream.send(replace(message, stream=relay.number, hops=message.hops + 1))
-        relay.upstream.flush()
+        if not self._relaying.ask(link, message, _end_of(message, found), upstream):
+            self._refuse(link, message, "too much was asked for at once")
 
     def passed(self, link: Link, message: DataChunk) -> bool:
         """Pass a chunk on that was asked for in another's name; False: it was not."""
-        relay = self._upstream.get((link.number, message.stream))
-        if relay is None:
-            return False
-        size = sum(map(len, message.pieces))
-        self.relayed_bytes += size
-        relay.chunks.append(replace(message, stream=relay.stream))
-        relay.link.send_bulk(relay)
-        relay.link.flush()
-        if message.error or message.offset + size >= message.size:
-            self._end(relay)
-        return True
+        return self._relaying.passed(link, message)
 
-    def _end(self, relay: _Relay) -> None:
-        self._relays.pop((relay.link.number, relay.stream), None)
-        self._upstream.pop((relay.upstream.number, relay.number), None)
+    @property
+    def relayed_bytes(self) -> int:
+        """What was passed on since the start."""
+        return self._relaying.relayed_bytes
 
     def link_closed(self, number: int) -> None:
         """A link is gone: what went over it towards others ends with a word to them."""
         self._warned.discard(number)
-        for relay in [one for one in self._relays.values() if number in {one.link.number, one.upstream.number}]:
-            self._end(relay)
-            if relay.link.number != number:
-                relay.chunks.append(DataChunk(error="the way to who has it is cut", stream=relay.stream))
-                relay.link.send_bulk(relay)
-                relay.link.flush()
+        self._relaying.link_closed(number)
+
+
+def _end_of(message: DataRequest, found: Object) -> int:
+    """Give where the range that was asked for ends."""
+    return found.remote.size if not message.size else min(message.offset + message.size, found.remote.size)
 
 
 class _Sending:
@@ -183,6 +177,7 @@ class _Sending:
         self, serving: Serving, link: Link, request: DataRequest, size: int, fd: int, close: Callable[[], None]
     ) -> None:
         self.link = link
+        self.request = request
         self.stream = request.stream
         self.ranges: deque[tuple[int, int]] = deque()
         self._serving = serving
@@ -217,23 +212,6 @@ class _Sending:
         self.ranges.clear()
         self._serving.sent(self)
         self._close()
-
-
-class _Relay:
-    """One object on its way through."""
-
-    def __init__(self, link: Link, stream: int, upstream: Link, number: int) -> None:
-        self.link = link
-        self.stream = stream
-        self.upstream = upstream
-        self.number = number
-        self.chunks: deque[DataChunk] = deque()
-
-    def next(self) -> DataChunk | None:
-        return self.chunks.popleft() if self.chunks else None
-
-    def close(self) -> None:
-        self.chunks.clear()
 
 
 def window(fd: int, offset: int, size: int) -> memoryview:
