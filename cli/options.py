@@ -120,6 +120,13 @@ _OWN_SETTINGS = (
     _setting("allow", "Module outside the users' folders whose public functions may be called.", "MODULE", many=True),
     _setting("allow-binary", "Command that tasks may run, by name or path; '*' for all.", "COMMAND", many=True),
     _setting(
+        "storage-impl",
+        "Store of persistent objects: its module, or the folder in which storage/api.py lies.",
+        "MODULE",
+        "storage.api",
+    ),
+    _setting("storage-conf", "File that the store is configured by.", "FILE"),
+    _setting(
         "local-access",
         "What a process of the same user on this device may do without a token: none, read, submit, code, admin.",
         "SCOPE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from agentd.comm.settings import CommSettings
@@ -34,12 +35,14 @@ def worker_settings(settings: Settings, described: Nodes | None = None) -> Worke
     """Say how users' code runs; `described` by project.xml and resources.xml, if they are given."""
     web = described.http_services if described is not None else ()
     confined = confinement(settings)
+    store = [settings.storage_impl] if os.sep in settings.storage_impl else []
     return WorkerSettings(
         log_folder=settings.log_folder,
         interpreter=settings.python_interpreter,
-        roots=tuple(map(str, settings.pythonpath)),
+        roots=(*map(str, settings.pythonpath), *store),
         allow=settings.allow,
         allow_binary=settings.allow_binary,
+        storage=(settings.storage_impl, str(settings.storage_conf or "")),
         services={name: one.base_url for one in web for name in one.services},
         secret="" if confined.mode == OFF else str(settings.state),
         shown=confined.shown,

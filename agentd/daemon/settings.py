@@ -64,6 +64,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Modules outside the users' folders whose public functions may be called."""
     allow_binary: tuple[str, ...] = ()
     """Commands that tasks may run: names or paths; `*` for all."""
+    storage_impl: str = "storage.api"
+    """Store of persistent objects: its module, or the folder in which `storage/api.py` lies."""
+    storage_conf: Path | None = None
+    """File that the store is configured by, in each worker, at its first use there."""
     local_access: str = "code"
     """What a process of the same user on this device may do without a token: none, read, submit, code, admin."""
     hop_limit: int = 8
@@ -207,6 +211,24 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _existing(text: str) -> Path:
+    path = _folder(text)
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path
+
+
+def _store(text: str) -> str:
+    if os.sep in text:
+        folder = _folder(text)
+        if not (folder / "storage").exists():
+            raise ValueError("there is no storage in that folder: it holds storage/api.py")
+        return str(folder)
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise ValueError("a module, as package.module, or a folder")
+    return text
+
+
 _COUNT, _SECONDS = _at_least(0, int), _at_least(0.0, float)
 _SOME, _SOME_SECONDS = _at_least(1, int), _at_least(0.001, float)
 
@@ -226,6 +248,8 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "neighbour": _words,
     "allow": _words,
     "allow_binary": _words,
+    "storage_impl": _store,
+    "storage_conf": _existing,
     "local_access": _one_of(*SCOPES),
     "hop_limit": _SOME,
     "ready_file": _folder,

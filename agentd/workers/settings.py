@@ -34,6 +34,8 @@ class WorkerSettings:
     """Modules outside of the roots whose functions may be called by name, each with what is below it."""
     allow_binary: tuple[str, ...] = ()
     """Commands that tasks may run; `*` for all."""
+    storage: tuple[str, str] = ("storage.api", "")
+    """Store of persistent objects: its module, or the folder that it lies in; the file that it is configured by."""
     services: Mapping[str, str] = field(default_factory=dict)
     """Addresses of HTTP services, by name."""
     folder: str = ""
@@ -93,6 +95,7 @@ class WorkerSettings:
             "roots": [str(Path(root).absolute()) for root in self.roots],
             "allow": list(self.allow),
             "allow_binary": list(self.allow_binary),
+            "storage": list(self.storage),
             "services": dict(self.services),
             "own_folder": OWN_FOLDER,
             "folder": self.folder,

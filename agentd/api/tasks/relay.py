@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from agentd.api.tasks import storage
 from agentd.api.tasks.runtime import PORT, current
 from agentd.socket_path import fitting
 
@@ -71,7 +72,8 @@ def serve(path: str) -> None:
         sock.connect(name)
     sock.settimeout(None)
     line = Line(sock)
-    line.send({"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()})
+    told = {"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()}
+    line.send(told | {"storage": storage.chosen()})
     try:
         with suppress(EOFError, ConnectionError):
             _answer_all(line, port)

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.tasks import storage
 from agentd.api.tasks.nested import Nested
 from agentd.api.tasks.relay import END, PLACE, SEND, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
@@ -137,6 +138,7 @@ class Session:
         told = self._line.receive()
         self._runtime = Nested(_SessionPort(self._line, told), IN_PLACE)
         self._runtime.start_at(told["first"])
+        storage.choose(*told["storage"])
         self._is_open = True
         sys.modules[ALIAS] = sys.modules["__main__"]  # where workers have the classes of the program
         use(self._runtime)

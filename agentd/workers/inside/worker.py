@@ -85,6 +85,7 @@ class Worker:
             "agent": config["hostname"],
             "allow_binary": tuple(config["allow_binary"]),
             "services": config["services"],
+            "storage": tuple(config["storage"]),
         }
         self._variable = TaskVariable()
         self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None

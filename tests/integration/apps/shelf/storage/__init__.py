@@ -1,0 +1,1 @@
+"""A store for persistent objects: files in the folder that its configuration names."""
