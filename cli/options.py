@@ -311,6 +311,7 @@ _PAIRING = (
     Option("max-tasks", ("peers limit",), "Tasks of its that may wait or run here at a time.", "N", "no limit"),
     Option("submit-upward", ("peers limit",), "Whether it may give this agent work at all: yes or no.", "YES|NO",
            "yes"),
+    Option("may-stop", ("peers limit",), "Whether it may make this agent stop: yes or no.", "YES|NO", "no"),
     Option("reason", ("peers revoke",), "What the peer is told.", "TEXT"),
 )  # fmt: skip
 

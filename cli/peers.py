@@ -61,14 +61,19 @@ def _limits(line: Line) -> dict[str, Any]:
     most = line.text("max_tasks")
     if most is not None and not (most.isascii() and most.isdigit()):
         raise UsageError(f"--max-tasks {most!r}: give a number from 0", line.command.name)
-    word = (line.text("submit_upward") or "yes").lower()
-    if word not in _YES | _NO:
-        raise UsageError(f"--submit-upward {word!r}: say yes or no", line.command.name)
     return {
         "functions": line.texts("allow_function"),
         "max_tasks": None if most is None else int(most),
-        "submit_upward": word in _YES,
+        "submit_upward": _is_so(line, "submit_upward", "yes"),
+        "may_stop": _is_so(line, "may_stop", "no"),
     }
+
+
+def _is_so(line: Line, option: str, default: str) -> bool:
+    word = (line.text(option) or default).lower()
+    if word not in _YES | _NO:
+        raise UsageError(f"--{option.replace('_', '-')} {word!r}: say yes or no", line.command.name)
+    return word in _YES
 
 
 def _show(line: Line, row: PeerView) -> int:
@@ -85,9 +90,9 @@ def _row(row: PeerView) -> tuple[str, ...]:
         row.state,
         " ".join(row.functions) or "anything",
         "any number" if row.max_tasks is None else str(row.max_tasks),
-        "yes" if row.submit_upward else "no",
+        ("yes" if row.submit_upward else "no") + (", may stop this agent" if row.may_stop else ""),
         row.fingerprint[:16],
-        moment(row.paired_at),
+        moment(row.paired_at).partition(" ")[0],
         row.addresses[0] if row.addresses else "it dials us",
         row.why_not,
     )

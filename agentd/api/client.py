@@ -275,7 +275,7 @@ class Agent:
     def change_peer(
         self, name: str, *, new_name: str | None = None, limits: Mapping[str, Any] | None = None
     ) -> PeerView:
-        """Call a peer something else, or limit it: `functions`, `max_tasks`, `submit_upward`; others are lifted."""
+        """Call it something else, or limit it: `functions`, `max_tasks`, `submit_upward`, `may_stop`; all anew."""
         return self.send(trust.change_peer(name, new_name, limits))
 
     def revoke_peer(self, name: str, reason: str = "") -> PeerView:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.model.errors import PeerError
+from agentd.model.errors import UNREADABLE, PeerError
 from agentd.wire.codec import decode, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import HEADER, HEADER_BYTES, MAGIC, MAX_FRAME_BYTES, OPENING_VERSION, FrameDecoder
@@ -136,7 +136,7 @@ class Dialogue:
         """Read outcomes whose values are in the frame; None: others are there too, which need a closer look."""
         try:
             message = _decode_settled(memoryview(data)[HEADER_BYTES:])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise PeerError(f"a body of kind SETTLED that cannot be read: {error}") from error
         if any(map(_result_parts, message.settled)):
             return None

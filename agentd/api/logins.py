@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from agentd.api.private_files import read_private, replace_private
-from agentd.model.errors import ConfigError
+from agentd.model.errors import UNREADABLE, ConfigError
 
 FILE_NAME = "logins.json"
 
@@ -73,7 +73,7 @@ def logins() -> tuple[Login, ...]:
         return ()
     try:
         return msgspec.json.decode(data, type=_File).logins
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: {error}; remove it and log in again") from error
 
 

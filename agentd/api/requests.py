@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from agentd.api.tables import Rows
-from agentd.model.errors import AgentdError, RequestError, TaskFailed
+from agentd.model.errors import UNREADABLE, AgentdError, RequestError, TaskFailed
 from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Request(Generic[T]):
             raise problem(answer)
         try:
             return self.read(answer)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise AgentdError(f"{self.method} {self.path} was answered with something unexpected: {error}") from error
 
 
@@ -101,7 +101,7 @@ def problem(answer: Answer) -> AgentdError:
     """Give the error that a refusal stands for."""
     try:
         said = msgspec.json.decode(answer.body, type=Problem)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         said = Problem(detail=answer.body[:500].decode("utf-8", "replace"))
     return _as_error(said, answer.status, answer.headers.get("retry-after", ""))
 

@@ -23,7 +23,7 @@ _COLUMNS: dict[type[Any], tuple[str, ...]] = {
     TaskView: ("id", "function", "state", "host", "attempt", "seconds", "reason"),
     ResourceView: ("name", "adaptor", "state", "total", "free", "owed", "rtt_s"),
     NeighbourView: ("name", "state", "is_parent", "address", "rtt_s", "running", "refusal"),
-    PeerView: ("name", "state", "functions", "max_tasks", "submit_upward", "paired_at", "revoked"),
+    PeerView: ("name", "state", "functions", "max_tasks", "submit_upward", "may_stop", "paired_at", "revoked"),
     InvitationView: ("id", "role", "name", "scope", "expires_s", "invitation"),
     AgentView: ("name", "state_folder", "scheduler", "cores", "cores_free", "waiting", "running", "ready"),
 }

@@ -164,6 +164,14 @@ class Door:
         end = self._reception.peers.get(link.number)
         return end.limits if end is not None else NO_LIMITS
 
+    def peer(self, link: Link) -> PeerEnd | None:
+        """Give what is known of the neighbour at the other end of a link; None for a user."""
+        return self._reception.peers.get(link.number)
+
+    def peers(self) -> list[PeerEnd]:
+        """List the neighbours that are connected."""
+        return list(self._reception.peers.values())
+
     def flush_later(self, link: Link) -> None:
         """Write what a link was given with the end of this drain, or at once where there is none."""
         self._wiring.dirty.add(link)

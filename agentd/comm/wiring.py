@@ -26,7 +26,8 @@ class Identity:
     """Who this agent is to others.
 
     `boot` is new at each start and `epoch` grows with it; `libraries` maps names to versions; `services` names what
-    it answers beside work (`data`, `output`, `segments`); `lends` tells whether neighbours may offer it tasks.
+    it answers beside work (`data`, `output`, `segments`, `stop`); `lends` tells whether neighbours may offer it tasks;
+    `user_port` is the number of its port for users, 0 for none.
     """
 
     name: str
@@ -37,11 +38,13 @@ class Identity:
     libraries: dict[str, str] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
     lends: bool = True
+    user_port: int = 0
 
     @property
     def capabilities(self) -> dict[str, bool | int | str]:
         """The same as the protocol says it."""
-        return {"lends": self.lends, **dict.fromkeys(sorted(self.services), True)}
+        facts: dict[str, bool | int | str] = {"lends": self.lends, **dict.fromkeys(sorted(self.services), True)}
+        return facts | {"user_port": self.user_port} if self.user_port else facts
 
     def hello(self, role: str, address: str, credits_: int) -> Hello:
         """Introduce this agent to whom it dials."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agentd.daemon.pairing import Pairing
     from agentd.daemon.results import Results
     from agentd.daemon.settings import Settings
+    from agentd.daemon.stopping import Stopping
     from agentd.daemon.tokens import TokenBook
     from agentd.daemon.transfers import Transfers
     from agentd.model.task import Template
@@ -84,9 +85,10 @@ class Agent(Reshaping):
         self.comm: str | None = None
         self.feed = Feed(self._snapshot)
 
-    def join(self, lane: Lane, output: RemoteOutput, transfers: Transfers) -> None:
-        """Take the lane, and the ways to output and bytes elsewhere; called once, before anybody asks."""
+    def join(self, lane: Lane, output: RemoteOutput, transfers: Transfers, stopping: Stopping) -> None:
+        """Take the lane, and the ways to output, bytes and ends elsewhere; called once, before anybody asks."""
         self._lane = lane
+        self.stopping = stopping
         self._transfers = transfers
         self.showing.progress = transfers.progress
         self._output = output
@@ -336,6 +338,10 @@ class Agent(Reshaping):
     async def shutdown(self, drain_s: float | None) -> None:
         """Begin to drain and stop."""
         self._lane.post(e.DrainRequested(self._settings.grace_s if drain_s is None else drain_s))
+
+    async def neighbour_at(self, url: str) -> str:
+        """Name the neighbour that is connected and has its port for users at an URL; empty when it is nobody's."""
+        return await self.stopping.neighbour_at(url)
 
     async def until_stopped(self) -> None:
         """Wait until all has ended that ends before the doors close."""

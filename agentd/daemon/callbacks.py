@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agentd.core.commands import CallBack
     from agentd.core.events import Event
     from agentd.daemon.jobs import Jobs
+    from agentd.daemon.settings import Settings
+    from agentd.daemon.stopping import Stopping
     from agentd.model.views import OperationView
 
 log = logging.getLogger("agentd")
@@ -46,6 +48,8 @@ JSON, XML = "application/json", "application/xml"
 class Ended(Protocol):
     """Where the end of an operation is read."""
 
+    stopping: Stopping
+
     async def ending(self, operation: int) -> bytes | None:
         """Give an ended operation as JSON; None when it has expired."""
         ...
@@ -62,11 +66,12 @@ class Ended(Protocol):
 class Callbacks:
     """Calls back; an asynchronous context, which drops what is under way when it is left: the journal knows it."""
 
-    def __init__(self, operations: Ended, jobs: Jobs, post: Callable[[Event], None], grace_s: float) -> None:
+    def __init__(self, operations: Ended, jobs: Jobs, post: Callable[[Event], None], settings: Settings) -> None:
         self._operations = operations
         self._jobs = jobs
         self._post = post
-        self._grace_s = grace_s
+        self._grace_s = settings.grace_s
+        self._allowed = settings.callback_host
         self._tasks = asyncio.TaskGroup()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
@@ -120,12 +125,25 @@ class Callbacks:
             self._post(DrainRequested(self._grace_s))
 
     async def _stop(self, agent: str) -> None:
-        """Ask another agent to stop; one that cannot be asked is named in the log."""
+        """Ask another agent to stop, over the link where it is a neighbour; one that does not is named in the log."""
+        from agentd.rest.callbacks import objection  # loads what only the user port needs
+
+        stopping = self._operations.stopping
+        neighbour = await stopping.neighbour_at(agent)
+        if neighbour:
+            why = await stopping.ask(neighbour, "an operation has ended, and you were to stop with it")
+        else:
+            why = objection(agent, self._allowed) or await self._stop_by_its_port(agent)
+        if why:
+            log.warning("the agent at %s was not stopped: %s", agent, why)
+
+    async def _stop_by_its_port(self, agent: str) -> str:
+        """Ask at its port for users, as COMPSs does; gives why it did not stop."""
         for pause in (*[FIRST_S] * (STOP_TRIES - 1), 0.0):
             if await self._attempt("DELETE", f"{agent}/COMPSs/", b"", XML, self._grace_s + ATTEMPT_S):
-                return
+                return ""
             await asyncio.sleep(pause)
-        log.warning("the agent at %s was not stopped: stop it there", agent)
+        return "it could not be asked"
 
     async def _insist(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
         """Try until it succeeds; False when that was given up."""

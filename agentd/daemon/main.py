@@ -13,13 +13,12 @@ import sys
 import traceback
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentd import __version__
 from agentd.adaptors.couriers import Surroundings
 from agentd.comm.admission import Admission
 from agentd.comm.door import Door
-from agentd.comm.security import serving
 from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
@@ -28,7 +27,6 @@ from agentd.core.entries import Booted
 from agentd.core.recovery import Recovered, fold
 from agentd.core.state import Identity
 from agentd.daemon import logs, neighbours
-from agentd.daemon.addresses import reachable_here
 from agentd.daemon.agent import Agent
 from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
@@ -47,12 +45,12 @@ from agentd.daemon.results import Results
 from agentd.daemon.settings import OFF, Settings
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.stdout import Stdout
+from agentd.daemon.stopping import Stopping
 from agentd.daemon.tokens import TokenBook
 from agentd.daemon.trust import own_key, pairing_of
+from agentd.daemon.user_port import UserPort
 from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
-from agentd.rest.settings import RestSettings
 from agentd.store.disk import LocalDisk, StateFolder, open_state
-from agentd.store.identity import FILE_NAME as KEY_FILE
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
 from agentd.store.state import agent_id
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
     from agentd.core.events import Event
     from agentd.daemon.transfers import Transfers
     from agentd.model.task import Outcome
-    from agentd.rest.server import RestServer
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 
@@ -174,6 +171,12 @@ class Daemon:
         agent.over.set()
         self._stopping.set()
 
+    def _stopping_of(self, door: Door) -> Stopping:
+        settings = self._settings
+        return Stopping(
+            door, lambda: self._post(e.DrainRequested(settings.grace_s)), is_open=settings.local_access == "admin"
+        )
+
     def _post(self, event: Event) -> None:
         if self._lane is not None:
             self._lane.post(event)
@@ -186,7 +189,7 @@ class Daemon:
         capacity = own_capacity(settings, described)
         warnings = [*settings.remarks, *neighbours.remarks(described), *beyond_hardware(capacity)]
         wanted = [*neighbours.named(settings), *neighbours.described(described)]
-        sharing = Sharing()
+        sharing, user_port = Sharing(), UserPort(settings, self._folder, stack)
         workers, read = worker_settings(settings, described), self._open_stored
         supervisor = Supervisor(loop, workers, self._post, segments=sharing.segments, open_stored=read)
         stack.push_async_callback(supervisor.close, 0.0)
@@ -218,9 +221,9 @@ class Daemon:
             warnings=warnings,
             jobs=jobs,
         )
-        door = self._make_door(engine.state.identity, agent, tokens, sharing, users.result())
+        door = self._make_door(engine.state.identity, agent, tokens, sharing, users.result(), user_port.number)
         await stack.enter_async_context(door)
-        callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings.grace_s))
+        callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings))
         links = neighbours.Links(door, self._surroundings(engine, sharing))
         await stack.enter_async_context(links)
         end = partial(self._end, agent)
@@ -229,13 +232,13 @@ class Daemon:
         stack.callback(transfers.close)
         effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
-        agent.join(lane, RemoteOutput(door, supervisor, links.output), transfers)
+        agent.join(lane, RemoteOutput(door, supervisor, links.output), transfers, self._stopping_of(door))
         self._lane, self._transfers = lane, transfers
         door.route(ResourceChange, agent.changed)
         await self._take_up(engine, store)
         for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):
             lane.post(event)
-        await self._open_doors(stack, door, agent)
+        await self._open_doors(stack, door, agent, user_port)
         self._keep_time(loop, store, functions)
         announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
@@ -301,7 +304,13 @@ class Daemon:
         engine.restore(store.recovered, outcomes, now)
 
     def _make_door(
-        self, identity: Identity, agent: Agent, tokens: TokenBook, sharing: Sharing, users: Interpreter
+        self,
+        identity: Identity,
+        agent: Agent,
+        tokens: TokenBook,
+        sharing: Sharing,
+        users: Interpreter,
+        user_port: int,
     ) -> Door:
         settings, security = self._settings, agent.pairing.security
         own = CommIdentity(
@@ -311,7 +320,8 @@ class Daemon:
             epoch=identity.epoch,
             python=users.python,
             libraries=users.libraries,
-            services=frozenset({"data", "output", "segments"}),
+            services=frozenset({"data", "output", "segments", "stop"}),
+            user_port=user_port,
         )
         door = Door(
             own,
@@ -343,15 +353,13 @@ class Daemon:
 
         return post
 
-    async def _open_doors(self, stack: AsyncExitStack, door: Door, agent: Agent) -> None:
+    async def _open_doors(self, stack: AsyncExitStack, door: Door, agent: Agent, users: UserPort) -> None:
         """Open Comm first: it serves while the user port is still being loaded."""
         settings = self._settings
         door.open_unix(self._folder / "agent.sock")
         if settings.comm_port != OFF:
             agent.comm = joined(*await door.open_tcp(settings.comm_host, settings.comm_port))
-        if settings.rest_port != OFF:
-            agent.rest_bound = await self._open_rest(stack, agent)
-            agent.rest = reachable_here(agent.rest_bound)
+        await users.open(stack, agent)
 
     def _journal(self, sharing: Sharing, objects: Objects) -> Journal:
         loop = asyncio.get_running_loop()
@@ -373,26 +381,6 @@ class Daemon:
             unreferenced=objects.delete,
             alarmed=lambda words: log.error("journal damaged: %s", words),
         )
-
-    # --- the user port ----------------------------------------------------------------------------------------
-
-    async def _open_rest(self, stack: AsyncExitStack, agent: Agent) -> str:
-        """Load and open the user port while the Comm door serves already."""
-        rest_server, create_app, compss_routes = await asyncio.to_thread(_load_rest)
-        settings = self._settings
-        limits = RestSettings(
-            names=(settings.hostname, settings.rest_host),
-            rest_names=settings.rest_name,
-            local_access=settings.local_access,
-            callback_hosts=settings.callback_host,
-        )
-        tls = serving(self._folder / KEY_FILE) if settings.rest_tls else None
-        app = create_app(agent, limits, compss_routes)
-        opened = rest_server(app, settings.rest_host, settings.rest_port, limits, tls=tls)
-        port = await opened.start()
-        stack.push_async_callback(opened.stop, 2.0)
-        stack.callback(agent.feed.close)
-        return f"{'http' if tls is None else 'https'}://{joined(settings.rest_host, port)}"
 
     # --- around it --------------------------------------------------------------------------------------------
 
@@ -423,15 +411,6 @@ class Daemon:
 
         self._listen_for_signals(loop)
         loop.call_later(CLOCK_S, look)
-
-
-def _load_rest() -> tuple[type[RestServer], Callable[..., Any], tuple[Any, ...]]:
-    """Import what only the user port needs: FastAPI and uvicorn take longer than all the rest together."""
-    from agentd.rest.app import create_app
-    from agentd.rest.compss.routes import ROUTES
-    from agentd.rest.server import RestServer
-
-    return RestServer, create_app, ROUTES
 
 
 def _hidden_number() -> int:

@@ -373,6 +373,7 @@ class Pairing:
             functions=list(peer.limits.functions),
             max_tasks=peer.limits.max_tasks,
             submit_upward=peer.limits.submit_upward,
+            may_stop=peer.limits.may_stop,
             revoked=peer.revoked,
             why_not=peer.revoked or why_not,
         )

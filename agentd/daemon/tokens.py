@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agentd.api.private_files import open_private, read_private, replace_private
-from agentd.model.errors import ConfigError
+from agentd.model.errors import UNREADABLE, ConfigError
 from agentd.rest.port import SCOPES
 
 PREFIX = "agentd_"
@@ -210,7 +210,7 @@ class TokenBook:
             return Book(salt="")
         try:
             book = _reader.decode(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ConfigError(f"{self._folder / BOOK}: {error}; move it away to begin with a new one") from error
         if book.version != 1:
             raise ConfigError(f"{self._folder / BOOK} is of version {book.version}, and only 1 is understood here")

@@ -30,7 +30,7 @@ Text = Annotated[str, Meta(max_length=256)]
 
 
 class Limits(Struct, frozen=True, omit_defaults=True):
-    """What a peer may ask of this agent; the default is no limit."""
+    """What a peer may ask of this agent; by default any work, and nothing else."""
 
     functions: Annotated[tuple[Text, ...], Meta(max_length=MOST_FUNCTIONS)] = ()
     """The only functions that it may have run here: `module:function`, or `module` for all of one; empty: any."""
@@ -38,11 +38,13 @@ class Limits(Struct, frozen=True, omit_defaults=True):
     """Tasks of its that may wait or run here at a time."""
     submit_upward: bool = True
     """It may give this agent work at all; if not, it only lends."""
+    may_stop: bool = False
+    """It may make this agent stop."""
 
     @property
     def is_none(self) -> bool:
-        """Tell whether everything is allowed."""
-        return self == NO_LIMITS
+        """Tell whether it may give any work."""
+        return not self.functions and self.max_tasks is None and self.submit_upward
 
     @property
     def is_confined(self) -> bool:

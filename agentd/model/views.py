@@ -198,6 +198,8 @@ class PeerView(Struct, frozen=True, kw_only=True):
     """Tasks of its that may wait or run here at a time."""
     submit_upward: bool
     """It may give this agent work."""
+    may_stop: bool = False
+    """It may make this agent stop."""
     revoked: str = ""
     """Why it is trusted no more."""
     why_not: str = ""

@@ -28,23 +28,31 @@ def check_callback(url: str, allowed: tuple[str, ...]) -> str:
     Raises:
         Problem: 422, not http or https, bears a password, or leads to a host that is not allowed.
     """
+    why = objection(url, allowed)
+    if why:
+        raise invalid(why, POINTER)
+    return url
+
+
+def objection(url: str, allowed: tuple[str, ...]) -> str:
+    """Say why an URL may not be called; empty when it may."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
-        raise invalid(f"the callback is no URL: {error}", POINTER) from error
+        return f"the callback is no URL: {error}"
     if parts.scheme not in {"http", "https"} or not host:
-        raise invalid("a callback is an URL that begins with http:// or https://", POINTER)
+        return "a callback is an URL that begins with http:// or https://"
     if parts.username is not None or parts.password is not None:
-        raise invalid("a callback bears no user name or password", POINTER)
+        return "a callback bears no user name or password"
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise invalid("a callback is an URL of printable ASCII characters", POINTER)
+        return "a callback is an URL of printable ASCII characters"
     if is_never_called(host):
-        raise invalid(f"{host} is never called back: it is of the link or of a cloud's metadata", POINTER)
+        return f"{host} is never called back: it is of the link or of a cloud's metadata"
     wanted = {host, f"{host}:{port or {'http': 80, 'https': 443}[parts.scheme]}"}
     if not wanted & {name.lower().rstrip(".") for name in allowed}:
-        raise invalid(f"{host} may not be called back: the operator allows it with --callback-host {host}", POINTER)
-    return url
+        return f"{host} may not be called back: the operator allows it with --callback-host {host}"
+    return ""
 
 
 def is_never_called(host: str) -> bool:

@@ -67,10 +67,11 @@ class LimitsAsked(Asked):
     )
     max_tasks: Annotated[int | None, Field(strict=True, ge=0, le=1 << 31)] = None
     submit_upward: Annotated[Flag, Field(description="It may give this agent work at all.")] = True
+    may_stop: Annotated[Flag, Field(description="It may make this agent stop.")] = False
 
     def value(self) -> Limits:
         """Give the limits that this describes."""
-        return Limits(tuple(self.functions), self.max_tasks, self.submit_upward)
+        return Limits(tuple(self.functions), self.max_tasks, self.submit_upward, self.may_stop)
 
 
 class PeerChanged(Asked):
@@ -92,6 +93,7 @@ class PeerShown(Shown):
     functions: Annotated[list[str], Field(description="The only ones that it may have run here; empty: any.")]
     max_tasks: int | None
     submit_upward: bool
+    may_stop: bool = False
     revoked: Annotated[str, Field(description="Why it is trusted no more.")] = ""
     why_not: Annotated[str, Field(description="Why there is no connection; empty where there is one.")] = ""
 

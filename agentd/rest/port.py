@@ -259,6 +259,10 @@ class AgentPort(Protocol):
         """Begin to drain and stop; returns when it has begun."""
         ...
 
+    async def neighbour_at(self, url: str) -> str:
+        """Name the neighbour that is connected and has its port for users at an URL; empty when it is nobody's."""
+        ...
+
     async def until_stopped(self) -> None:
         """Wait until all has ended that ends before the doors close."""
         ...

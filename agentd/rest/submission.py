@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from agentd.model.errors import RequestError
+from agentd.model.errors import UNREADABLE, RequestError
 from agentd.model.task import Constraints, Form, Template, WantedProcessor
 from agentd.model.values import Codec, Payload
 from agentd.rest.call import Caller
@@ -191,7 +191,7 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     except msgspec.ValidationError as error:
         check_json(body)  # a field that is wrong may stand before text that is no JSON
         raise _wrong_field(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _no_json(body, error) from error
 
 
@@ -203,7 +203,7 @@ def check_json(body: bytes) -> None:
     """
     try:
         _values.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _no_json(body, error) from error
 
 
@@ -282,7 +282,7 @@ def _blobs(data: bytes) -> tuple[int, ...]:
     try:
         found: list[int] = []
         _collect(_values.decode(data), "", found)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Problem(400, f"the body is not JSON: {error}") from error
     return tuple(dict.fromkeys(found))
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from agentd.core.entries import Accepted, Ended, Entry
-from agentd.model.errors import DiskError
+from agentd.model.errors import UNREADABLE, DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import NO_VALUE, Payload
 from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
@@ -415,7 +415,7 @@ def _readable(payload: bytes) -> Entry | None:
     """Read an entry; None when sound bytes are none, which only another program can have written."""
     try:
         return decode(payload)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from agentd.model.errors import ConfigError, RequestError
+from agentd.model.errors import UNREADABLE, ConfigError, RequestError
 from agentd.model.peers import PinBook, check_limits
 from agentd.store.disk import Disk, read_file, write_file
 
@@ -43,7 +43,7 @@ def read_peers(disk: Disk, folder: Path) -> PinBook:
         file = _reader.decode(found)
         for peer in file.book.peers:
             check_limits(peer.limits)
-    except (msgspec.DecodeError, RequestError) as error:
+    except (*UNREADABLE, RequestError) as error:
         raise ConfigError(
             f"{path}: {error}; put the former content back, or move it away and pair the devices anew"
         ) from error

@@ -33,6 +33,7 @@ from agentd.core.entries import (
     Started,
     WasRead,
 )
+from agentd.model.errors import UNREADABLE
 
 _FRAME = Layout("<II")
 _HEAD = Layout("<QI")
@@ -236,6 +237,6 @@ def _described(payload: bytes) -> Record | Damage:
     """Work out anew what a lost head told of a record."""
     try:
         entry = decode(payload)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Damage(0, 0, payload)
     return Record(KINDS[type(entry)], getattr(entry, "operation", 0), payload)

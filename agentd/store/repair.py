@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from agentd.core.entries import Accepted, Ended, Entry, Forgotten
-from agentd.model.errors import DiskError
+from agentd.model.errors import UNREADABLE, DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.store import salvage
 from agentd.store.disk import Disk
@@ -135,7 +134,7 @@ def _entries(table: Table) -> Iterator[Entry]:
     for row, head, body in table.scan():
         for record in unpack(row, head, body)[0]:
             if isinstance(record, Record):
-                with suppress(msgspec.DecodeError):
+                with suppress(*UNREADABLE):
                     yield decode(record.payload)
 
 

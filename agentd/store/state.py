@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from agentd.model.errors import ConfigError
+from agentd.model.errors import UNREADABLE, ConfigError
 from agentd.store.disk import Disk, read_file, write_file
 
 _ID_NAME = "agent-id"
@@ -72,7 +72,7 @@ def read_mark(disk: Disk, folder: Path) -> ClockMark | None:
     found = read_file(disk, folder / _CLOCK_NAME, limit=_MOST_BYTES)
     try:
         mark = msgspec.json.decode(found, type=ClockMark) if found is not None else None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return mark if mark is not None and mark.agent_time_s >= 0 and mark.boottime_s >= 0 else None
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from agentd.model.errors import PeerError
+from agentd.model.errors import UNREADABLE, PeerError
 from agentd.model.values import Payload
 from agentd.wire.faults import Unsendable
 from agentd.wire.framing import Buffer, Frame, encode_frame
@@ -141,7 +141,7 @@ def decode_chunk(body: Buffer) -> DataChunk:
 def _decoded(decoder: Callable[[Buffer], Message], kind: int, body: Buffer) -> Message:
     try:
         return decoder(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PeerError(f"a body of kind {Kind(kind).name} that cannot be read: {error}") from error
 
 

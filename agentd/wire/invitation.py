@@ -18,7 +18,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from agentd.model.errors import RequestError
+from agentd.model.errors import UNREADABLE, RequestError
 
 PREFIX = "agentd1_"
 VERSION = 1
@@ -88,7 +88,7 @@ def read(text: str) -> Invitation:
         )
     try:
         invitation = msgspec.msgpack.decode(body, type=Invitation)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RequestError(f"the invitation cannot be understood: {error}") from error
     _check(invitation)
     return invitation

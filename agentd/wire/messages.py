@@ -54,6 +54,8 @@ class Kind(IntEnum):
     RESOURCE = 38
     INVENTORY = 39
     DRAIN = 40
+    STOP = 41
+    STOP_ANSWER = 42
     DATA_REQUEST = 48
     DATA_CHUNK = 49
     DATA_RELEASE = 50
@@ -90,7 +92,8 @@ class Hello(Message, frozen=True):
     python: tuple[int, int] = (0, 0)
     libraries: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
     capabilities: Facts = {}
-    """`lends`: true, you may offer to me. `data`, `output`, `segments`: I answer such requests."""
+    """`lends`: true, you may offer to me. `data`, `output`, `segments`, `stop`: I answer such requests.
+    `user_port`: number of the port for users."""
     address: Text = ""
     """`host:port` at which the dialling agent listens; empty for none."""
     token: Annotated[str, Meta(max_length=1_024)] = ""
@@ -274,6 +277,24 @@ class Drain(Message, frozen=True):
     kind: ClassVar[Kind] = Kind.DRAIN
     grace_s: float = 0.0
     reason: Reason = ""
+
+
+class StopRequest(Message, frozen=True):
+    """Stop, as somebody asked of the sender: sent only to who says `stop` in its capabilities."""
+
+    kind: ClassVar[Kind] = Kind.STOP
+    number: int = 0
+    """The asker's, for the answer."""
+    reason: Reason = ""
+
+
+class StopAnswer(Message, frozen=True):
+    """The answer to STOP."""
+
+    kind: ClassVar[Kind] = Kind.STOP_ANSWER
+    number: int = 0
+    objection: Reason = ""
+    """Why it does not stop; empty when it does."""
 
 
 # --- data and output --------------------------------------------------------------------------------------------

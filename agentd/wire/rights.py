@@ -29,7 +29,8 @@ RIGHTS: dict[Speaker, frozenset[Kind]] = {
     | _DATA
     | {Kind.DATA_HELD}
     | {Kind.DECLARE, Kind.OFFER, Kind.ANSWER, Kind.ENDED, Kind.ENDED_ACK, Kind.CANCEL_TASKS}
-    | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT},
+    | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT}
+    | {Kind.STOP, Kind.STOP_ANSWER},
     Speaker.GUEST: _LEAVING,
 }
 

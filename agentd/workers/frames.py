@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from agentd.core.events import TaskResult
+from agentd.model.errors import UNREADABLE
 from agentd.model.graph import Put, Spawned, Standing
 from agentd.model.task import Template
 from agentd.model.values import Codec, Kept, Part, Payload
@@ -75,7 +76,7 @@ def decode_results(body: memoryview) -> list[Result]:
     """
     try:
         return _results.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"results cannot be read: {error}") from error
 
 
@@ -98,7 +99,7 @@ def decode_asked(kind: int, body: memoryview) -> Any:
     """
     try:
         return _ASKED[kind].decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"what a task asks for (frame {kind}) cannot be read: {error}") from error
 
 

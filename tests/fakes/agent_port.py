@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -423,6 +424,9 @@ class MemoryAgent:
 
     def functions(self) -> list[str]:
         return [record.request.template.function for record in self._records.values()]
+
+    async def neighbour_at(self, url: str) -> str:
+        return next((name for name in self._hosts if urlsplit(url).hostname == name), "")
 
     async def until_stopped(self) -> None:
         assert self.stopped

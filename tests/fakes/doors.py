@@ -13,6 +13,7 @@ import httpx
 
 from agentd.rest.app import create_app
 from agentd.rest.compss.routes import ROUTES as COMPSS
+from agentd.rest.listening import listen
 from agentd.rest.server import RestServer
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
@@ -86,7 +87,7 @@ def open_door(settings: RestSettings | None = None, *, same_user: bool = True, *
         for name, value in changes.items():
             setattr(agent, name, value)
         used = settings or RestSettings()
-        server = RestServer(create_app(agent, used, COMPSS), "127.0.0.1", 0, used)
+        server = RestServer(create_app(agent, used, COMPSS), listen("127.0.0.1", 0), used)
         return Door(loop, agent, server, await server.start())
 
     async def end() -> None:

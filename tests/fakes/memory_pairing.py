@@ -88,5 +88,6 @@ def _view(peer: Peer) -> PeerView:
         functions=list(peer.limits.functions),
         max_tasks=peer.limits.max_tasks,
         submit_upward=peer.limits.submit_upward,
+        may_stop=peer.limits.may_stop,
         revoked=peer.revoked,
     )

@@ -120,6 +120,18 @@ def test_the_end_of_an_operation_stops_the_agents(start_agent: StartAgent, app: 
     assert "Job failed after " in agent.stdout
 
 
+def test_neighbours_are_stopped_over_their_link(start_agent: StartAgent, app: Path) -> None:
+    """On one device, of one user: without --callback-host, if both let their user do everything."""
+    other = start_agent("--local-access", "admin", "--hostname", "beta", "--pythonpath", str(app))
+    agent = start_agent(*OPEN, "--pythonpath", str(app), "--neighbour", other.comm)
+    until(lambda: "connected" in curl(agent, "GET", "/../v1/neighbours"), "the link")
+    more = f"<action><actionName>stop</actionName><forwardTo><agent>{other.rest}</agent></forwardTo></action>"
+    assert curl(agent, "PUT", "/startApplication", start(TEXT_7, module="shopping", method="main", more=more)).isdigit()
+    for stopped in (other, agent):
+        assert stopped.process.wait(READY_S) == 0
+    assert "alpha asked this agent to stop" in (other.state / "log" / "agent.log").read_text()
+
+
 def test_an_orchestrator_is_told(start_agent: StartAgent, app: Path, tmp_path: Path) -> None:
     """Another agent takes the notice for one that it did not ask for: it came, in the form that it reads."""
     orchestrator = start_agent(*OPEN)

@@ -125,6 +125,27 @@ def test_two_commands_make_a_pair(pair: tuple[Device, Device]) -> None:
     assert doctor["peers"] == "server"
 
 
+def test_a_peer_stops_this_agent_only_where_that_is_allowed(
+    pair: tuple[Device, Device], start_device: Callable[..., Device]
+) -> None:
+    """`forwardTo` goes over the link, without --callback-host; who may not stop the other is told what to do."""
+    server, phone = pair
+    words = ("call", "--stop", "--forward_to", server.agent.rest.removeprefix("http://"), "sums:count_bytes", "four")
+    stopped = phone.type(*words)
+    assert stopped.returncode == 0, stopped.stderr
+    assert phone.agent.process.wait(PATIENCE_S) == 0
+    log = (phone.agent.state / "log" / "agent.log").read_text()
+    assert log.count("agentd peers limit phone --may-stop yes, there") == 1
+    assert server.agent.process.poll() is None
+    phone = start_device("phone", state=phone.agent.state)
+    server.linked("phone")
+    assert server.says("peers", "limit", "phone", "--may-stop", "yes")["may_stop"]
+    assert phone.type(*words).returncode == 0
+    assert server.agent.process.wait(PATIENCE_S) == 0
+    assert "phone asked this agent to stop" in (server.agent.state / "log" / "agent.log").read_text()
+    assert phone.agent.process.wait(PATIENCE_S) == 0
+
+
 def test_a_pair_finds_itself_again_after_a_crash(
     pair: tuple[Device, Device], start_device: Callable[..., Device]
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from agentd.model.errors import ConfigError, StateInUse
 from agentd.rest.app import create_app
+from agentd.rest.listening import listen
 from agentd.rest.server import RestServer
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
@@ -24,9 +25,9 @@ from tests.fakes.doors import drained, open_door, until
 
 
 def server(port: int = 0, host: str = "127.0.0.1") -> RestServer:
-    """Make a server that does not listen yet."""
+    """Make a server that does not serve yet."""
     settings = RestSettings()
-    return RestServer(create_app(MemoryAgent(), settings), host, port, settings)
+    return RestServer(create_app(MemoryAgent(), settings), listen(host, port), settings)
 
 
 def test_a_free_port_is_taken_and_told():
@@ -49,14 +50,14 @@ def test_a_taken_port_says_which_and_what_to_do():
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(StateInUse, match=rf"port {port} .*--rest-port"):
-            asyncio.run(server(port).start())
+            listen("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_an_address_that_is_not_ours_is_named(host):
     """What is not an address of this machine is the operator's mistake."""
     with pytest.raises(ConfigError, match="--rest-host"):
-        asyncio.run(server(host=host).start())
+        listen(host, 0)
 
 
 def test_stopping_gives_the_port_back():
@@ -145,7 +146,7 @@ def test_over_tls_the_same_rules_hold(tmp_path):
     settings, tls, trust = RestSettings(), *certified(tmp_path)
 
     async def asked() -> tuple[httpx.Response, httpx.Response, bytes]:
-        one = RestServer(create_app(MemoryAgent(), settings), "127.0.0.1", 0, settings, tls=tls)
+        one = RestServer(create_app(MemoryAgent(), settings), listen("127.0.0.1", 0), settings, tls=tls)
         port = await one.start()
         url = f"https://localhost:{port}"
         async with httpx.AsyncClient(verify=trust) as client:

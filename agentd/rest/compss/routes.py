@@ -104,7 +104,7 @@ async def compss_start_application(call: Current) -> Response:
     call.port.say(f"Received REST call to run a {language[:40]} method")
     if language != LANGUAGE:
         raise Problem(406, f"Unsupported language. {language[:40]} is not run here: this agent runs {LANGUAGE}")
-    hooks = _hooks(asked, call)
+    hooks = await _hooks(asked, call)
     payload = Payload(Codec.JSON, json.dumps({"args": asked.arguments, "kwargs": {}}).encode())
     made = await _submitted(call, _functions(asked), payload, hooks)
     return _text(made)
@@ -144,7 +144,7 @@ def _functions(asked: StartApplication) -> list[str]:
     return found
 
 
-def _hooks(asked: StartApplication, call: Call) -> Hooks:
+async def _hooks(asked: StartApplication, call: Call) -> Hooks:
     """Say what is to be done at the end.
 
     Raises:
@@ -159,8 +159,11 @@ def _hooks(asked: StartApplication, call: Call) -> Hooks:
     assert asked.action is not None
     if asked.action.name.lower() != "stop":
         raise Problem(422, f"the action {asked.action.name[:60]!r} is not known: there is only stop")
-    agents = tuple(_allowed(agent.rstrip("/"), call) for agent in asked.action.agents)
-    return Hooks(stops=True, agents=tuple(dict.fromkeys(agents)))
+    agents = dict.fromkeys(agent.rstrip("/") for agent in asked.action.agents)
+    for agent in agents:
+        if not await call.port.neighbour_at(agent):
+            _allowed(agent, call)
+    return Hooks(stops=True, agents=tuple(agents))
 
 
 def _allowed(address: str, call: Call) -> str:

@@ -115,6 +115,8 @@ EXAMPLES: dict[str, m.Message] = {
     "resource": m.ResourceChange("added", "beta", CAPACITY, "comm", {"Port": "46102"}),
     "inventory": m.Inventory(((5, 1), (6, 2)), ((7, 1),)),
     "drain": m.Drain(30.0, "the operator stops it"),
+    "stop": m.StopRequest(3, "the last operation has ended"),
+    "stop_answer": m.StopAnswer(3, "this agent's operator does not allow it"),
     "data_request": m.DataRequest(99, 1_048_576, 65_536, "agent-7f", "boot-2", 3, 1),
     "data_chunk": m.DataChunk(99, 0, 8, bytes(range(16)), "", memoryview(b"12345678"), 3),
     "data_release": m.DataRelease(((("agent-7f", "boot-2", 99), 1), (("agent-7f", "boot-2", 100), 2))),
