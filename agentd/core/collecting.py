@@ -33,10 +33,13 @@ class Collecting:
         """Tell whether the value of a task that has ended elsewhere is to be brought here before its end is told.
 
         Our own users read it at once, and what must survive may not lie with others alone. Who only passes a result
-        on does not need its bytes, unless nobody could make them once more.
+        on does not need its bytes, unless nobody could make them once more. What a task of a family makes stays where
+        it is until somebody needs it.
         """
         if task.id in self._state.stopping or outcome.status not in {Status.DONE, Status.FAILED}:
             return False
+        if task.family:
+            return self._state.lineage.is_full
         is_last_copy = task.shape.template.durable and not task.shape.template.idempotent
         return task.path.sender is None or is_last_copy
 

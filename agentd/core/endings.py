@@ -54,16 +54,18 @@ class Endings:
         state.counters["ended"] += 1
         if state.stopping:
             state.stopping.pop(task.id, None)
+        if task.family:  # its inputs are its family's
+            self.families.ended(task, outcome, now)
+            if task.payload.parts:
+                self.release(task.payload)
+            return
         if task.payload.parts:
             self.release(task.payload)
-        if task.inputs and not task.family:
+        if task.inputs:
             for value in task.inputs:
                 self.release(value)
         if task.caller:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
-            return
-        if task.family:
-            self.families.ended(task, outcome, now)
             return
         operation = state.ledger.get(task.id)
         if operation is not None and not operation.has_ended:
@@ -200,7 +202,7 @@ class Endings:
         end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
         self._state.outbox.end(sender, end)
 
-    def hand_back(self, task: Task, neighbour: Neighbour, reason: str) -> None:
+    def hand_back(self, task: Task, neighbour: Neighbour, reason: str, *, lacks: bool = False) -> None:
         """Give a task that has not started back to the connected neighbour that gave it; it has left the queue."""
         state = self._state
         operation = state.ledger.get(task.id)
@@ -213,7 +215,7 @@ class Endings:
         if operation.durable:
             state.outbox.record(Forgotten((task.id,)))
         state.ledger.forget(operation)
-        refusal = Refusal(task.id, operation.sender_attempt, reason)
+        refusal = Refusal(task.id, operation.sender_attempt, reason, lacks=lacks)
         state.outbox.refuse(neighbour.name, neighbour.link, refusal)
 
     # --- ends of our own making -------------------------------------------------------------------------------
@@ -256,6 +258,8 @@ class Endings:
             task.shape = shape.of
         if task.lacks:
             self._state.move(task, State.LACKING)
+            return
+        if task.family and task.inputs and not self.families.provide(task):
             return
         if task.payload.parts or task.inputs:
             task.places = self._state.fetches.places(task.values)

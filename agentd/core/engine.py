@@ -15,6 +15,7 @@ from agentd.core.exchange import Exchange
 from agentd.core.execution import Execution
 from agentd.core.families import Families
 from agentd.core.intake import Intake
+from agentd.core.limits import Limits
 from agentd.core.links import Links
 from agentd.core.placing import OwnSide, Placing, Window
 from agentd.core.reports import Reports
@@ -74,7 +75,8 @@ class Engine:
         self._execution = Execution(state, self._endings, self._supply)
         self._intake = Intake(state, self._execution, self._endings, self._supply)
         self._waiting = Waiting(state, self._execution)
-        self._families = Families(state, self._endings, self._intake.stop, self._waiting.satisfied)
+        waiting = self._waiting
+        self._families = Families(state, self._endings, self._intake.stop, waiting.satisfied, waiting.bringing.bring)
         self._waiting.families = self._endings.families = self._families
         self._exchange = Exchange(state, self._endings, self._intake, self._supply)
         self._links = Links(state, self._endings, self._exchange)
@@ -122,7 +124,7 @@ class Engine:
             e.TasksAwaited: self._waiting.tasks_awaited,
             e.VersionsReleased: self._families.versions_released,
             e.GroupCancelled: self._families.group_cancelled,
-            e.LimitSet: self._families.limit_set,
+            e.LimitSet: Limits(state, self._families).limit_set,
             e.Committed: self._committed,
             e.DiskFilled: self._disk_filled,
             e.DiskFreed: self._disk_freed,
@@ -302,7 +304,7 @@ class Engine:
 
     def _is_awaited(self, neighbour: Neighbour) -> bool:
         """Tell whether a neighbour has yet to hear an end, or holds what would be lost with us as no journal has it."""
-        if neighbour.link and neighbour.ends_unacknowledged:
+        if neighbour.link and (neighbour.ends_unacknowledged or self.state.objects.is_tied(neighbour.name)):
             return True
         for task in neighbour.held.values():
             operation = self.state.operation_of(task)

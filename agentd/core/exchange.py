@@ -170,6 +170,8 @@ class Exchange:
             self._endings.repeat(task)
             if refusal.final and task.shape.only:
                 self._endings.families.spreading.unbind(task, now)
+            if refusal.lacks and task.state is State.WAITING:
+                self._supply.has_bytes(task, now)  # they come here first, or are found to be lost
         state.changes.add(Change.ROOM)
 
     def _pardon_later(self, neighbour: Neighbour, now: float) -> None:
@@ -332,8 +334,7 @@ class Exchange:
         state.counters["accepted"] += 1
         for value in (offer.payload, *offer.inputs):
             state.objects.take(value, neighbour.name)
-        task = self._intake.begin(operation, entry.payload)
-        task.inputs, task.makes = offer.inputs, offer.makes
+        self._intake.begin(operation, offer.payload, inputs=offer.inputs, makes=offer.makes)
         self._accept(neighbour, link, operation, offer)
 
     def _accept(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:

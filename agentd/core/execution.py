@@ -92,27 +92,17 @@ class Execution:
 
     def _seat(self, task: Task, now: float) -> bool:
         state = self._state
-        is_lacking = (task.payload.parts or task.inputs) and task.missing_bytes
-        if is_lacking:
-            missing = state.objects.missing(task.values)
-            if missing:
-                if not self._supply.may_fetch(task):
-                    return False
-                self._supply.begin(task, missing, now)
-                return True
+        if (task.payload.parts or task.inputs) and task.missing_bytes and not self._supply.has_bytes(task, now):
+            return task.state is State.FETCHING
         shape = task.shape
         seat = first_way(task, state.crew.seat) if shape.ways else state.crew.seat(task)
         if seat is None:
             return False
         line, is_new, binding = seat
         self._take(task, shape)
-        if is_lacking:
-            task.payload = state.objects.localized(task.payload)
-            task.inputs = tuple(map(state.objects.localized, task.inputs))
         if is_new:
             state.outbox.add(StartWorker(line.worker))
-        task.host = ""
-        task.placed_at = now
+        task.host, task.placed_at = "", now
         operation = None if task.caller else state.ledger.get(task.id)
         if operation is not None:
             if operation.durable and not task.shape.template.idempotent:
@@ -255,6 +245,8 @@ class Execution:
     def run_on_top(self, line: Line, task: Task, now: float) -> None:
         """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""
         state, shape = self._state, task.shape
+        if task.missing_bytes and not self._supply.has_bytes(task, now):
+            return
         if shape.ways:
             first_way(task, lambda one: state.pool.fits_now(one.demand))
         self._take(task, shape)

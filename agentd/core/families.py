@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.family import Family, Group
 from agentd.core.following import Following
+from agentd.core.remaking import Remaking
 from agentd.core.spreading import Spreading
 from agentd.core.tasks import HERE, State, Task
 from agentd.core.tracks import lost_row, row_of
@@ -41,11 +42,15 @@ class Families:
         endings: Endings,
         stop: Callable[[Task, float], None],
         satisfied: Callable[[Family, Wait, float], None],
+        bring: Callable[[Family, int, Wait, float], bool],
     ) -> None:
         self._state = state
         self._endings = endings
         self._stop = stop
         self._satisfied = satisfied
+        self._bring = bring
+        self._remaking = Remaking(state, self._release, self._cancel, self._told)
+        self.provide = self._remaking.provide
         self.following = Following(state, endings, stop)
         self.spreading = Spreading(state, endings)
         self._given_up: deque[Family] = deque()
@@ -75,7 +80,7 @@ class Families:
         above = state.families.get(task.family) if task.family else None
         root = above.root if above is not None else task.id
         tracks, is_shown = state.ledger.tracks, state.ledger.get(root) is not None
-        return Family(task.id, root, tracks.open(root) if is_shown else None, worker, self._endings.release)
+        return Family(task.id, root, tracks.open(root) if is_shown else None, worker, state.lineage)
 
     def tasks_spawned(self, event: e.TasksSpawned, now: float) -> None:
         """A running task asks for tasks."""
@@ -139,24 +144,6 @@ class Families:
         chosen = list(family.children) if not event.group else list(group.children) if group is not None else []
         self._cancel(family, chosen, _given_up("its group was cancelled"), now)
 
-    def limit_set(self, event: e.LimitSet, now: float) -> None:
-        """From some time on nothing of a family may run; a new limit replaces the one before."""
-        state = self._state
-        family = self.of(event.parent, event.worker)
-        if family is None:
-            return
-        if family.timer is not None:
-            state.timers.cancel(family.timer)
-        words = f"the tasks took longer than the wall-clock limit of {event.seconds:g} s"
-        failure = Failure(Reason.TIMED_OUT, "WallClockLimit", words, agent=state.identity.name)
-
-        def over(now: float) -> None:
-            family.timer = None
-            family.refusal = failure
-            self._cancel(family, list(family.children), failure, now)
-
-        family.timer = state.timers.at(now + event.seconds, over)
-
     # --- becoming ready ---------------------------------------------------------------------------------------
 
     def _release(self, family: Family, ready: Iterable[Child], now: float) -> None:
@@ -172,13 +159,15 @@ class Families:
             if shape is None:
                 self.following.complete(tasks[child.id], versions.inputs(spawned.reads))
                 continue
-            if shape.template.spread:
+            if shape.template.spread and child.again is None:
                 shape = self.spreading.spread(family, child, shape, now)
             task = Task(child.id, shape, spawned.payload, HERE, next(orders))
             task.family, task.submitted_at, task.makes = parent, now, len(spawned.makes)
             if spawned.reads:
                 task.inputs = versions.inputs(spawned.reads)
                 task.places = state.fetches.places(task.inputs)
+            if child.again is not None:
+                child.again.count(task)
             tasks[task.id] = task
             if fresh and (fresh[0].shape is not shape or fresh[0].places != task.places):
                 state.queue.extend(fresh)
@@ -203,14 +192,19 @@ class Families:
         if outcome.status == Status.DONE and len(outcome.made) < len(makes):
             words = f"it gave {len(outcome.made)} values and was to make {len(makes)}"
             failure = Failure(Reason.NOT_ENCODABLE, "NotMade", words, agent=outcome.agent, attempt=outcome.attempts)
+            for value in outcome.made:
+                self._endings.release(value)
             outcome = Outcome(Status.FAILED, failure=failure, agent=outcome.agent)
         ready: list[Child] = []
         if outcome.status == Status.DONE:
             for number, value in zip(makes, outcome.made, strict=False):
                 shared = self._state.objects.share(value)
-                self._told(family, family.versions.settle(number, Standing.THERE, shared, None), ready, now)
+                waiting = family.versions.settle(number, Standing.THERE, shared, None)
+                self._told(family, waiting, ready, now, number=number)
             for value in outcome.made[len(makes) :]:
                 self._endings.release(value)
+            if task.host:
+                self._state.lineage.note(family.versions, child.spawned, task, outcome.agent)
             if outcome.failure is not None and outcome.failure.reason == Reason.GROUP_EXCEPTION:
                 self._end_groups(family, child, failure_of(outcome, "", task.attempt), now)
         else:
@@ -223,6 +217,7 @@ class Families:
         self._release(family, ready, now)
         if lead is not None:
             self.ended(*lead, now)
+            self._endings.release(lead[0].payload)
 
     def _unmade(
         self, family: Family, child: Child, task: Task, outcome: Outcome, ready: list[Child], now: float
@@ -249,9 +244,12 @@ class Families:
         ready: list[Child],
         now: float,
         failure: Failure | None = None,
+        number: int = 0,
     ) -> None:
-        """A version has come, or never will: tell who waits for it."""
+        """A version has come, `number`, or never will: tell who waits for it."""
         for who in waiting:
+            if number and type(who) is Wait and self._bring(family, number, who, now):
+                continue
             who.missing -= 1
             if type(who) is Wait:
                 if not who.missing:
@@ -331,7 +329,7 @@ class Families:
             others = [one for one in group.children if one != child.id]
             self._cancel(family, others, failure, now)
 
-    def _cancel(self, family: Family, chosen: list[int], failure: Failure, now: float) -> None:
+    def _cancel(self, family: Family, chosen: list[int], failure: Failure | None, now: float) -> None:
         """Give children up: what has not started never will, what runs is stopped."""
         tasks = self._state.tasks
         for number in chosen:
@@ -344,6 +342,11 @@ class Families:
             elif task.state is not State.STOPPING:
                 child.why = failure
                 self._stop(task, now)
+
+    def refuse(self, family: Family, failure: Failure, now: float) -> None:
+        """Take nothing more of a family, and give up what has not ended."""
+        family.refusal = failure
+        self._cancel(family, list(family.children), failure, now)
 
     # --- the parent -------------------------------------------------------------------------------------------
 
@@ -396,6 +399,7 @@ class Families:
     def settle(self, now: float) -> None:
         """Stop the children of who was given up; let parents end that waited for that. One by one, however deep."""
         given_up, left = self._given_up, self._left
+        self._remaking.settle(now)
         while given_up or left:
             while given_up:
                 family = given_up.popleft()

@@ -13,12 +13,12 @@ from agentd.core.versions import Child, Versions, Wait
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentd.core.lineage import Lineage
     from agentd.core.spreading import Replicas
     from agentd.core.tasks import Shape, Task
     from agentd.core.timers import Timer
     from agentd.core.tracks import Track
     from agentd.model.task import Failure, Outcome
-    from agentd.model.values import Payload
 
 
 class Group:
@@ -68,9 +68,7 @@ class Family:
         "worker",
     )
 
-    def __init__(
-        self, parent: int, root: int, track: Track | None, worker: int, release: Callable[[Payload], None]
-    ) -> None:
+    def __init__(self, parent: int, root: int, track: Track | None, worker: int, lineage: Lineage) -> None:
         self.parent = parent
         self.root = root
         """The task that a user or a neighbour asked for, of which this is all a part."""
@@ -81,7 +79,7 @@ class Family:
         """Those that have not ended."""
         self.shapes: dict[int, Shape] = {}
         """Of the children that have not become tasks yet."""
-        self.versions = Versions(release)
+        self.versions = Versions(parent, lineage)
         self.groups: dict[int, Group] = {}
         self.chains: dict[int, Chain] = {}
         self.waits: list[Wait] = []
@@ -121,9 +119,22 @@ class Family:
         if chain is None or chain.running != child.id:
             return None
         chain.running = 0
+        return self._next_of(chain, child.spawned.chain)
+
+    def gives_up_turn(self, child: Child) -> Child | None:
+        """A child of a chain cannot run yet after all; gives the one whose turn it is instead, if it had its own."""
+        chain = self.chains.get(child.spawned.chain)
+        if chain is None:
+            return None
+        if child in chain.waiting:
+            chain.waiting.remove(child)
+            return None
+        return self.passes_turn(child)
+
+    def _next_of(self, chain: Chain, number: int) -> Child | None:
         while chain.waiting:
             following = chain.waiting.popleft()
             if not following.is_over:
                 return following
-        del self.chains[child.spawned.chain]
+        del self.chains[number]
         return None

@@ -61,6 +61,8 @@ class Fetches:
         self._fetches: dict[ObjectKey, Fetch] = {}
         self.on_lost: list[Callable[[ObjectKey, float], None]] = []
         """Told of each object that is needed, is not here, and that nobody has any more."""
+        self.on_arrived: list[Callable[[ObjectKey, float], None]] = []
+        """Told of each object that has come here, before who waits for it."""
         objects.unwanted = self._unwanted
 
     def __len__(self) -> int:
@@ -101,9 +103,9 @@ class Fetches:
         """Name the connected neighbour to ask for an object in the name of another; empty if there is none."""
         return next((row.name for row in self._sources(found) if row.link and row.name != but), "")
 
-    def is_lost(self, found: Object) -> bool:
-        """Tell whether an object is neither here nor at anybody who is still to be asked."""
-        return found.place is None and self._is_lost(found, self._fetches.get(found.key))
+    def is_lost(self, found: Object, but: str) -> bool:
+        """Tell whether an object is neither here nor at anybody who may still be asked in the name of another."""
+        return found.place is None and self._is_lost(found, self._fetches.get(found.key), but)
 
     def _seek(self, fetch: Fetch, now: float) -> None:
         """Ask the best neighbour for what is missing, or wait for one, or give it up."""
@@ -122,9 +124,9 @@ class Fetches:
         if self._is_lost(found, fetch):
             self._lost(found, now)
 
-    def _is_lost(self, found: Object, fetch: Fetch | None) -> bool:
-        """Tell whether nobody is left who may have an object."""
-        refused = fetch.refused if fetch is not None else set()
+    def _is_lost(self, found: Object, fetch: Fetch | None, but: str = "") -> bool:
+        """Tell whether nobody is left who may have an object; who asks for it, `but`, does not."""
+        refused = {but} if fetch is None else {but, *fetch.refused}
         return not any(row.state is not LinkState.LOST and row.name not in refused for row in self._sources(found))
 
     def _again_in(self, fetch: Fetch, delay_s: float, now: float) -> None:
@@ -171,7 +173,10 @@ class Fetches:
 
     def object_fetched(self, event: e.ObjectFetched, now: float) -> None:
         """All of an object is here and whole."""
-        self._objects.arrived(event.key, event.segment)
+        if self._objects.arrived(event.key, event.segment):
+            for told in self.on_arrived:
+                told(event.key, now)
+            self._give_back(event.key)
         self._end(event.key, "", now)
 
     def fetch_failed(self, event: e.FetchFailed, now: float) -> None:
@@ -189,6 +194,24 @@ class Fetches:
         else:
             self._again_in(fetch, fetch.delay_s, now)
             fetch.delay_s = min(2 * fetch.delay_s, AGAIN_MOST_S)
+
+    def evacuate(self, neighbour: str, now: float) -> None:
+        """A neighbour will leave: what we need and have from it only comes here, or is given back if it is here."""
+        for found in self._objects:
+            if neighbour not in found.grants:
+                continue
+            if found.place is None:
+                self.fetch(found, lambda _reason, _now: None, now)
+            else:
+                self._objects.return_grants(found, neighbour)
+
+    def _give_back(self, key: ObjectKey) -> None:
+        """What has come here need not be kept for us by neighbours that want to leave."""
+        found = self._objects.get(key)
+        for name in list(found.grants) if found is not None else ():
+            row = self._neighbourhood.get(name)
+            if found is not None and row is not None and (row.state is LinkState.DRAINING or row.is_leaving):
+                self._objects.return_grants(found, name)
 
     def link_opened(self, neighbour: str, now: float) -> None:
         """A neighbour can be asked again, over its new link."""

@@ -218,13 +218,22 @@ class Intake:
         state.ledger.open(operation)
         return operation
 
-    def begin(self, operation: Operation, payload: Payload, attempt: int = 1) -> Task:
+    def begin(
+        self,
+        operation: Operation,
+        payload: Payload,
+        attempt: int = 1,
+        *,
+        inputs: tuple[Payload, ...] = (),
+        makes: int = 0,
+    ) -> Task:
         """Make the root task of an operation; one that may run only once waits for its acceptance to be safe."""
         state = self._state
         shape = state.shapes.intern(operation.template)
         task = Task(operation.id, shape, payload, state.path(operation.path), state.next_order())
         task.submitted_at = operation.submitted_at
-        if task.payload.parts:
+        task.inputs, task.makes = inputs, makes
+        if task.payload.parts or inputs:
             task.places = state.fetches.places(task.values)
         task.attempt = attempt
         state.tasks[task.id] = task

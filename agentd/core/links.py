@@ -111,13 +111,14 @@ class Links:
         neighbour = self._state.neighbourhood.get(name)
         return neighbour is not None and neighbour.link == link
 
-    def neighbour_draining(self, event: e.NeighbourDraining, now: float) -> None:  # noqa: ARG002 - all are alike
+    def neighbour_draining(self, event: e.NeighbourDraining, now: float) -> None:
         """A neighbour will leave: it is given nothing more, and what it holds comes back or ends."""
         state = self._state
         neighbour = state.neighbourhood.get(event.neighbour)
         if neighbour is None or neighbour.link != event.link or neighbour.state not in WITH_LINK:
             return
         neighbour.state, neighbour.why_not = LinkState.DRAINING, event.reason
+        state.fetches.evacuate(neighbour.name, now)
         state.neighbourhood.arrange()
         state.changes.add(Change.ROOM)
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "draining", "reason": event.reason}))

@@ -248,11 +248,22 @@ class Neighbour:
         only = task.shape.only
         if only != self.name if only is not None else task.shape.template.constraints.is_local:
             return f"the task is to stay on {only or 'the agent that was asked'}"
-        if task.size_bytes > MOST_TRAVEL_BYTES and self._carried_bytes(task) > MOST_TRAVEL_BYTES:
-            return f"its arguments of {task.size_bytes} bytes do not fit into one message"
+        too_much = self._too_much(task)
+        if too_much:
+            return too_much
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None
+
+    def _too_much(self, task: Task) -> str:
+        """Say why what a task reads cannot get to it; empty: it can."""
+        if self.fetches and task.size_bytes <= MOST_TRAVEL_BYTES:
+            return ""
+        if not self.fetches and task.missing_bytes:
+            return "it cannot fetch what the task reads"
+        if self._carried_bytes(task) > MOST_TRAVEL_BYTES:
+            return f"its arguments of {task.size_bytes} bytes do not fit into one message"
+        return ""
 
     def _carried_bytes(self, task: Task) -> int:
         """Count what a message to it carries of a task: not what it can fetch."""

@@ -182,16 +182,6 @@ class Objects:
                 found.grants[via] = found.grants.get(via, 0) + 1
         return payload
 
-    def keep(self, payload: Payload) -> None:
-        """Count one more use of a value, to be released as well: a task has one of each of its values."""
-        segments = tuple({part.segment for part in payload.parts if part.segment and part.remote is None})
-        if segments:
-            self._outbox.add(RetainSegments(segments))
-        for key in keys_of(payload):
-            found = self._table.get(key)
-            if found is not None:
-                found.uses += 1
-
     def missing(self, payloads: Iterable[Payload]) -> list[Object]:
         """Give the objects of these values that are not on this agent, each once."""
         found: dict[ObjectKey, Object] = {}
@@ -202,6 +192,15 @@ class Objects:
                     if entry is not None and entry.place is None:
                         found[entry.key] = entry
         return list(found.values())
+
+    def lies_elsewhere(self, payload: Payload) -> bool:
+        """Tell whether some of a value is not on this agent."""
+        for part in payload.parts:
+            if not part.is_here and part.remote is not None:
+                found = self._table.get(part.remote.key)
+                if found is None or found.place is None:
+                    return True
+        return False
 
     def localized(self, payload: Payload) -> Payload:
         """Give a value with the places here of all its objects that are here; the references stay beside them."""
@@ -271,6 +270,16 @@ class Objects:
         keys = keys_of(payload)
         if keys:
             self._outbox.add(ReleaseObjects(neighbour, tuple((key, 1) for key in keys)))
+
+    def return_grants(self, found: Object, neighbour: str) -> None:
+        """All of an object is here: a neighbour that told of it need not keep it for us."""
+        count = found.grants.pop(neighbour, None)
+        if count is not None:
+            self._outbox.add(ReleaseObjects(neighbour, ((found.key, count),)))
+
+    def is_tied(self, neighbour: str) -> bool:
+        """Tell whether a neighbour keeps an object for us, or we keep one for it."""
+        return any(neighbour in found.leases or neighbour in found.grants for found in self._table.values())
 
     def _settle(self, found: Object) -> None:
         if found.uses > 0 or found.leases:

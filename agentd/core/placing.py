@@ -50,14 +50,17 @@ class OwnSide:
         shape = task.shape
         if not shape.is_here or not (has_way(task, self._crew.is_idle) if shape.ways else self._crew.is_idle(task)):
             return False
-        return not task.payload.parts or self._may_fetch(task)
+        return self._may_begin(task)
 
     def has_room(self, task: Any) -> bool:
         """Tell whether `task` may be handed to a worker now."""
         shape = task.shape
         if not shape.is_here or not (has_way(task, self._crew.takes) if shape.ways else self._crew.takes(task)):
             return False
-        return not task.payload.parts or self._may_fetch(task)
+        return self._may_begin(task)
+
+    def _may_begin(self, task: Any) -> bool:
+        return (not task.payload.parts and not task.places) or self._may_fetch(task)
 
     def could_host(self, task: Any) -> bool:
         """Tell whether `task` would fit if all own cores were free."""

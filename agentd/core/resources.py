@@ -127,6 +127,7 @@ class Resources:
         self._links.host_gone(neighbour, now)
         state.outbox.add(Publish("resource", neighbour.name, {"state": "leaving"}))
         self.leaving.add(neighbour.name)
+        state.fetches.evacuate(neighbour.name, now)
         if neighbour.link:
             own = state.identity.name
             state.outbox.add(SendDrain(neighbour.name, 0.0, f"{own} has taken it out of its pool"))
@@ -140,7 +141,7 @@ class Resources:
             return False
         if now < self._look_at:
             return True
-        if not self._links.given_by(neighbour):
+        if not self._links.given_by(neighbour) and not self._state.objects.is_tied(neighbour.name):
             return False
         self._look_at = now + LOOK_S
         self._state.timers.at(self._look_at, lambda _: None)

@@ -100,7 +100,8 @@ class Spreading:
         if child.id != replicas.lead or not replicas.left:
             return False
         replicas.ended = task, outcome
-        child.spawned = replace(child.spawned, payload=NO_VALUE)  # the task had it, and let it go
+        self._state.objects.retain(task.payload)
+        child.spawned = replace(child.spawned, payload=NO_VALUE)  # the task has it, and lets it go in the end
         return True
 
     def over(self, family: Family, child: Child, outcome: Outcome | None) -> tuple[Task, Outcome] | None:
@@ -109,6 +110,7 @@ class Spreading:
         if child.id == replicas.lead:
             if replicas.ended is not None:
                 self._endings.release_outcome(replicas.ended[1])
+                self._endings.release(replicas.ended[0].payload)
                 replicas.ended = None
             return None
         replicas.left.discard(child.id)

@@ -11,6 +11,7 @@ from agentd.core.acceptances import Acceptances
 from agentd.core.crew import Crew
 from agentd.core.fetches import Fetches
 from agentd.core.ledger import Ledger, Operation, Retention
+from agentd.core.lineage import Lineage
 from agentd.core.neighbours import Neighbourhood
 from agentd.core.objects import Objects
 from agentd.core.outbox import Outbox
@@ -100,6 +101,7 @@ class AgentState:
         self.timers = Timers()
         self.objects = Objects(identity.agent_id, identity.boot, self.outbox, object_ids or ids, rules.refer_bytes)
         self.fetches = Fetches(self.objects, self.neighbourhood, self.timers, self.outbox)
+        self.lineage = Lineage(self.objects, self.fetches)
         self.acceptances = Acceptances(self)
         self.declared: dict[int, dict[int, Shape]] = {}
         """Shapes by caller and the caller's number for their template."""
@@ -118,7 +120,18 @@ class AgentState:
         self.not_starting = ""
         """Why workers are not started at the moment; empty when they are."""
         self.counters: dict[str, int] = dict.fromkeys(
-            ("accepted", "ended", "late_ends", "lost_tasks", "refused", "forwarded", "worker_losses", "revoked"), 0
+            (
+                "accepted",
+                "ended",
+                "late_ends",
+                "lost_tasks",
+                "refused",
+                "forwarded",
+                "worker_losses",
+                "revoked",
+                "remade",
+            ),
+            0,
         )
         self.orders = count(1)
         """Ages of tasks: the next is the youngest."""

@@ -55,8 +55,19 @@ class Supply:
             return True
         return not self._state.objects.missing(task.values)
 
-    def begin(self, task: Task, missing: list[Object], now: float) -> None:
-        """Let a waiting task that is to run here fetch its arguments first."""
+    def has_bytes(self, task: Task, now: float) -> bool:
+        """Tell whether all that a waiting task needs is here, for it to refer to; else it fetches that, if it may."""
+        missing = self._state.objects.missing(task.values)
+        if missing:
+            if self.may_fetch(task):
+                self._begin(task, missing, now)
+            return False
+        localized = self._state.objects.localized
+        task.payload, task.inputs = localized(task.payload), tuple(map(localized, task.inputs))
+        return True
+
+    def _begin(self, task: Task, missing: list[Object], now: float) -> None:
+        """Let a waiting task fetch what it needs, without cores."""
         state = self._state
         state.queue.take(task)
         state.move(task, State.FETCHING)
@@ -94,11 +105,19 @@ class Supply:
         words = f"its arguments cannot be fetched by {state.identity.name}: {reason}"
         sender = state.neighbourhood.get(task.path.sender or "")
         if sender is not None and sender.link:
-            self._endings.hand_back(task, sender, words)
+            self._endings.hand_back(task, sender, words, lacks=True)
+        elif task.family and self._is_to_be_made_again(task):
+            self._endings.repeat(task)
         else:
             failure = Failure(Reason.NOT_DECODABLE, "DataLost", words, agent=state.identity.name)
             self._endings.host_lost(task, failure, now, blame=False)
         state.changes.add(Change.ROOM)
+
+    def _is_to_be_made_again(self, task: Task) -> bool:
+        """Tell whether something that a task of a family reads was found to be lost."""
+        family = self._state.families.get(task.family)
+        child = family.children.get(task.id) if family is not None else None
+        return child is not None and self._state.lineage.is_lost(task.family, child.spawned.reads)
 
     def renew(self, task: Task, payload: Payload, inputs: tuple[Payload, ...], via: str) -> None:
         """Take what a waiting task refers to from its newest offer: who gave it may have been restarted since."""

@@ -40,7 +40,7 @@ class State(IntEnum):
     COLLECTING = 11
     """It has ended at a neighbour, and its value is on its way."""
     LACKING = 12
-    """It left the line of a worker before what it reads was made: it waits for that, in no queue."""
+    """It left the line of a worker before what it reads was made, or that was lost: it waits for it, in no queue."""
 
 
 WAITING, ASSIGNED, RUNNING, ENDED = State.WAITING, State.ASSIGNED, State.RUNNING, State.ENDED
@@ -48,7 +48,9 @@ WAITING, ASSIGNED, RUNNING, ENDED = State.WAITING, State.ASSIGNED, State.RUNNING
 
 MOVES: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.WAITING, State.ENDED}),
-    State.WAITING: frozenset({State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD, State.FETCHING}),
+    State.WAITING: frozenset(
+        {State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD, State.FETCHING, State.LACKING}
+    ),
     State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED, State.LACKING}),
     State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING, State.LACKING}),
     State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
@@ -57,7 +59,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.STOPPING: frozenset({State.ENDED, State.JOINING}),
     State.JOINING: frozenset({State.ENDED, State.WAITING}),
     State.ENDED: frozenset(),
-    State.FETCHING: frozenset({State.WAITING, State.ENDED}),
+    State.FETCHING: frozenset({State.WAITING, State.ENDED, State.LACKING}),
     State.COLLECTING: frozenset({State.WAITING, State.ENDED}),
     State.LACKING: frozenset({State.WAITING, State.ASSIGNED, State.ENDED}),
 }

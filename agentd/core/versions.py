@@ -15,13 +15,16 @@ from agentd.model.task import Failure, Reason
 from agentd.model.values import NO_VALUE, Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from agentd.core.lineage import Lineage, Record
     from agentd.model.graph import Spawned
     from agentd.model.task import Outcome
 
 PENDING = -1
 """Standing of a version that a task is yet to make."""
+GONE = -2
+"""Standing of a version that nobody reads, whose value was let go, and that is made again if one made of it is lost."""
 
 
 class Child(Struct, eq=False, gc=False):
@@ -40,6 +43,8 @@ class Child(Struct, eq=False, gc=False):
     """It has left its family: whatever it waited for does not matter any more."""
     why: Failure | None = None
     """Why it was given up."""
+    again: Record | None = None
+    """It has run before, and what it made was lost: what is known of that."""
 
 
 class Wait(Struct, eq=False, gc=False):
@@ -71,6 +76,12 @@ class Version(Struct, eq=False, gc=False):
     """Tasks that read it and have not ended."""
     is_kept: bool = True
     """The code that asked for it may still ask for its value."""
+    is_pinned: bool = False
+    """It is here and kept only since something made of it lies elsewhere."""
+    pins: int = 0
+    """Records of tasks that read it."""
+    record: Record | None = None
+    """How it was made, while its value lies elsewhere."""
     waiting: list[Child | Wait] | None = None
 
 
@@ -81,20 +92,31 @@ UNKNOWN = Version(
 
 
 class Versions:
-    """All versions of one family by number. `release` lets go of the memory that a value lies in."""
+    """All versions of one family by number; `parent` is the task whose family it is."""
 
-    __slots__ = ("_by_number", "_release")
+    __slots__ = ("_by_number", "_lineage", "_release", "parent")
 
-    def __init__(self, release: Callable[[Payload], None]) -> None:
+    def __init__(self, parent: int, lineage: Lineage) -> None:
+        self.parent = parent
         self._by_number: dict[int, Version] = {}
-        self._release = release
+        self._lineage = lineage
+        self._release = lineage.release
 
     def __len__(self) -> int:
         return len(self._by_number)
 
     def get(self, number: int) -> Version:
-        """Give a version; one that is not here counts as failed."""
-        return self._by_number.get(number, UNKNOWN)
+        """Give a version; one that is not here, or was let go, counts as failed."""
+        found = self._by_number.get(number, UNKNOWN)
+        return found if found.standing != GONE else UNKNOWN
+
+    def find(self, number: int) -> Version | None:
+        """Give what is known of a version."""
+        return self._by_number.get(number)
+
+    def remove(self, number: int) -> None:
+        """Forget a version whose value was let go."""
+        del self._by_number[number]
 
     def open(self, numbers: Iterable[int], maker: int) -> None:
         """Note versions that a task will make."""
@@ -120,9 +142,9 @@ class Versions:
         for number in (*spawned.reads, *spawned.after):
             version = versions.get(number, UNKNOWN)
             if version.standing == PENDING:
-                _await(version, child)
+                await_version(version, child)
             elif version.standing:
-                lost = version
+                lost = version if version.standing != GONE else UNKNOWN
         return lost
 
     def await_all(self, wait: Wait) -> None:
@@ -130,7 +152,7 @@ class Versions:
         for number in wait.versions:
             version = self.get(number)
             if version.standing == PENDING:
-                _await(version, wait)
+                await_version(version, wait)
 
     def inputs(self, numbers: Iterable[int]) -> tuple[Payload, ...]:
         """Give the values of versions that are there."""
@@ -166,18 +188,25 @@ class Versions:
 
     def close(self) -> None:
         """Keep nothing."""
-        for version in self._by_number.values():
+        for number, version in self._by_number.items():
+            if version.record is not None or version.is_pinned:
+                self._lineage.forget(self, number, version)
             self._release(version.value)
         self._by_number.clear()
 
     def _look(self, number: int, version: Version) -> None:
         """Let a version go that nobody can ask for any more."""
-        if not version.is_kept and version.readers <= 0 and version.standing != PENDING:
-            del self._by_number[number]
-            self._release(version.value)
+        if version.is_kept or version.readers > 0 or version.standing == PENDING:
+            return
+        if version.pins or version.is_pinned or version.record is not None:
+            self._lineage.let_go(self, number, version)
+            return
+        del self._by_number[number]
+        self._release(version.value)
 
 
-def _await(version: Version, who: Child | Wait) -> None:
+def await_version(version: Version, who: Child | Wait) -> None:
+    """Let a task, or a wait, wait for a version that is yet to come."""
     who.missing += 1
     if version.waiting is None:
         version.waiting = [who]

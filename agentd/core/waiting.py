@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.core.bringing import Bringing
 from agentd.core.commands import Resume
 from agentd.core.tasks import State
 from agentd.core.versions import PENDING, Wait
@@ -37,6 +38,7 @@ class Waiting:
     def __init__(self, state: AgentState, execution: Execution) -> None:
         self._state = state
         self._execution = execution
+        self.bringing = Bringing(state, self.satisfied)
         self.winners: list[Task] = []
         """Tasks that may go on as soon as there are cores, those first that have been so for longest."""
 
@@ -48,6 +50,8 @@ class Waiting:
         if family is not None:
             wait = Wait(event.parent, event.worker, event.token, event.versions, event.wants_values)
             family.versions.await_all(wait)
+            if event.wants_values:
+                self.bringing.bring_all(family, wait, now)
             self._begin(family, wait, now)
 
     def tasks_awaited(self, event: e.TasksAwaited, now: float) -> None:
@@ -145,17 +149,23 @@ class Waiting:
                 self._answer(family, wait, binding)
 
     def _answer(self, family: Family, wait: Wait, binding: Binding | None = None) -> None:
-        rows = [_standing(family, wait.group)] if wait.is_for_tasks else [_row(family, wait, n) for n in wait.versions]
+        if wait.is_for_tasks:
+            rows = [_standing(family, wait.group)]
+        else:
+            rows = [self._row(family, wait, number) for number in wait.versions]
         self._state.outbox.add(Resume(wait.worker, wait.token, rows, family.parent, binding))
 
-
-def _row(family: Family, wait: Wait, number: int) -> Known:
-    """Say how a version stands; a failure that is told is not the parent's any more."""
-    version = family.versions.get(number)
-    if version.standing in {Standing.THERE, PENDING}:
-        return Known(number, Standing.THERE, version.value) if wait.wants_values else Known(number)
-    _tell(family, version.failure)
-    return Known(number, version.standing, failure=version.failure)
+    def _row(self, family: Family, wait: Wait, number: int) -> Known:
+        """Say how a version stands; a failure that is told is not the parent's any more."""
+        version = family.versions.get(number)
+        if version.standing in {Standing.THERE, PENDING}:
+            if not wait.wants_values:
+                return Known(number)
+            if not self._state.objects.lies_elsewhere(version.value):
+                return Known(number, Standing.THERE, self._state.objects.localized(version.value))
+            return Known(number, Standing.FAILED, failure=version.failure)  # it cannot be brought here
+        _tell(family, version.failure)
+        return Known(number, version.standing, failure=version.failure)
 
 
 def _standing(family: Family, number: int) -> Known:

@@ -15,6 +15,7 @@ _HELP = {
     "refused": "Submissions and offers declined.",
     "forwarded": "Tasks offered to neighbours.",
     "worker_losses": "Worker processes that ended unasked.",
+    "remade": "Tasks that ran again since what they had made was lost with another agent.",
     "revoked": "Tasks taken back from a worker's line.",
 }
 

@@ -144,7 +144,7 @@ class Serving:
             way = self._state.fetches.way(found, asker) if message.hops < HOPS_MOST else ""
             upstream = self._door.link_to(way) if way else None
             if upstream is None:
-                is_lost = self._state.fetches.is_lost(found)
+                is_lost = self._state.fetches.is_lost(found, asker)
                 self._refuse(link, message, f"{self._state.identity.name} cannot reach who has it", gone=is_lost)
                 return
         if not self._relaying.ask(link, message, _end_of(message, found), upstream):

@@ -124,7 +124,7 @@ class TaskRows:
     def _live(self, family: Family, child: Child) -> TaskView:
         task, spawned = self._state.tasks.get(child.id), child.spawned
         shape = task.shape if task is not None else family.shapes[child.id]
-        is_placed = task is not None and task.state not in {State.WAITING, State.HELD}
+        is_placed = task is not None and task.state not in {State.WAITING, State.HELD, State.LACKING}
         return TaskView(
             id=str(child.id),
             function=shape.template.name or shape.template.function,

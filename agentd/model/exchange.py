@@ -80,6 +80,8 @@ class Refusal(Struct, frozen=True, array_like=True, gc=False):
     reason: str
     final: bool = False
     """It would be declined again: unknown function, does not fit."""
+    lacks: bool = False
+    """What it reads could not be fetched."""
 
 
 class End(Struct, frozen=True, array_like=True, gc=False):

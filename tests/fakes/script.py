@@ -169,7 +169,7 @@ class Stage:
     def do_program(self, name: str, text: str, **options: str) -> None:
         # usage: program a 'x <- one 1; y <- two(x) 0.5; wait y'       as `submit`, of code that asks for tasks.
         for host in self.world.hosts.values():
-            host.nested = [Template("m:task", Form.TASK)]
+            host.nested = [Template("m:task", Form.TASK), Template("m:once", Form.TASK, idempotent=False)]
         self.do_submit(name, "1", written(text).write().data.decode(), **options)
 
     def do_cancel(self, label: str) -> None:

@@ -189,7 +189,7 @@ class Courier:
             way = state.fetches.way(found, end.other.host.name) if hops < 8 else ""
             mine = self._host.ends.get(way)
             if mine is None:
-                is_gone = state.fetches.is_lost(found)
+                is_gone = state.fetches.is_lost(found, end.other.host.name)
                 end.send(lambda: answer((0, "", "there is no way", is_gone)))
                 return
             there = mine.other

@@ -259,7 +259,11 @@ class Comm:
         self._to(command.neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, refused, returned))
 
     def _end(self, command: c.SendEnds) -> None:
-        self._to(command.neighbour, lambda *_: e.EndsReceived(self._host.name, command.ends), again=True)
+        # A connection doubles nothing; ends are said again over the next one, and each time grants leases anew.
+        grants = any(
+            part.remote is not None for end in command.ends for one in end.outcome.values for part in one.parts
+        )
+        self._to(command.neighbour, lambda *_: e.EndsReceived(self._host.name, command.ends), again=not grants)
 
     def _acknowledge(self, command: c.AcknowledgeEnds) -> None:
         self._to(command.neighbour, lambda *_: e.EndsAcknowledged(self._host.name, command.tasks), again=True)

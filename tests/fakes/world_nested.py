@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MARK = "nest "
+ONCE = 1
+"""The template of a fake agent's workers under which a task may run only once, where they have it."""
 LOST = "nothing"
 """Stands for the value of a version that was cancelled."""
 
@@ -56,6 +58,8 @@ class Nest(Struct, omit_defaults=True):
     """How it ends if not well: `raise`, `group`, or how a worker dies."""
     template: int = 0
     """The template under which it is asked for."""
+    is_big: bool = False
+    """What it makes is large."""
 
     def write(self) -> Payload:
         """Write it as the arguments of a task."""
@@ -69,14 +73,15 @@ def read(payload: Payload) -> Nest | None:
     return msgspec.json.decode(payload.data[len(MARK) :], type=Nest)
 
 
-LINE = re.compile(r"(?:(\w+) <- )?(\w+)(?:\(([\w, ]*)\))? ([\d.]+)( raises)?(?: in (\d+))?")
+LINE = re.compile(r"(?:(\w+) <- )?(\w+)(?:\(([\w, ]*)\))? ([\d.]+)( big)?( once)?( raises)?(?: in (\d+))?")
 
 
 def written(text: str) -> Nest:
     """Read a program as scenarios write it: lines parted by `;`.
 
-    A line is `x <- name(y, z) 1.5 raises in 2`, a task that reads y and z, makes x, takes 1.5 s and belongs to group 2,
-    all but its name and time optional; or `wait x y`, `barrier`, `barrier 2`, `cancel 2`.
+    A line is `x <- name(y, z) 1.5 big once raises in 2`, a task that reads y and z, makes x, takes 1.5 s, makes large
+    values, may run only once, and belongs to group 2, all but its name and time optional; or `wait x y`, `drop x`,
+    `barrier`, `barrier 2`, `cancel 2`.
     """
     names: dict[str, int] = {}
     return Nest("root", 0.0, tuple(_step(line.strip(), names) for line in text.split(";")))
@@ -86,15 +91,17 @@ def _step(line: str, names: dict[str, int]) -> Step:
     word, *rest = line.split()
     if word == "wait":
         return Step(waits=tuple(names[name] for name in rest))
+    if word == "drop":
+        return Step(drops=tuple(names[name] for name in rest))
     if word in {"barrier", "cancel"}:
         number = int(rest[0]) if rest else 0
         return Step(barrier=number) if word == "barrier" else Step(cancels=number)
     found = LINE.fullmatch(line)
     assert found is not None, line
-    made_, name, reads, seconds, raises, group = found.groups()
+    made_, name, reads, seconds, big, once, raises, group = found.groups()
     read_ = tuple(names[one.strip()] for one in reads.split(",")) if reads else ()
     makes = (names.setdefault(made_, len(names)),) if made_ else ()
-    task = Nest(name, float(seconds), raises="raise" if raises else "")
+    task = Nest(name, float(seconds), (), "raise" if raises else "", ONCE if once else 0, bool(big))
     return Step(task, read_, makes, groups=(int(group),) if group else ())
 
 

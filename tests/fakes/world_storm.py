@@ -43,6 +43,8 @@ class Storm:
         self._bad = 0
         self._draining = 0
         """Agents that were asked to end and are to be started again."""
+        self._reduced = 0
+        """Units that were taken away and are to be given back."""
         scheduler = self.random.choice(SCHEDULERS)
         rules = Rules(orphan_ttl_s=15.0, hop_limit=self.random.choice((1, 2, 8)))
         for name in NAMES[: self.random.randint(1, 4)]:
@@ -199,21 +201,24 @@ class Storm:
             host.add(1)
         else:
             host.reduce(1, lambda _: None)
+            self._reduced += 1
             self._give_back(host, [])
 
     def _give_back(self, host: Host, told: list[object]) -> None:
         """Add a unit, and again until the agent has said that it is so: a crash forgets what is not on the disk."""
 
         def insist() -> None:
-            if not told:
-                if not host.is_down:
-                    host.add(1, answer=told.append)
-                self._give_back(host, told)
+            if told:
+                self._reduced -= 1
+                return
+            if not host.is_down:
+                host.add(1, answer=told.append)
+            self._give_back(host, told)
 
         self.world.after(3.0, insist)
 
     def _is_quiet(self) -> bool:
-        return self.world.is_quiet and not self.users.asking and not self._draining
+        return self.world.is_quiet and not self.users.asking and not self._draining and not self._reduced
 
     def _acts(self) -> list[Callable[[], None]]:
         """Give what may happen, as often as it is likely."""

@@ -152,6 +152,8 @@ class Process:
             self.host.world.history.broken(f"task {command.task} goes on below another one")
         self.blocked.remove(code)
         self.running = code.task
+        for known in command.known:
+            self.host.memory.check(known.value, known.value.data.decode(), f"what task {command.task} waited for")
         if command.binding is not None:
             self.units = frozenset(command.binding.cpus)
         self.host.world.history.resumed(self.host, self, code.task)
@@ -330,7 +332,8 @@ class Process:
             self.running = task
 
     def _over_with(self, code: Code, made: list[str]) -> None:
-        values = tuple(Payload(Codec.BYTES, text.encode()) for text in made)
+        memory, is_big = self.host.memory, code.nest.is_big and code.task.makes
+        values = tuple(Payload(Codec.BYTES, text.encode(), (memory.put(text),) if is_big else ()) for text in made)
         failure = None
         if code.nest.raises == "group":
             failure = Failure(Reason.GROUP_EXCEPTION, "COMPSsException", f"{code.nest.name} ends its group")

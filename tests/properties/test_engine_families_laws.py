@@ -24,10 +24,10 @@ slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, Heal
 @st.composite
 def programs(draw: st.DrawFn, depth: int = 3, inputs: int = 0) -> Nest:
     """Draw a program that ends well, with so many inputs."""
-    known, steps = inputs, []
+    known, steps, kept = inputs, [], list(range(inputs))
     for _ in range(draw(st.integers(0, 5 if depth else 0))):
-        data = st.lists(st.integers(0, known - 1), max_size=3, unique=True) if known else st.just([])
-        if known and draw(st.integers(0, 3)) == 0:
+        data = st.lists(st.sampled_from(kept), max_size=3, unique=True) if kept else st.just([])
+        if kept and draw(st.integers(0, 3)) == 0:
             steps.append(Step(waits=tuple(draw(data))))
             continue
         reads, makes = tuple(draw(data)), draw(st.integers(0, 2))
@@ -35,11 +35,16 @@ def programs(draw: st.DrawFn, depth: int = 3, inputs: int = 0) -> Nest:
         groups = tuple(draw(st.lists(st.integers(1, 2), max_size=2, unique=True)))
         after, chain = tuple(draw(data)), draw(st.integers(0, 1))
         steps.append(Step(child, reads, tuple(range(known, known + makes)), after, groups, chain))
+        kept += range(known, known + makes)
         known += makes
         if draw(st.integers(0, 4)) == 0:
             steps.append(Step(barrier=draw(st.integers(0, 2))))
+        if kept and draw(st.integers(0, 3)) == 0:
+            dropped = draw(st.sampled_from(kept))
+            kept.remove(dropped)
+            steps.append(Step(drops=(dropped,)))
     seconds = draw(st.sampled_from((0.0, 0.0005, 0.01, 0.3)))
-    return Nest(f"p{draw(st.integers(0, 99))}", seconds, tuple(steps))
+    return Nest(f"p{draw(st.integers(0, 99))}", seconds, tuple(steps), is_big=draw(st.booleans()))
 
 
 def ask(world: World, program: Nest, name: str = "a") -> dict[str, Any]:
@@ -138,7 +143,8 @@ def test_trouble_changes_no_value(
         bring(world, what)
     world.run(0.5)
     assert world.run_until(lambda: world.is_quiet, LONG_S, 0.5), "it does not end"
-    world.run(1.0)
+    world.heal()
+    world.run(20.0)
     assert world.history.close() == []
     outcome = found["outcome"]
     assert outcome.status == Status.DONE, outcome.failure

@@ -24,6 +24,13 @@ TEMPLATES = [
 ROOT = Template("m:root", durable=True)
 
 
+def versions_that_let_go(released: list[Payload]) -> Versions:
+    """Make the versions of a family; what it lets go is told to `released`."""
+    lineage = World().add("a", 1).engine.state.lineage
+    lineage.release = released.append  # type: ignore[method-assign]
+    return Versions(1, lineage)
+
+
 class Play:
     """One operation on one agent; what its tasks did is told by name."""
 
@@ -196,7 +203,7 @@ def test_an_outcome_waits_for_tasks_that_nobody_waits_for() -> None:
 def test_a_version_is_let_go_when_nobody_can_ask_for_it() -> None:
     """Given up by the code, it lives until its last reader has ended, and its memory is released once."""
     released: list[Payload] = []
-    versions = Versions(released.append)
+    versions = versions_that_let_go(released)
     value = Payload(1, b"", (Part(5, None, 3),))
     child = Child(1, Spawned(1, 1, Payload(), reads=(7,)), 1)
     versions.put(7, value)
@@ -227,7 +234,7 @@ def test_what_was_read_and_given_up_is_let_go_while_the_family_lives() -> None:
 def test_a_version_that_nobody_wants_is_let_go_as_soon_as_it_is_made() -> None:
     """The code gave it up before it was there."""
     released: list[Payload] = []
-    versions = Versions(released.append)
+    versions = versions_that_let_go(released)
     versions.open((7,), 1)
     versions.give_up([7])
     value = Payload(1, b"", (Part(5, None, 3),))
@@ -239,7 +246,7 @@ def test_a_version_that_nobody_wants_is_let_go_as_soon_as_it_is_made() -> None:
 
 def test_a_version_that_was_never_made_counts_as_failed() -> None:
     """Whoever names it is told so, and does not wait for ever."""
-    versions = Versions(lambda _: None)
+    versions = versions_that_let_go([])
     lost = versions.read(Child(1, Spawned(1, 1, Payload(), reads=(9,)), 1))
     assert lost is not None
     assert lost.failure is not None

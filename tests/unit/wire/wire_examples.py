@@ -102,7 +102,7 @@ EXAMPLES: dict[str, m.Message] = {
     "answer": m.Answers(
         ((2**62, 2, 7),),
         (Refusal(5, 1, "no host here fits", final=True),),
-        (Refusal(6, 1, "this agent is stopping"),),
+        (Refusal(6, 1, "its arguments cannot be fetched", lacks=True),),
     ),
     "ended": m.Ends([End(2**62, 2, 7, Outcome(Status.DONE, PAYLOAD, None, 0.25, "beta", 1, 1))]),
     "ended_ack": m.EndsAck(((2**62, 2),)),
