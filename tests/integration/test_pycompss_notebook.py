@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from conftest import ROOT, RunningAgent, agent_environment
@@ -13,9 +17,9 @@ PATIENCE_S = 100
 SAID = "True False\n[0, 1, 2]\nFalse int True\n"
 
 
-def _notebook(state: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def _notebook(state: Path, folder: Path, name: str = "notebook") -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, str(APPS / "notebook.py")],
+        [sys.executable, str(APPS / f"{name}.py")],
         env=agent_environment(PYTHONPATH=f"{ROOT}:{ROOT / 'agentd' / 'pycompss'}", AGENTD_STATE=str(state)),
         cwd=folder,
         capture_output=True,
@@ -40,3 +44,42 @@ def test_the_agent_of_the_device_is_used_and_left_alone(agent: RunningAgent, tmp
     assert done.stdout == SAID
     assert "the agent of this device" in done.stderr
     assert agent.process.poll() is None
+
+
+def test_cells_see_what_earlier_cells_left(agent: RunningAgent, tmp_path: Path) -> None:
+    """Also what they changed since a task was called first; an error ends its cell alone; it may start again."""
+    done = _notebook(agent.state, tmp_path, "notebook_cells")
+    said = ["ZeroDivisionError", "[5, 6, 7]", "51", "1001", "2", "None", "[1000, 1001]", "1003 False", "1002 True"]
+    assert done.stdout.splitlines() == said
+    assert "<cell 8>:5: RuntimeWarning" in done.stderr
+
+
+def test_the_notebooks_own_agent_ends_with_it(tmp_path: Path) -> None:
+    """Also when the kernel is killed: nobody is left to stop it."""
+    code = (
+        "import os, signal, sys, pycompss.interactive as notebook\n"
+        "notebook.start()\n"
+        "print(notebook._notebook.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=agent_environment(
+            PYTHONPATH=f"{ROOT}:{ROOT / 'agentd' / 'pycompss'}",
+            AGENTD_STATE=str(tmp_path / "none"),
+            TMPDIR=str(tmp_path),
+        ),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    number = int(done.stdout)
+    with suppress(ProcessLookupError):
+        watched = os.pidfd_open(number)
+        try:
+            assert select.select([watched], [], [], PATIENCE_S)[0], "the agent goes on"
+        finally:
+            os.close(watched)

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks.definition import READ, Content, Direction, Parameter
+from agentd.api.tasks.templates import goes_by_value
 from agentd.api.tasks.ways import ways_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class Plan:
         """How many nodes a call takes, or what works it out."""
         self.ways = ways_of(definition)
         """Other ways to do it, of which one is chosen where a call is placed."""
-        self.is_fixed = not callable(definition.returns) and not any(map(_depends_on_call, (definition, *self.ways)))
+        self.is_by_value = goes_by_value(definition)
+        """Its code travels with what it reads of the names around it."""
+        self.seen: list[Any] = []
+        """What that was when it was last sent."""
+        depends = self.is_by_value or callable(definition.returns)
+        self.is_fixed = not depends and not any(map(_depends_on_call, (definition, *self.ways)))
         """Nothing of the template depends on a call's arguments."""
         self.kind: type | None = definition.options.get("kind")
         """Type of what is returned, where the definition says it: its tasks can be called on the future."""

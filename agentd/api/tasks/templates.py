@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import linecache
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks.messages import packed
 from agentd.api.tasks.port import PICKLE, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agentd.api.tasks.definition import TaskDefinition
     from agentd.api.tasks.nested import Nested
@@ -21,6 +22,8 @@ _FORM_TASK = 4
 """As `agentd.model.task.Form`."""
 _EACH, _IN_TURN = 1, 2
 """As `agentd.model.task.Spread`."""
+_EMPTY = types.CellType()
+"""Of a name that has no value yet."""
 _RUNS = 4
 """Executions in all of a task that may be tried again; from PyCOMPSs' documentation of on_failure."""
 _TOLD = b"\n# agentd: "
@@ -40,6 +43,11 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
         if not plan.template:
             plan.template = _declare(runtime, [_fields(one, None) for one in (definition, *plan.ways)], definition)
         return plan.template, plan.returns
+    if plan.is_by_value:
+        seen = list(_seen_by(definition.function, set()))
+        if len(seen) != len(plan.seen) or any(one is not other for one, other in zip(seen, plan.seen, strict=True)):
+            plan.templates.clear()  # what it would find here is other than what was sent along
+            plan.seen = seen
     bound = plan.bound(args, kwargs)
     rows = [_fields(one, bound) for one in (definition, *plan.ways)]
     key = repr([(row.get("constraints"), row.get("nodes")) for row in rows])  # lists among them have no hash
@@ -91,18 +99,42 @@ def _declare(runtime: Nested, rows: list[dict[str, Any]], definition: TaskDefini
     return number
 
 
+def goes_by_value(definition: TaskDefinition) -> bool:
+    """Tell whether a worker can have the function by value only: it is defined in a function, or in a notebook."""
+    if "<locals>" in definition.qualname:
+        return True
+    return definition.module in {_MAIN, ALIAS} and not source_of_main()
+
+
+def _seen_by(function: Any, done: set[int]) -> Iterator[Any]:
+    """Yield what a function reads of the names around it, and what the functions among that do."""
+    function = getattr(function, "__wrapped__", function)
+    code, around = getattr(function, "__code__", None), getattr(function, "__globals__", None)
+    if code is None or around is None or id(function) in done:
+        return
+    done.add(id(function))
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
+    for value in (*[around[name] for name in _names(code) if name in around], *cells):
+        yield value
+        if getattr(value, "__module__", None) in {_MAIN, ALIAS}:
+            yield from _seen_by(value, done)
+
+
+def _names(code: Any) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if hasattr(inner, "co_names"):
+            yield from _names(inner)
+
+
 def code_of(definition: TaskDefinition) -> bytes:
     """Give what a worker needs to have the function: nothing, the source of the program, or the function by value.
 
     Raises:
         RuntimeError: it can only go by value, and there is no cloudpickle for that.
     """
-    is_inner = "<locals>" in definition.qualname
-    if definition.module not in {_MAIN, ALIAS} and not is_inner:
-        return b""
-    source = b"" if is_inner else source_of_main()
-    if source:
-        return source
+    if not goes_by_value(definition):
+        return source_of_main() if definition.module in {_MAIN, ALIAS} else b""
     try:
         import cloudpickle
     except ModuleNotFoundError:

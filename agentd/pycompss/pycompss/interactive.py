@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import agentd
 from agentd.api.tasks.runtime import PORT
 from agentd.model.errors import AgentdError
 from pycompss.util.exceptions import PyCOMPSsException
@@ -26,6 +28,24 @@ READY_S = 60.0
 LOOK_S = 0.02
 STOP_S = 10.0
 """How long it may take to end."""
+
+
+_PACKAGES = Path(agentd.__file__).resolve().parents[1]
+_START = """
+import ctypes, signal, sys
+if sys.argv[2] == "1":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: should the kernel be killed, it stops too
+sys.path.insert(0, sys.argv[1])
+sys.argv[:3] = ["agentd"]
+from agentd.__main__ import main
+sys.exit(main())
+"""
+"""Starts the agent of a notebook, which ends with it."""
+
+
+def _is_main_thread() -> bool:
+    """Tell whether the thread that starts the agent lives as long as the notebook: its end is what the agent sees."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class _Notebook:
@@ -74,7 +94,8 @@ def _own_agent() -> Path:
     _notebook.folder = tempfile.TemporaryDirectory(prefix="agentd-notebook-", ignore_cleanup_errors=True)
     folder = Path(_notebook.folder.name)
     ready, log = folder / "ready.json", folder / "log"
-    command = [sys.executable, "-m", "agentd", "start", "--state", str(folder / "state"), "--ready-file", str(ready)]
+    command = [sys.executable, "-c", _START, str(_PACKAGES), str(int(_is_main_thread()))]
+    command += ["start", "--state", str(folder / "state"), "--ready-file", str(ready)]
     command += ["--rest-port", "auto", "--comm-port", "0", "--grace-s", "0", "--allow-binary", "*"]
     command += ["--pythonpath", str(Path.cwd())]
     with log.open("wb") as errors:

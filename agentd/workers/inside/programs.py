@@ -13,6 +13,7 @@ import linecache
 import sys
 import types
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .failures import Reason, Refused
@@ -73,7 +74,7 @@ def _load(code: bytes, module: types.ModuleType) -> None:
     """Execute a program's statements but for its own work.
 
     From the first statement on that calls or awaits tasks, only imports, definitions and assignments are executed, and
-    of these the assignments that can be.
+    of these the assignments that can be; of loops and the like what they define.
     """
     import ast  # a worker that loads no program does without
 
@@ -83,22 +84,44 @@ def _load(code: bytes, module: types.ModuleType) -> None:
     flags = compile(code, name, "exec", dont_inherit=True).co_flags & _FUTURE
     found: Any = importlib.import_module("agentd.api.tasks.loading")
     has_begun = False
-    for statement in tree.body:
-        is_definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-        is_assignment = isinstance(statement, ast.Assign | ast.AnnAssign)
-        if statement in work or (has_begun and not (is_definition or is_import or is_assignment)):
-            has_begun = True
-            continue
+
+    def execute(statement: ast.stmt) -> None:
         part = compile(ast.Module([statement], []), name, "exec", flags, dont_inherit=True)
-        try:
-            with found.loading():
-                exec(part, module.__dict__)  # noqa: S102 - the user's program
-        except found.ProgramReached:
-            has_begun = True
-        except Exception:
-            if not has_begun or is_definition or is_import:
-                raise
+        with found.loading():
+            exec(part, module.__dict__)  # noqa: S102 - the user's program
+
+    for statement in tree.body:
+        is_wanted = isinstance(statement, _definitions() | ast.Import | ast.ImportFrom)
+        if statement not in work and (is_wanted or not has_begun or isinstance(statement, ast.Assign | ast.AnnAssign)):
+            try:
+                execute(statement)
+                continue
+            except found.ProgramReached:
+                pass
+            except Exception:
+                if is_wanted or not has_begun:
+                    raise
+        has_begun = True
+        for inner in _defined_within(statement):
+            with suppress(Exception, found.ProgramReached):  # what it needs may be part of the work
+                execute(inner)
+
+
+def _definitions() -> Any:
+    import ast
+
+    return ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def _defined_within(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield the definitions in a loop, a condition, a `with` or a `try`, which are names of the program too."""
+    import ast
+
+    for inner in ast.iter_child_nodes(statement):
+        if isinstance(inner, _definitions()):
+            yield inner
+        elif isinstance(inner, ast.stmt | ast.ExceptHandler) or type(inner).__name__ == "match_case":
+            yield from _defined_within(inner)  # type: ignore[arg-type]
 
 
 def _own_work(tree: ast.Module) -> list[ast.stmt]:

@@ -105,6 +105,36 @@ def test_calling_work_that_reading_finds_has_not_even_begun(load: Load) -> None:
     assert found["SEEN"] == []
 
 
+def test_definitions_inside_of_the_work_are_there(load: Load) -> None:
+    """Of loops, conditions, contexts and what is tried; what they would need of the work is left out."""
+    found = load(
+        """
+import contextlib
+for n in range(2):
+    @task(returns=int)
+    def looped(x):
+        return x
+    looped(n)
+    SEEN.append(n)
+with contextlib.suppress(ValueError):
+    if SEEN is not None:
+        class Inner:
+            pass
+        def within(x=[]):
+            return x
+    try:
+        wait_on(looped(1))
+    except ValueError as error:
+        def handled():
+            return error
+"""
+    )
+    assert found["looped"].__wrapped__(4) == 4
+    assert found["within"]() == []
+    assert {"Inner", "handled"} <= set(found)
+    assert found["SEEN"] == []
+
+
 def test_a_guarded_program_is_loaded_wholly(load: Load) -> None:
     """All that stands outside of the guard."""
     found = load(TASK + "for n in range(3):\n    SEEN.append(n)\nif __name__ == '__main__':\n    inc(1)\nEND = 1\n")
