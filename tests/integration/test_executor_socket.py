@@ -392,8 +392,10 @@ def test_it_says_where_it_leads(agent, executor):
     assert repr(executor) == f"<AgentExecutor fake at {agent.folder / 'agent.sock'}>"
 
 
-def test_interrupting_a_wait_loses_nothing(agent, executor):
+def test_interrupting_a_wait_loses_nothing(agent, executor, request):
     """Ctrl-C leaves `result`; the call goes on and its result can be had later, on the same connection."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what is in the background ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     agent.hold.set()
     future = executor.submit(double, 4)
     line, me, task = executor._way, threading.get_ident(), threading.get_native_id()

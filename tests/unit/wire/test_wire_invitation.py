@@ -6,7 +6,7 @@ import base64
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.model.errors import RequestError
@@ -81,6 +81,8 @@ def test_rubbish_is_refused_with_words(text):
 
 
 @given(st.binary(max_size=200))
+@example(b"\x96\xa1\x80")  # a role that is no UTF-8
+@example(b"\x91" * 100_000)  # arrays in arrays
 def test_rubbish_with_the_right_checksum_is_refused_too(body):
     """Who writes a string himself gets no further than the fields allow."""
     packed = bytes([1]) + strings._checksum(bytes([1]) + body) + body
