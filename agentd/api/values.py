@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PROTOCOL = 5
+SEARCHED_BYTES = 1024 * 1024
+"""A larger pickle is not looked through for the names of modules. Chosen: that costs about as much as pickling anew."""
 OUT_OF_BAND_BYTES = 32 * 1024
 """Smaller buffers travel inside the pickle: copying them costs less than a descriptor's bookkeeping. Chosen."""
 LARGEST_INLINE_BYTES = 8 * 1024 * 1024
@@ -47,7 +49,7 @@ def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payloa
     """Encode any value; its large buffers go where `place` puts them.
 
     The C pickler is tried first. What it refuses (lambdas, local classes), and what it names by a module that no other
-    process has (`__main__`), goes through cloudpickle.
+    process has (`__main__`; `by_value`: any that is not installed), goes through cloudpickle, which takes far longer.
 
     Raises:
         ValueError: it is too large to travel without shared memory.
@@ -55,13 +57,12 @@ def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payloa
     """
     views: list[memoryview] = []
     keep = _keeper(views) if place is not None else None
-    if not by_value:
-        try:
-            data = pickle.dumps(value, PROTOCOL, buffer_callback=keep)
-        except (pickle.PicklingError, TypeError, AttributeError):
-            by_value = True
-        else:
-            by_value = b"__main__" in data
+    try:
+        data = pickle.dumps(value, PROTOCOL, buffer_callback=keep)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        by_value = True
+    else:
+        by_value = b"__main__" in data or (by_value and _may_name_local(data))
     if by_value:
         views.clear()
         data = dumps_by_value(value, keep)
@@ -251,6 +252,18 @@ def _local_modules_by_value(cloudpickle: ModuleType) -> Iterator[None]:
         finally:
             for module in mine:
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+def _may_name_local(data: bytes) -> bool:
+    """Tell whether a pickle may name anything by a module that is to go by value: the name would stand in it."""
+    if len(data) > SEARCHED_BYTES:
+        return True
+    cloudpickle = sys.modules.get("cloudpickle")
+    with _registry:
+        names = {name for name, _ in _local_modules()}
+    if cloudpickle is not None:
+        names |= set(cloudpickle.list_registry_pickle_by_value())
+    return any(name.encode() in data for name in names)
 
 
 _seen: set[str] = set()

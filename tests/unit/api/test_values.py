@@ -148,6 +148,16 @@ def test_modules_that_are_not_installed_go_by_value_when_asked():
     assert b"numpy" in encode((np.add,), None, by_value=True).data
 
 
+def test_what_names_no_module_of_the_program_takes_the_short_way(monkeypatch):
+    """Asked to go by value, an array is pickled as ever; one among objects of the program's own modules is not."""
+    monkeypatch.setattr(values, "dumps_by_value", lambda value, _=None: b"by value")
+    asked = {"by_value": True}
+    assert encode_call((np.arange(3), {"a": [1.5]}), {}, None, **asked).data != b"by value"
+    assert encode_call((np.arange(3), Box()), {}, None, **asked).data == b"by value"
+    assert encode_call((Box.open,), {}, None, **asked).data == b"by value"
+    assert encode_call((bytes(values.SEARCHED_BYTES),), {}, None, **asked).data == b"by value"
+
+
 def test_cloudpickles_own_list_is_left_as_it_was():
     """Modules are listed as 'by value' for the time of one dump only."""
     import cloudpickle
