@@ -5,7 +5,8 @@ Standard library only: loaded by the client library and, by path, by workers.
 A fresh segment per value is slower than a socket, because each of its pages is faulted in by both sides; a segment
 that is kept, faulted in and mapped by both sides is as fast as memory (measured: 1.2 against 10 GB/s).
 
-Law: a segment holds one value, and is written again only after every reader of that value has let go.
+Law: a segment holds one value, or several that were put behind each other, and what was written is written over only
+after every reader of every value in it has let go.
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ class _Segment:
         return self._fd
 
     def fill(self, buffers: Sequence[memoryview], offsets: Sequence[int], total: int) -> None:
-        """Write the buffers. Fresh pages are cheaper to make by writing the file than by faults (measured: 2 times)."""
+        """Write the buffers, which end at `total`.
+
+        Fresh pages are cheaper to make by writing the file than by faults (measured: 2 times).
+        """
         if total > self.touched:
             for buffer, offset in zip(buffers, offsets, strict=True):
                 self._put(buffer, offset)
@@ -185,6 +189,29 @@ class SegmentPool:
                 self._used_bytes += total - touched
                 segment.touched = total
             return segment.number, segment.fd, touched
+
+    def open(self, size: int) -> int | None:
+        """Give the number of a segment for several values, in use from now on; None as for `put`."""
+        with self._lock:
+            segment = self._take(size)
+            return None if segment is None else segment.number
+
+    def add(self, number: int, start: int, buffers: Sequence[memoryview]) -> list[int]:
+        """Copy the buffers of one more value into a segment in use, from `start` on, and give their offsets.
+
+        There must be room for them: `layout` tells how much they need.
+
+        Raises:
+            KeyError: it is not in use.
+        """
+        offsets, total = layout([len(buffer) for buffer in buffers])
+        offsets = [start + offset for offset in offsets]
+        with self._lock:
+            segment = self._used[number]
+            before = segment.touched
+            segment.fill(buffers, offsets, start + total)
+            self._used_bytes += segment.touched - before
+        return offsets
 
     def has_idle(self, total: int) -> bool:
         """Tell whether a value of so many bytes would find a segment that needs not be made."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from agentd.model.values import Payload
     from agentd.wire.messages import Message
 
+BESIDE_BYTES = 256 * 1024 - 1
+"""Values up to here lie together in one segment. Chosen: below the size from which an agent names values to its
+neighbours instead of sending them, as what is named is a segment."""
+SHARED_BYTES = 4 * 1024 * 1024
+"""Of a segment for several of them. Chosen: 40 of 100 KB."""
+ALIGNMENT = 64
+"""Where they begin, as in `agentd.api.segments`, which is loaded late."""
 Mail = tuple["Message", tuple[int, ...]]
 """A message and the descriptors that travel with it."""
 
@@ -42,8 +49,12 @@ class SharedMemory:
         """Descriptor and size of each segment that we made, for telling a new connection."""
         self._uses: dict[int, int] = {}
         """How often the agent was given a segment and has not let go of it."""
-        self._unsettled: set[int] = set()
-        """Segments whose call may be sent again."""
+        self._unsettled: Counter[int] = Counter()
+        """Segments with calls that may be sent again, how many; the one that is being filled counts as one more."""
+        self._filling = 0
+        """The segment that values of a middle size are put into, one behind the other; 0 for none."""
+        self._filled = 0
+        """How much of it is taken."""
         self._shown: set[int] = set()
         """Segments of ours that the agent of this connection was told of."""
         self._made: deque[int] = deque()
@@ -56,17 +67,53 @@ class SharedMemory:
     def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
         """Put the buffers of one value into a segment; None when there can be no more of them."""
         pool = self._pool or self._make_pool()
-        placed = pool.put(views) if pool is not None else None
+        if pool is None:
+            return None
+        total = sum([view.nbytes for view in views])
+        placed = self._put_beside(pool, views, total) if total <= BESIDE_BYTES else self._put(pool, views)
         if placed is None:
             return None
         number, offsets = placed
         self.is_used = True
-        with self._lock:
-            self._uses[number] = 0
-            self._unsettled.add(number)
         return tuple(
             Part(view.nbytes, segment=number, offset=offset) for view, offset in zip(views, offsets, strict=True)
         )
+
+    def _put(self, pool: SegmentPool, views: list[memoryview]) -> tuple[int, list[int]] | None:
+        """Put a value into a segment of its own."""
+        placed = pool.put(views)
+        if placed is not None:
+            with self._lock:
+                self._uses[placed[0]] = 0
+                self._unsettled[placed[0]] = 1
+        return placed
+
+    def _put_beside(self, pool: SegmentPool, views: list[memoryview], total: int) -> tuple[int, list[int]] | None:
+        """Put a value behind others into one segment: one for each would cost more than their bytes."""
+        with self._lock:
+            needed = total + len(views) * ALIGNMENT
+            number = self._filling
+            if number and not self._uses[number] and self._unsettled[number] == 1:
+                self._filled = 0  # all that was in it is over: the same memory again, which is warm
+            if not number or self._filled + needed > SHARED_BYTES:
+                number = self._begin_filling(pool)
+                if not number:
+                    return None
+            start = self._filled
+            offsets = pool.add(number, start, views)
+            self._filled = start + -(-needed // ALIGNMENT) * ALIGNMENT
+            self._unsettled[number] += 1
+        return number, offsets
+
+    def _begin_filling(self, pool: SegmentPool) -> int:
+        """Fill another segment from now on; 0 where there is none. Call with the lock."""
+        full, self._filling, self._filled = self._filling, pool.open(SHARED_BYTES) or 0, 0
+        if self._filling:
+            self._uses[self._filling] = 0
+            self._unsettled[self._filling] = 1
+        if full:
+            self._settle_one(full)
+        return self._filling
 
     def give(self, payload: Payload) -> None:
         """Note that the agent is given a payload; each of its segments must be let go of once more."""
@@ -79,8 +126,7 @@ class SharedMemory:
         """Note that a call will not be sent again."""
         for number in {part.segment for part in payload.parts if part.segment}:
             with self._lock:
-                self._unsettled.discard(number)
-            self._free_unused(number)
+                self._settle_one(number)
 
     def let_go(self, message: SegmentRelease) -> None:
         """Note that the agent has let go of segments of ours."""
@@ -88,13 +134,20 @@ class SharedMemory:
             with self._lock:
                 if self._uses.get(number):
                     self._uses[number] -= 1
+                    self._free_unused(number)
+
+    def _settle_one(self, number: int) -> None:
+        """Note that one call less may be sent again. Call with the lock."""
+        self._unsettled[number] -= 1
+        if self._unsettled[number] <= 0:
+            del self._unsettled[number]
             self._free_unused(number)
 
     def _free_unused(self, number: int) -> None:
-        with self._lock:
-            if self._uses.get(number) != 0 or number in self._unsettled:
-                return
-            del self._uses[number]
+        """Give a segment back to the pool that nobody needs. Call with the lock."""
+        if self._uses.get(number) != 0 or number in self._unsettled:
+            return
+        del self._uses[number]
         if self._pool is not None:
             self._pool.free(number)
 
@@ -193,8 +246,8 @@ class SharedMemory:
         """Begin anew: the agent knows none of our segments, and holds none; and none of its own counts any more."""
         with self._lock:
             self._uses = dict.fromkeys(self._uses, 0)
-        for number in list(self._uses):
-            self._free_unused(number)
+            for number in list(self._uses):
+                self._free_unused(number)
         self._withdrawn.clear()
         self._words.clear()
         self._shown.clear()
