@@ -78,7 +78,10 @@ def cancel(line: Line) -> int:
 
 def join(line: Line) -> int:
     """Pair the agent of this device with the one that made the invitation."""
+    from agentd.api.trust import check_for_agents  # loads the HTTP client
+
     text = _string(line)
+    check_for_agents(text)
     with agent_of(line) as agent:
         peer = agent.join(text, line.text("name") or "", link=not line.flag("no_link"), is_parent=line.flag("parent"))
     if line.flag("json"):
@@ -122,8 +125,12 @@ def _string(line: Line) -> str:
         return line.arguments[0]
     if sys.stdin.isatty():
         _say("paste the invitation, then press Enter:")
-        return sys.stdin.readline(_INPUT_CAP)
-    return sys.stdin.read(_INPUT_CAP)
+        text = sys.stdin.readline(_INPUT_CAP)
+    else:
+        text = sys.stdin.read(_INPUT_CAP)
+    if not text.strip():
+        raise UsageError("no invitation was given: paste the string that `agentd invite` printed", line.command.name)
+    return text
 
 
 def _seconds(line: Line, name: str) -> float | None:

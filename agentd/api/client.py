@@ -96,6 +96,8 @@ def unreachable(place: Place, error: Exception) -> Unreachable:
             if place.certificate
             else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
         )
+    elif place.url.startswith("http:") and "disconnected" in words:
+        words += f" If its port speaks TLS: https{place.url.removeprefix('http')}"
     return Unreachable(f"the agent at {place.url} cannot be reached: {words}")
 
 

@@ -97,7 +97,18 @@ def login(text: str) -> Login:
             failures.append(str(error))
             continue
         return _log_in(f"https://{address}", certificate, invitation.secret)
-    raise Unreachable("; ".join(failures))
+    hint = f"see that {invitation.name} runs, with --rest-tls and --rest-host 0.0.0.0, and that no firewall is between"
+    raise Unreachable(f"{'; '.join(failures)}; {hint}")
+
+
+def check_for_agents(text: str) -> None:
+    """See that an invitation can be one for an agent, before any agent is asked.
+
+    Raises:
+        RequestError: it is none, or for a person.
+    """
+    if strings.read(text).role != strings.PEER:
+        raise RequestError("this invitation is for a person's programs: use it with `agentd login`")
 
 
 def _log_in(url: str, certificate: str, secret: bytes) -> Login:

@@ -27,8 +27,8 @@ class _Unpaired(AgentdError):
 class Dialer:
     """Dials one neighbour for as long as it is wanted.
 
-    `address` is where the operator says that it is; where nobody answers there, or somebody else, it is looked for at
-    `others`. `make_link` makes the link that will be carried, and `greet` says HELLO on it, told by which of our hosts
+    `address` is where the operator says that it is; `ways` gives all addresses at which it may be, to be tried in turn.
+    `make_link` makes the link that will be carried, and `greet` says HELLO on it, told by which of our hosts
     we are seen. `on_failed` is told why a connection did not come about, each time that the reason is another one, and
     again now and then while people have to act.
     """
@@ -41,7 +41,7 @@ class Dialer:
         security: Security,
         random: Random,
         *,
-        others: Callable[[], tuple[str, ...]],
+        ways: Callable[[], tuple[str, ...]],
         make_link: Callable[[str, Callable[[Link], None]], Link],
         greet: Callable[[Link, str], None],
         on_failed: Callable[[str], None],
@@ -51,7 +51,7 @@ class Dialer:
         self._settings = settings
         self._security = security
         self._random = random
-        self._others = others
+        self._ways = ways
         self._make_link = make_link
         self._greet = greet
         self._on_failed = on_failed
@@ -128,14 +128,15 @@ class Dialer:
         return link
 
     async def _connect(self) -> tuple[str, TcpCarrier]:
-        """Try all addresses at which the neighbour may be, that of the operator first."""
+        """Try all addresses at which the neighbour may be."""
         failures: list[Unreachable | _Unpaired] = []
-        for address in dict.fromkeys((self.address, *self._others())):
+        for address in dict.fromkeys(self._ways()):
             try:
                 return address, await self._connect_to(address)
             except (Unreachable, _Unpaired) as error:
                 failures.append(error)
-        # The operator's word comes first, also about what is wrong with it.
+        if not failures:
+            raise Unreachable(f"it has to dial us: no address of {self._name} is known (Host=ADDRESS names one)")
         raise type(failures[0])("; ".join(map(str, failures)))
 
     async def _connect_to(self, address: str) -> TcpCarrier:

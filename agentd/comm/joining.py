@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from agentd.comm.security import asking, certificate_of
+from agentd.comm.security import asking, certificate_of, is_loopback
 from agentd.comm.settings import CommSettings
+from agentd.comm.whereabouts import host_of
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.wire.invitation import Invitation
 from agentd.wire.messages import Hello, HelloAck
@@ -57,7 +58,19 @@ async def join(invitation: Invitation, hello: Callable[[str, str], Hello], setti
             return await _join_at(address, invitation, hello, settings)
         except Unreachable as error:
             failures.append(str(error))
-    raise RequestError("; ".join(failures), status=503)
+    raise RequestError(f"{'; '.join(failures)}. {_hint(invitation)}", status=503)
+
+
+def _hint(invitation: Invitation) -> str:
+    if all(is_loopback(host_of(address)) for address in invitation.addresses):
+        return (
+            f"The invitation names an address that only the device of {invitation.name} reaches: start that agent with "
+            "--comm-host 0.0.0.0, and make another one"
+        )
+    return (
+        f"See that {invitation.name} runs and that no firewall is between; `agentd invite --address HOST[:PORT]` there "
+        "names another way to it"
+    )
 
 
 async def _join_at(

@@ -109,16 +109,21 @@ class Reception:
             self._wiring.settings,
             self._security,
             self._random,
-            others=lambda: self._addresses_of(name),
+            ways=lambda: self._ways_to(name, address),
             make_link=lambda where, on_gone: self._make_link(neighbour, where, on_gone),
             greet=self._greet,
             on_failed=lambda reason: self._wiring.post(LinkClosed(name, 0, reason)),
         )
         neighbour.dial(dialer, tasks)
 
-    def _addresses_of(self, name: str) -> tuple[str, ...]:
+    def _ways_to(self, name: str, address: str) -> tuple[str, ...]:
+        """Give where a neighbour may be: where the operator says, and where the book says; a mere name is a guess."""
         peer = self._security.book.named(name)
-        return () if peer is None else peer.addresses
+        if peer is None:
+            return (address,)
+        if host_of(address) != name:
+            return (address, *peer.addresses)
+        return (*peer.addresses, address) if peer.addresses else ()
 
     # --- links that we dial -------------------------------------------------------------------------------------
 

@@ -85,10 +85,7 @@ class Invitations:
         if issued is None:
             raise _refused("this agent knows no such invitation: it was made before its last start, or somewhere else")
         if issued.used_by:
-            raise _refused(
-                f"the invitation was used already, by {issued.used_by}, and lets in one only; if that was somebody "
-                "whom you do not know, revoke what it was given"
-            )
+            raise used_already(issued.used_by)
         if issued.is_cancelled:
             raise _refused("the invitation was cancelled")
         if self._now() >= issued.expires_at:
@@ -117,6 +114,14 @@ class Invitations:
 
 def _hash(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
+
+
+def used_already(name: str) -> RequestError:
+    """Say that somebody came in by an invitation before."""
+    return _refused(
+        f"the invitation was used already, by {name}, and lets in one only; if that was somebody whom you do not know, "
+        "revoke what it was given"
+    )
 
 
 def _refused(reason: str) -> RequestError:

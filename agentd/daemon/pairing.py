@@ -18,7 +18,7 @@ from agentd.comm.security import Security, check_certificate
 from agentd.comm.settings import CommSettings
 from agentd.comm.whereabouts import host_of, told
 from agentd.daemon.addresses import reachable
-from agentd.daemon.invitations import Invitations
+from agentd.daemon.invitations import Invitations, used_already
 from agentd.daemon.located import placed
 from agentd.daemon.repeats import Repeats
 from agentd.model.errors import ConfigError, RequestError
@@ -231,7 +231,7 @@ class Pairing:
         async with self._writing:
             used = self._book.invited_by(strings.identifier_of(hello.secret))
             if used is not None:  # also before this agent was started
-                raise RequestError(f"the invitation was used already, by {used.name}, and lets in one only")
+                raise used_already(used.name)
             issued = self._invitations.look(hello.secret, strings.PEER)
             check_certificate(hello.certificate)
             name = self._name(issued.name, hello)

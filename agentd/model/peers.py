@@ -225,6 +225,9 @@ class PinBook(Struct, frozen=True):
         """
         peer = self.named(name)
         if peer is None:
+            revoked = next((each for each in self.peers if each.name == name), None)
+            if revoked is not None:
+                raise RequestError(f"the pairing with {name} was revoked already: {revoked.revoked}", status=404)
             known = ", ".join(sorted(each.name for each in self.peers if each.is_trusted)) or "none yet"
             raise RequestError(f"this agent is not paired with any {name!r}; it is with: {known}", status=404)
         return peer

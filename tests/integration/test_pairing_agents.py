@@ -200,6 +200,21 @@ def test_a_guest_that_comes_over_and_over_fills_no_log(start_device: Callable[..
     assert fresh not in server.agent.stderr
 
 
+def test_a_join_that_cannot_be_says_what_to_do(start_device: Callable[..., Device], tmp_path: Path) -> None:
+    """Nothing given, a person's string, an agent that nobody can reach, one that is revoked: each with the remedy."""
+    server, phone = start_device("server", "--rest-tls"), start_device("phone")
+    nobody = Device(server.agent, tmp_path / "nobody")
+    assert "no invitation was given" in phone.type("join", given="\n").stderr
+    person = phone.type("join", server.invite("--user", "ann"))
+    assert (person.returncode, "`agentd login`" in person.stderr) == (3, True)
+    assert "`agentd join`" in nobody.type("login", server.invite()).stderr
+    text = server.invite()
+    assert server.agent.stop() == 0
+    lonely = phone.type("join", text)
+    assert lonely.returncode == 3
+    assert "only the device of server reaches: start that agent with --comm-host 0.0.0.0" in lonely.stderr
+
+
 def test_an_invitation_ends(start_device: Callable[..., Device]) -> None:
     """By its time, by the operator's word, and by a restart: each is told apart."""
     server, phone = start_device("server"), start_device("phone")
