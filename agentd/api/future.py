@@ -56,9 +56,9 @@ class CallFuture(Future[T]):
     Cancelling succeeds until the call is settled; one that runs is stopped at the agent.
     """
 
-    lock = threading.Condition()
+    lock = threading.RLock()
     """One for all, reentrant: `wait` takes it once for each of its futures. Held for a few instructions only."""
-    _condition = lock
+    _condition = threading.Condition(lock)
     _state = PENDING
     _result: Any = None
     _exception: BaseException | None = None
@@ -85,7 +85,8 @@ class CallFuture(Future[T]):
     @classmethod
     def renew_lock(cls) -> None:
         """Replace the lock in a child process: a thread that was not copied may have held it."""
-        cls.lock = cls._condition = threading.Condition()
+        cls.lock = threading.RLock()
+        cls._condition = threading.Condition(cls.lock)
 
     @property
     def _waiters(self) -> Any:  # type: ignore[override]
@@ -212,7 +213,7 @@ class CallFuture(Future[T]):
         if outcome is None:
             return
         value, error = read(outcome, self.buffers)
-        with self._condition:
+        with self.lock:
             if self._outcome is not None:
                 self._result, self._exception = value, error
                 self.buffers = []

@@ -21,7 +21,7 @@ from agentd.model.views import TERMINAL, AgentView, OperationView, Page, TaskVie
 from agentd.rest.port import Change, Made, Request, ResultView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sized
 
     from agentd.core.engine import Engine
     from agentd.core.ledger import Operation
@@ -93,6 +93,10 @@ class Agent(Reshaping):
         self.showing.progress = transfers.progress
         self._output = output
         output.holder_of = self._holder
+
+    def unended(self) -> Sized:
+        """Give all tasks that have not ended, as they come and go."""
+        return self._state.tasks
 
     # --- asking the engine --------------------------------------------------------------------------------------
 

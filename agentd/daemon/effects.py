@@ -45,6 +45,7 @@ class Effects:
         self._results = results
         self._door = door
         self._agent = agent
+        self._tasks = agent.unended()
         self._stop = stop
         self._perform: dict[type[c.Command], Callable[[Any], object]] = {
             c.StartWorker: lambda command: supervisor.start_worker(command.worker),
@@ -78,10 +79,13 @@ class Effects:
             table[type(command)](command)
 
     def flush(self) -> None:
-        """Send what this drain gathered: work first, since it takes longest."""
+        """Send what this drain gathered: work first, since it takes longest.
+
+        With no task left there is nothing else to do but to wait for the disk: what is short is committed at once.
+        """
         self._supervisor.flush()
         self._door.flush()
-        self._journal.flush()
+        self._journal.flush(at_once=not self._tasks)
 
     def _record(self, command: c.Record) -> None:
         entry = command.entry

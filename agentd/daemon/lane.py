@@ -5,7 +5,8 @@ Law: only the lane touches the engine; a drain handles all that is there, plans 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
 
 from agentd.core.events import Ticked
 
+T = TypeVar("T")
 MOST_ROUNDS = 100
 """Rounds of one turn of the loop; what performing commands brings up beyond is left for the next turn (chosen)."""
+
+
+def from_any_thread(loop: asyncio.AbstractEventLoop, act: Callable[[T], None]) -> Callable[[T], None]:
+    """Make a function of the loop's thread callable from any; within that thread it is called at once."""
+    own = threading.get_ident()
+
+    def call(what: T) -> None:
+        if threading.get_ident() == own:
+            act(what)
+        else:
+            loop.call_soon_threadsafe(act, what)
+
+    return call
 
 
 class Lane:

@@ -31,13 +31,13 @@ from agentd.daemon.agent import Agent
 from agentd.daemon.announcement import announce
 from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
-from agentd.daemon.clock import Clock
+from agentd.daemon.clock import Clock, seconds
 from agentd.daemon.cycles import collect_seldom
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.functions import Functions
 from agentd.daemon.jobs import Jobs
-from agentd.daemon.lane import Lane
+from agentd.daemon.lane import Lane, from_any_thread
 from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
@@ -363,23 +363,18 @@ class Daemon:
 
     def _journal(self, sharing: Sharing, objects: Objects) -> Journal:
         loop = asyncio.get_running_loop()
-
-        def post(event: Event) -> None:
-            loop.call_soon_threadsafe(self._post, event)
-
-        def broken(error: BaseException) -> None:
-            loop.call_soon_threadsafe(self._break, error)
-
+        post = from_any_thread(loop, self._post)
         return Journal(
             self._disk,
             self._folder / "journal.db",
             committed=lambda number: post(e.Committed(number)),
             filled=lambda words: post(e.DiskFilled(words)),
             freed=lambda: post(e.DiskFreed()),
-            broken=broken,
+            broken=from_any_thread(loop, self._break),
             keep=lambda payload: objects.keep(payload, sharing.segments.fd),
             unreferenced=objects.delete,
             alarmed=lambda words: log.error("journal damaged: %s", words),
+            clock=seconds,
         )
 
     # --- around it --------------------------------------------------------------------------------------------

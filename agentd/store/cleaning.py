@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agentd.store.records import Record, decode, pack, unpack
+from agentd.store.records import Record, Row, decode, pack, unpack
 from agentd.store.repair import Alarm, Mended, mend_row, set_aside
-from agentd.store.table import Row, Table
+from agentd.store.table import Table
 from agentd.store.upkeep import Upkeep
 
 CLEAN_ROWS = 32

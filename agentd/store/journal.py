@@ -4,7 +4,9 @@ Law: an entry whose number was given to `committed` survives kill -9 and the los
 nor reordered. A disk that is full may pass; any other error of the disk is fatal and is never tried again.
 
 The engine's thread appends and flushes; one writer thread commits all that is there at once, answers reads, and keeps
-the file small when it has nothing else to do. Callbacks come from the writer thread.
+the file small when it has nothing else to do. What is flushed when there is nothing else to be done is committed at
+once, where the disk is quick: to hand it over and to be told takes as long as the commit itself. Callbacks come from
+whoever commits.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -28,20 +31,19 @@ from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
 from agentd.store.cleaning import clean
 from agentd.store.disk import Disk
 from agentd.store.objects import SegmentLost
-from agentd.store.records import KINDS, ROW_BYTES, Record, decode, find, pack, read_head, unpack, write
+from agentd.store.pace import Pace, are_small
+from agentd.store.records import KINDS, Record, decode, find, lay_out, read_head, unpack
 from agentd.store.references import References
 from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
-from agentd.store.table import Damaged, Row, Table, translated, wal_of
+from agentd.store.table import Damaged, Table, translated, wal_of
 from agentd.store.upkeep import Upkeep
 
 _ENDED = KINDS[Ended]
 
 BATCH_ENTRIES = 20_000
 """Chosen: what one commit takes at most, so that the first of very many are acknowledged early."""
-
 RETRY_S = 1.0
 """Chosen: how often a full disk is looked at when nothing else happens."""
-
 _CLEAN_BACKLOG = 64
 """Chosen: rows that may be due before they are cleaned although there is other work."""
 
@@ -78,6 +80,7 @@ class Journal:
         keep: Callable[[Payload], Payload] = lambda payload: payload,
         unreferenced: Callable[[Sequence[int]], None] = lambda _: None,
         alarmed: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] | None = None,
         ballast_bytes: int = BALLAST_BYTES,
     ) -> None:
         """Open the journal, or make it.
@@ -92,6 +95,7 @@ class Journal:
             keep: stores what of a payload does not survive by itself, and gives the payload that does.
             unreferenced: told the objects that no operation refers to any more, after that is committed.
             alarmed: told of damage that was found while the journal was in use.
+            clock: tells seconds, by which commits are timed; None: all is left to the writer thread.
             ballast_bytes: space to hold back for when the disk is full.
 
         Raises:
@@ -110,17 +114,18 @@ class Journal:
         self._references = References()
         self._pending: list[Entry] = []
         self._number = 0
-        self._queue: SimpleQueue[_Batch | _Question | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Batch | _Question | BaseException | None] = SimpleQueue()
+        self._pace = Pace(clock)
+        self._turn = threading.Lock()  # held by who writes
+        self._handed = self._written = 0  # batches that the writer thread was given, and those that it has committed
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
-        # What follows is the writer thread's alone, once it runs.
+        # What follows is of who holds the turn, once the thread runs.
         self._next_row = 1
         self._batches: list[_Batch] = []
         self._questions: list[_Question] = []
         self._dropped: list[int] = []
-        self._has_work = False
-        self._has_freed = True
-        self._can_shrink = False
+        self._has_work, self._has_freed, self._can_shrink = False, True, False
         self._is_closing = False
         self._size_bytes = self._table.size_bytes
 
@@ -189,11 +194,35 @@ class Journal:
         self._pending += entries
         self._number = number
 
-    def flush(self) -> None:
-        """Hand all that was appended to the writer thread."""
-        if self._pending:
-            self._queue.put(_Batch(self._number, self._pending))
-            self._pending = []
+    def flush(self, *, at_once: bool = False) -> None:
+        """Have all that was appended committed; with `at_once`, as nothing else is to be done, maybe by this thread."""
+        if not self._pending:
+            return
+        batch, self._pending = _Batch(self._number, self._pending), []
+        if not (at_once and self._pace.is_quick and self._commits_here(batch)):
+            self._handed += 1
+            self._queue.put(batch)
+
+    def _commits_here(self, batch: _Batch) -> bool:
+        """Commit a small batch in this thread, if nothing stands before it; tell whether that was done."""
+        if self._written != self._handed or self._failure is not None or not are_small(batch.entries):
+            return False
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._space.is_full or not self._attempt(self._commit, [batch]):
+                return False
+        except BaseException as error:  # noqa: BLE001 - the writer thread ends by it, and the daemon by that
+            self._handed += 1  # nothing is tried after it
+            self._queue.put(error)
+            return True
+        finally:
+            self._turn.release()
+        self._tell([batch])
+        if self._table.wants_checkpoint or self._upkeep.backlog > _CLEAN_BACKLOG:
+            self._handed += 1
+            self._queue.put(_Batch(batch.last, []))
+        return True
 
     async def read_outcome(self, operation: int) -> Outcome | None:
         """Read the recorded end of an operation from the disk; None when there is none.
@@ -246,10 +275,11 @@ class Journal:
             self._space.relieve()
             while not self._is_closing:
                 self._receive()
-                self._write()
-                self._answer()
-                self._space.relieve(is_done=not self._batches)
-                self._tidy()
+                with self._turn:
+                    self._write()
+                    self._answer()
+                    self._space.relieve(is_done=not self._batches)
+                    self._tidy()
             self._finish()
         except BaseException as error:  # noqa: BLE001 - this thread's outermost door; the daemon ends by it
             self._fail(error)
@@ -263,6 +293,8 @@ class Journal:
                     self._is_closing = True
                 elif isinstance(item, _Batch):
                     self._batches.append(item)
+                elif isinstance(item, BaseException):
+                    raise item
                 else:
                     self._questions.append(item)
                 item = self._queue.get_nowait()
@@ -274,10 +306,14 @@ class Journal:
             if not self._attempt(self._commit, portion):
                 return
             del self._batches[: len(portion)]
-            self._committed(portion[-1].last)
-            dropped, self._dropped = self._dropped, []
-            if dropped:
-                self._unreferenced(dropped)
+            self._written += len(portion)
+            self._tell(portion)
+
+    def _tell(self, portion: list[_Batch]) -> None:
+        self._committed(portion[-1].last)
+        dropped, self._dropped = self._dropped, []
+        if dropped:
+            self._unreferenced(dropped)
 
     def _portion(self) -> list[_Batch]:
         portion: list[_Batch] = []
@@ -294,8 +330,10 @@ class Journal:
         for batch in portion:
             self._preserve(batch.entries)
             entries += batch.entries
-        rows, written = self._rows(entries)
-        self._table.insert(rows)
+        if not entries:
+            return
+        rows, written = lay_out(entries, self._next_row)
+        self._pace.timed(partial(self._table.insert, rows))
         for row, entry, size in written:
             self._dropped += self._account(row, entry, size)
         self._next_row = rows[-1][0] + 1
@@ -316,24 +354,6 @@ class Journal:
             failure = Failure(reason=Reason.NOT_ENCODABLE, type="SegmentLost", message=str(error))
             outcome = msgspec.structs.replace(entry.outcome, status=Status.FAILED, value=NO_VALUE, failure=failure)
         return msgspec.structs.replace(entry, outcome=outcome)
-
-    def _rows(self, entries: list[Entry]) -> tuple[list[Row], list[tuple[int, Entry, int]]]:
-        """Lay entries out in as many rows as they need."""
-        number, size = self._next_row, 0
-        rows: list[Row] = []
-        records: list[Record] = []
-        written: list[tuple[int, Entry, int]] = []
-        for entry in entries:
-            record = write(entry)
-            length = len(record.payload)
-            if records and size + length > ROW_BYTES:
-                rows.append((number, *pack(number, records)))
-                number, size, records = number + 1, 0, []
-            records.append(record)
-            written.append((number, entry, length))
-            size += length
-        rows.append((number, *pack(number, records)))
-        return rows, written
 
     def _account(self, row: int, entry: Entry, size: int) -> list[int]:
         self._upkeep.add(row, entry, size)

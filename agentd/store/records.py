@@ -78,6 +78,10 @@ KINDS: dict[type[Entry], int] = {
 NAMES = {kind: entry.__name__ for entry, kind in KINDS.items()}
 
 
+Row = tuple[int, bytes, bytes]
+"""Number, head and body of a row of the journal."""
+
+
 class Record(Struct, gc=False):
     """One entry in its written form, and what its row's head tells of it."""
 
@@ -240,3 +244,26 @@ def _described(payload: bytes) -> Record | Damage:
     except UNREADABLE:
         return Damage(0, 0, payload)
     return Record(KINDS[type(entry)], getattr(entry, "operation", 0), payload)
+
+
+def lay_out(entries: Sequence[Entry], number: int) -> tuple[list[Row], list[tuple[int, Entry, int]]]:
+    """Lay entries out in as many rows as they need, the first of this number.
+
+    Returns:
+        The rows, and of each entry the row that it is in, and its bytes there.
+    """
+    size = 0
+    rows: list[Row] = []
+    records: list[Record] = []
+    written: list[tuple[int, Entry, int]] = []
+    for entry in entries:
+        record = write(entry)
+        length = len(record.payload)
+        if records and size + length > ROW_BYTES:
+            rows.append((number, *pack(number, records)))
+            number, size, records = number + 1, 0, []
+        records.append(record)
+        written.append((number, entry, length))
+        size += length
+    rows.append((number, *pack(number, records)))
+    return rows, written

@@ -17,8 +17,8 @@ from agentd.model.errors import UNREADABLE, DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.store import salvage
 from agentd.store.disk import Disk
-from agentd.store.records import KINDS, NAMES, Damage, Record, decode, is_sound, pack, read_head, unpack, write
-from agentd.store.table import Row, Table, translated, wal_of
+from agentd.store.records import KINDS, NAMES, Damage, Record, Row, decode, is_sound, pack, read_head, unpack, write
+from agentd.store.table import Table, translated, wal_of
 from agentd.store.upkeep import ROWS_MOST
 
 _ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]

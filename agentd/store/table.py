@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agentd.model.errors import ConfigError, DiskError, StateInUse
 from agentd.store.disk import Disk, is_full, refuse_link
+from agentd.store.records import Row
 
 APPLICATION_ID = 0x61676A6C
 """Chosen: `agjl`; tells a journal from any other SQLite file."""
@@ -29,8 +30,6 @@ _VACUUM_PAGES = 256
 _VACUUM_AT = 0.25
 _QUARANTINE_MOST = 1000
 _INSERT = "INSERT INTO rows (id, head, body) VALUES (?, ?, ?)"
-
-Row = tuple[int, bytes, bytes]
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

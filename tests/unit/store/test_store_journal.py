@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,43 @@ def test_a_batch_of_any_size_is_one_acknowledgement(path):
     again = Kept(LocalDisk(), path)
     assert again.loaded == entries
     again.close()
+
+
+def test_what_is_short_is_committed_before_flush_returns_when_nothing_else_is_to_be_done(path, monkeypatch):
+    """An idle agent's commit needs no other thread; what comes together with much, or in parts, is left to that."""
+    monkeypatch.setattr(Kept, "at_once", True)
+    kept = Kept(LocalDisk(), path)
+    kept.commit(accepted(1))  # the first one tells how long a commit takes
+    for operation in range(2, 1000):  # the writer thread may still be busy with that
+        last = kept.append(accepted(operation))
+        was_at_once = kept.acknowledged[-1][0] == last
+        kept.wait()
+        if was_at_once:
+            break
+    assert was_at_once
+    before = kept.acknowledged[-1][0]
+    assert kept.append(*(accepted(number) for number in range(1001, 1100))) > before
+    kept.append(accepted(2000), ended(2000))
+    kept.wait()
+    kept.close()
+    numbers = [number for number, _ in kept.acknowledged]
+    assert numbers == sorted(numbers)
+    again = Kept(LocalDisk(), path)
+    assert [entry.operation for entry in again.loaded] == [*range(1, operation + 1), *range(1001, 1100), 2000, 2000]
+    again.close()
+
+
+def test_a_slow_disk_is_left_to_the_writer_thread(path, monkeypatch):
+    """Where a commit takes longer than may be waited for, no caller waits for one."""
+    times = count()
+    monkeypatch.setattr(Kept, "at_once", True)
+    kept = Kept(LocalDisk(), path, clock=lambda: float(next(times)))
+    for operation in range(1, 30):
+        last = kept.append(accepted(operation))
+        kept.wait()
+        assert kept.acknowledged[-1][0] == last
+    assert not kept.journal._pace.is_quick
+    kept.close()
 
 
 def test_closing_commits_what_was_appended(path):
