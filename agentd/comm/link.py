@@ -168,11 +168,14 @@ class Link:
             if carrier.is_full:
                 self.bandwidth.begin(self._loop.time(), self._drained_bytes)
                 break
+            most_bytes = CARRIER_BYTES
             if not outbox.pending_bytes:
                 self._take_chunk()
-                continue
+                most_bytes = outbox.pending_bytes  # at once: nothing may come between the parts of a frame anyway
+                if not outbox.pending_bytes:
+                    continue
             pending = outbox.pending_bytes
-            pieces, fds = outbox.take(CARRIER_BYTES)
+            pieces, fds = outbox.take(most_bytes)
             self._written_bytes += pending - outbox.pending_bytes
             carrier.write(pieces, fds)
         carrier.flush()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from agentd.daemon.windows import Windows
     from agentd.store.disk import Disk
     from agentd.wire.framing import Buffer
     from agentd.workers.segments import Segments
@@ -31,10 +31,6 @@ IDLE_S = 30.0
 """How long memory is kept for the next value."""
 
 log = logging.getLogger("agentd")
-
-
-WINDOW_BYTES = 4 << 20
-"""What of a value is mapped at a time to be read into (chosen: what one request asks for)."""
 
 
 class Place(Protocol):
@@ -60,7 +56,7 @@ class Place(Protocol):
 class Arrivals:
     """Gives room for objects that come."""
 
-    def __init__(self, segments: Segments, disk: Disk, folder: Path, memory_bytes: int) -> None:
+    def __init__(self, segments: Segments, disk: Disk, folder: Path, memory_bytes: int, windows: Windows) -> None:
         """Begin with nothing.
 
         Args:
@@ -68,6 +64,7 @@ class Arrivals:
             disk: where it is asked how much is free.
             folder: for files; on the disk of the state.
             memory_bytes: that all segments may have together before new values go to the disk.
+            windows: what is mapped to be read into.
         """
         self._segments = segments
         self._disk = disk
@@ -75,6 +72,7 @@ class Arrivals:
         self._memory_bytes = memory_bytes
         self._numbers: dict[int, int] = {}
         """By number in the pool: the number in the register."""
+        self._windows = windows
         self._pool = SegmentPool(self._announce, self._withdraw, idle_limit_bytes=memory_bytes // 4)
         self._writer = ThreadPoolExecutor(1, "agentd-spill")
         self.spilled_bytes = 0
@@ -90,6 +88,7 @@ class Arrivals:
     def trim(self) -> None:
         """Give back memory that nobody has used for a while."""
         self._pool.trim(IDLE_S)
+        self._windows.trim()
 
     def make(self, size: int) -> Place:
         """Give room for an object.
@@ -117,6 +116,14 @@ class Arrivals:
         segment = self._numbers[number]
         self._segments.retain(segment)
         return segment
+
+    def view(self, number: int, fd: int, offset: int, size: int, end: int) -> memoryview:
+        """Give memory of a segment of the pool, to be written.
+
+        Raises:
+            OSError: it cannot be mapped.
+        """
+        return self._windows.view(self._numbers[number], fd, end, offset, size, writable=True)
 
     def unused(self, number: int) -> None:
         """Take a segment of the pool back."""
@@ -176,19 +183,11 @@ class _Memory:
         self._fd = fd
         self._touched = touched
         self._size = size
-        self._window = memoryview(b"")
-        self._start = 0
 
     def room(self, offset: int, size: int) -> memoryview | None:
-        end = offset + size
-        if end > self._touched:
+        if offset + size > self._touched:
             return None  # fresh pages are cheaper to make by writing the file (as `agentd.api.segments` does)
-        if not self._start <= offset or end > self._start + len(self._window):
-            self._start = offset - offset % mmap.ALLOCATIONGRANULARITY
-            length = min(max(WINDOW_BYTES, end - self._start), self._size - self._start)
-            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-            self._window = memoryview(mmap.mmap(self._fd, length, flags, offset=self._start))
-        return self._window[offset - self._start : end - self._start]
+        return self._arrivals.view(self._number, self._fd, offset, size, self._size)
 
     def write(self, offset: int, pieces: Sequence[Buffer], written: Written) -> None:
         try:

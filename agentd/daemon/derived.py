@@ -13,6 +13,7 @@ from agentd.daemon.confinement import OFF, confinement
 from agentd.daemon.serving import Serving
 from agentd.daemon.settings import machine_memory_mib, process_environment
 from agentd.daemon.transfers import Transfers
+from agentd.daemon.windows import Windows
 from agentd.workers.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def transfers_of(
     """Make what moves objects: those that come fill shared memory up to its limit, then the disk of the state."""
     chosen = settings.shared_memory_mib
     memory_bytes = (machine_memory_mib() // 4 if chosen is None else chosen) << 20
-    arrivals = Arrivals(sharing.segments, disk, settings.state / "objects", memory_bytes)
-    serving = Serving(engine.state, door, sharing.segments, store.objects, sharing.loans)
+    windows = Windows(sharing.segments)
+    arrivals = Arrivals(sharing.segments, disk, settings.state / "objects", memory_bytes, windows)
+    serving = Serving(engine.state, door, sharing.segments, store.objects, sharing.loans, windows)
     return Transfers(door, serving, arrivals, post, agent.feed.publish, store.clock.now)

@@ -6,24 +6,25 @@ Law: nothing is read before the link has room for it, and of what is passed on n
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentd.daemon.relaying import RANGES_MOST, Relaying, Stream
+from agentd.daemon.windows import piece
 from agentd.model.errors import AgentdError
 from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agentd.comm.door import Door
     from agentd.comm.link import Link
     from agentd.core.objects import Object
     from agentd.core.state import AgentState
     from agentd.daemon.loans import Loans
+    from agentd.daemon.windows import Windows
     from agentd.store.objects import Objects as Stored
     from agentd.workers.segments import Segments
 
@@ -32,8 +33,8 @@ HOPS_MOST = 8
 STREAMS_MOST = 256
 """Streams of one neighbour (chosen: far above what one asks for at a time)."""
 
-WINDOW_BYTES = 4 << 20
-"""What is mapped of an object at a time (chosen: what one request asks for)."""
+View = Callable[[int, int], memoryview]
+"""Gives a piece of an object, by its offset and size."""
 
 log = logging.getLogger("agentd")
 
@@ -41,12 +42,15 @@ log = logging.getLogger("agentd")
 class Serving:
     """Answers requests for objects."""
 
-    def __init__(self, state: AgentState, door: Door, segments: Segments, stored: Stored, loans: Loans) -> None:
+    def __init__(
+        self, state: AgentState, door: Door, segments: Segments, stored: Stored, loans: Loans, windows: Windows
+    ) -> None:
         self._state = state
         self._door = door
         self._segments = segments
         self._stored = stored
         self._loans = loans
+        self._windows = windows
         self._sending: dict[Stream, _Sending] = {}
         self._streams: Counter[int] = Counter()
         """How many of them each link has."""
@@ -105,11 +109,11 @@ class Serving:
         sending = self._sending.get(key)
         if sending is None:
             try:
-                fd, close = self._open(found)
+                view, close = self._open(found)
             except (AgentdError, OSError, KeyError) as error:
                 self._refuse(link, message, f"it cannot be read: {error}", gone=True)
                 return
-            sending = self._sending[key] = _Sending(self, link, message, found.remote.size, fd, close)
+            sending = self._sending[key] = _Sending(self, link, message, found.remote.size, view, close)
             self._streams[link.number] += 1
         if len(sending.ranges) >= RANGES_MOST:
             sending.ranges.clear()
@@ -118,16 +122,16 @@ class Serving:
         sending.ranges.append((message.offset, _end_of(message, found)))
         link.send_bulk(sending)
 
-    def _open(self, found: Object) -> tuple[int, Callable[[], None]]:
-        """Give a descriptor of an object, and what lets go of it."""
-        place = found.place
+    def _open(self, found: Object) -> tuple[View, Callable[[], None]]:
+        """Give what looks into an object, and what lets go of it."""
+        place, end = found.place, found.remote.size
         assert place is not None
         if place.stored:
             fd, _ = self._stored.open(place.stored)
-            return fd, lambda: os.close(fd)
-        fd = self._segments.fd(place.segment)
-        self._segments.retain(place.segment)
-        return fd, lambda: self._segments.release(place.segment)
+            return partial(piece, fd), partial(os.close, fd)
+        segment, fd = place.segment, self._segments.fd(place.segment)
+        self._segments.retain(segment)
+        return partial(self._windows.view, segment, fd, end), partial(self._segments.release, segment)
 
     def sent(self, sending: _Sending) -> None:
         """A stream has nothing more to send at the moment."""
@@ -174,7 +178,7 @@ class _Sending:
     """Ranges of one object on their way to one neighbour."""
 
     def __init__(
-        self, serving: Serving, link: Link, request: DataRequest, size: int, fd: int, close: Callable[[], None]
+        self, serving: Serving, link: Link, request: DataRequest, size: int, view: View, close: Callable[[], None]
     ) -> None:
         self.link = link
         self.request = request
@@ -183,10 +187,8 @@ class _Sending:
         self._serving = serving
         self._number = request.object
         self._size = size
-        self._fd = fd
+        self._view = view
         self._close = close
-        self._mapped = memoryview(b"")
-        self._start = 0
 
     def next(self) -> DataChunk | None:
         if not self.ranges:
@@ -196,28 +198,11 @@ class _Sending:
         size = min(end - offset, self.link.chunk_bytes)
         if offset + size < end:
             self.ranges.appendleft((offset + size, end))
-        view = self._view(offset, size, end)
+        view = self._view(offset, size)
         self._serving.served_bytes += size
         return DataChunk(self._number, offset, self._size, checksum((view,)), "", view, self.stream)
-
-    def _view(self, offset: int, size: int, end: int) -> memoryview:
-        """Give a piece of what is mapped, which is as much as was asked for at a time."""
-        at = offset - self._start
-        if not 0 <= at <= at + size <= len(self._mapped):
-            self._start, at = offset, 0
-            self._mapped = window(self._fd, offset, max(size, min(end - offset, WINDOW_BYTES)))
-        return self._mapped[at : at + size]
 
     def close(self) -> None:
         self.ranges.clear()
         self._serving.sent(self)
         self._close()
-
-
-def window(fd: int, offset: int, size: int) -> memoryview:
-    """Map a range of a file for as long as the view lives: nothing is copied, and no more is mapped than is sent."""
-    if not size:
-        return memoryview(b"")
-    start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    mapped = mmap.mmap(fd, offset - start + size, offset=start, access=mmap.ACCESS_READ)
-    return memoryview(mapped)[offset - start :]

@@ -17,6 +17,7 @@ from agentd.core.state import AgentState, Rules
 from agentd.core.state import Identity as CoreIdentity
 from agentd.core.tasks import HERE, Task
 from agentd.daemon.serving import Serving
+from agentd.daemon.windows import Windows
 from agentd.model.exchange import Offer
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.task import Template
@@ -74,7 +75,7 @@ class Store:
         number = self.segments.adopt_own(descriptor, 6, lambda _: None)
         os.close(descriptor)
         self.segments.retain(number)
-        self.serving = Serving(self.state, agent.door, self.segments, None, None)
+        self.serving = Serving(self.state, agent.door, self.segments, None, None, Windows(self.segments))
         agent.door.route(m.DataRequest, self.serving.requested)
         self.value = self.state.objects.share(Payload(Codec.PICKLE, b"", (Part(6, None, number),)))
         self.reference = self.state.objects.wire(self.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any
 
 from agentd.core.commands import AbandonFetch, FetchObject
 from agentd.core.events import Event, FetchFailed, ObjectFetched
-from agentd.daemon.arrivals import WINDOW_BYTES, Arrivals
+from agentd.daemon.arrivals import Arrivals
 from agentd.daemon.transfers import Transfers
+from agentd.daemon.windows import WINDOW_BYTES, Windows
 from agentd.model.values import Remote
 from agentd.store.disk import LocalDisk
 from agentd.wire.checksum import checksum
@@ -53,7 +55,7 @@ class Desk:
     def __init__(self, folder: Path, memory_bytes: int = 1 << 40) -> None:
         self.link = Link()
         self.segments = Segments()
-        self.arrivals = Arrivals(self.segments, LocalDisk(), folder, memory_bytes)
+        self.arrivals = Arrivals(self.segments, LocalDisk(), folder, memory_bytes, Windows(self.segments))
         self.events: list[Event] = []
         self.routes: dict[type, Callable[[Any, Any], None]] = {}
         self.room: Callable[[Any, DataChunk, int], memoryview | None] = lambda *_: None
@@ -205,7 +207,7 @@ async def test_a_long_value_is_mapped_in_windows(tmp_path: Path) -> None:
         for offset, length in ((0, 70_000), (70_000, WINDOW_BYTES), (size - 5, 5)):
             room = place.room(offset, length)
             assert room is not None
-            assert len(room.obj) <= WINDOW_BYTES + 70_000
+            assert len(room.obj) <= WINDOW_BYTES + mmap.ALLOCATIONGRANULARITY
             room[:] = b"z" * length
         assert os.pread(rig.segments.fd(place.finish()), length, offset) == b"z" * length
 
