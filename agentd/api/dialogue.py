@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.model.errors import UNREADABLE, PeerError
+from agentd.model.errors import PeerError
+from agentd.model.unreadable import UNREADABLE
 from agentd.wire.codec import decode, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import HEADER, HEADER_BYTES, MAGIC, MAX_FRAME_BYTES, OPENING_VERSION, FrameDecoder

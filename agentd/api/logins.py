@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from agentd.api.private_files import read_private, replace_private
-from agentd.model.errors import UNREADABLE, ConfigError
+from agentd.model.errors import ConfigError
+from agentd.model.unreadable import UNREADABLE
 
 FILE_NAME = "logins.json"
 

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from agentd.api.tables import Rows
-from agentd.model.errors import UNREADABLE, AgentdError, RequestError, TaskFailed
+from agentd.model.errors import AgentdError, RequestError, TaskFailed
+from agentd.model.unreadable import UNREADABLE
 from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
 
 T = TypeVar("T")

@@ -23,7 +23,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agentd.api.private_files import open_private, read_private, replace_private
-from agentd.model.errors import UNREADABLE, ConfigError
+from agentd.model.errors import ConfigError
+from agentd.model.unreadable import UNREADABLE
 from agentd.rest.port import SCOPES
 
 PREFIX = "agentd_"

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises over bytes that it cannot read: wrong characters and deep nesting have errors of their own."""
-
 
 class AgentdError(Exception):
     """Root of all that this product raises on purpose."""

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from agentd.model.errors import UNREADABLE, RequestError
+from agentd.model.errors import RequestError
 from agentd.model.task import Constraints, Form, Template, WantedProcessor
+from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Codec, Payload
 from agentd.rest.call import Caller
 from agentd.rest.callbacks import check_callback

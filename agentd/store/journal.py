@@ -24,8 +24,9 @@ import msgspec
 from msgspec import Struct
 
 from agentd.core.entries import Accepted, Ended, Entry
-from agentd.model.errors import UNREADABLE, DiskError
+from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import NO_VALUE, Payload
 from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
 from agentd.store.cleaning import clean

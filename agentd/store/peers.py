@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from agentd.model.errors import UNREADABLE, ConfigError, RequestError
+from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import PinBook, check_limits
+from agentd.model.unreadable import UNREADABLE
 from agentd.store.disk import Disk, read_file, write_file
 
 FILE_NAME = "peers.json"

@@ -33,7 +33,7 @@ from agentd.core.entries import (
     Started,
     WasRead,
 )
-from agentd.model.errors import UNREADABLE
+from agentd.model.unreadable import UNREADABLE
 
 _FRAME = Layout("<II")
 _HEAD = Layout("<QI")

@@ -13,8 +13,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from agentd.core.entries import Accepted, Ended, Entry, Forgotten
-from agentd.model.errors import UNREADABLE, DiskError
+from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.unreadable import UNREADABLE
 from agentd.store import salvage
 from agentd.store.disk import Disk
 from agentd.store.records import KINDS, NAMES, Damage, Record, Row, decode, is_sound, pack, read_head, unpack, write

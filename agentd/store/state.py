@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from agentd.model.errors import UNREADABLE, ConfigError
+from agentd.model.errors import ConfigError
+from agentd.model.unreadable import UNREADABLE
 from agentd.store.disk import Disk, read_file, write_file
 
 _ID_NAME = "agent-id"

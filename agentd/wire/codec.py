@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from agentd.model.errors import UNREADABLE, PeerError
+from agentd.model.errors import PeerError
+from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Payload
 from agentd.wire.faults import Unsendable
 from agentd.wire.framing import Buffer, Frame, encode_frame

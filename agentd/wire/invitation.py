@@ -18,7 +18,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from agentd.model.errors import UNREADABLE, RequestError
+from agentd.model.errors import RequestError
+from agentd.model.unreadable import UNREADABLE
 
 PREFIX = "agentd1_"
 VERSION = 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from agentd.core.events import TaskResult
-from agentd.model.errors import UNREADABLE
 from agentd.model.graph import Put, Spawned, Standing
 from agentd.model.task import Template
+from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Codec, Kept, Part, Payload
 from agentd.workers.protocol import (
     COUNT,

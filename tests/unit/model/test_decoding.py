@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.model.errors import UNREADABLE
+from agentd.model.unreadable import UNREADABLE
 
 
 class Row(msgspec.Struct):
