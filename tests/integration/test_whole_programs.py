@@ -239,3 +239,17 @@ def test_values_that_never_come_are_warned_of_where_they_are_awaited(tmp_path: P
     assert f"{program}:10: RuntimeWarning" in ended.stderr
     assert "collection c had 2 elements and now has 3" in ended.stderr
     assert "attempt 1" in ended.stderr, "to run it again is of no use"
+
+
+@pytest.mark.parametrize("how", ["run", "call"])
+def test_tasks_of_modules_are_given_what_a_program_defines(tmp_path: Path, start_agent: StartAgent, how: str) -> None:
+    """Functions and objects of classes of the program, generators, and lists inside of lists that grow."""
+    more = ("--cpu", "2") if how == "run" else ("--state", start_agent("--cpu", "2", "--pythonpath", APPS).state)
+    ended = agentd(tmp_path, how, *more, APPS / "passing_program.py", "10")
+    assert ended.stdout.splitlines() == [
+        "40 41",
+        "2 Thing True",
+        "5 [2, 3]",
+        "[[1, 7, 8], [2, 7, 8], [7, 8]] [[1, 2], [1, 2]]",
+        "100",
+    ], ended.stderr

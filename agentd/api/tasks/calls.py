@@ -37,6 +37,11 @@ _QUICK = PLAIN | {Reference}
 """Types of arguments that need nothing but the pickler."""
 
 
+def _is_plain(value: Any) -> bool:
+    """Tell whether a collection inside of another one holds values without identity only."""
+    return PLAIN.issuperset(map(type, value.values() if isinstance(value, dict) else value))
+
+
 class Call:
     """Collects what one call of a task needs; `commit` then says to its data that it was sent."""
 
@@ -101,7 +106,7 @@ class Call:
         if type(value) in _SCALARS:
             kind = "dictionary" if content is Content.DICTIONARY else "collection"
             raise NotOfKind(f"is a {kind}: give a list, a tuple or a dict, not {value!r}")
-        return self._collection(value, spec, spec.depth)
+        return self._collection(value, spec, spec.depth, value)
 
     def _object(self, value: Any, direction: Direction) -> tuple[Any, Shape]:
         if type(value) in PLAIN:
@@ -169,20 +174,22 @@ class Call:
             self.reads.append(datum.base)
         return Reference(position)
 
-    def _collection(self, value: Any, spec: Parameter, depth: int | None) -> tuple[Any, Shape]:
-        """Take a collection apart, down to its depth; its leaves are data of their own."""
+    def _collection(self, value: Any, spec: Parameter, depth: int | None, whole: Any) -> tuple[Any, Shape]:
+        """Take a collection, or what is in the `whole` one, apart, to its depth; its leaves are data of their own."""
         family = self._family
         is_tracked = family.registry and type(value) is not Future and family.registry.find(value) is not None
         if depth == 0 or is_tracked or not isinstance(value, (list, tuple, dict)):
             return self._leaf(value, spec)
+        if depth is None and value is not whole and spec.direction in WRITES and _is_plain(value):
+            return self._leaf(value, spec)  # nobody can depend on its elements: it may grow and shrink
         below = None if depth is None else depth - 1
         if isinstance(value, dict):
-            taken = {key: self._collection(item, spec, below) for key, item in value.items()}
+            taken = {key: self._collection(item, spec, below, whole) for key, item in value.items()}
             kept: Any = {key: one for key, (one, _) in taken.items()}
             shape: Any = {key: one for key, (_, one) in taken.items()}
             slots: Any = taken.items()
         else:
-            rows = [self._collection(item, spec, below) for item in value]
+            rows = [self._collection(item, spec, below, whole) for item in value]
             kept = [one for one, _ in rows] if isinstance(value, list) else tuple([one for one, _ in rows])
             shape = [one for _, one in rows]
             slots = enumerate(rows)

@@ -19,7 +19,7 @@ from agentd.api.tasks.images import Image, is_large, outline
 from agentd.api.tasks.messages import number, numbers, packed, packed_task, packed_value
 from agentd.api.tasks.port import CANCELLED, THERE, Kind, Received
 from agentd.api.tasks.storage import identifier_of
-from agentd.api.tasks.templates import template_of
+from agentd.api.tasks.templates import template_of, with_program
 from agentd.api.tasks.values import decoded, renewed
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Family:
             else:
                 taken, named, writes = self._take(call, plan, args, kwargs)
             encoded = call.encode(taken, named, writes, plan)
+            if plan.lacks_program and b"_main__" in encoded[1]:
+                template = with_program(self._runtime, plan, template)
             chain = 0
             if call.after:
                 call.after = list(dict.fromkeys(call.after))

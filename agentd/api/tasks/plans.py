@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks.definition import READ, Content, Direction, Parameter
-from agentd.api.tasks.templates import goes_by_value
+from agentd.api.tasks.templates import goes_by_value, lacks_program
 from agentd.api.tasks.ways import ways_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class Plan:
         """Other ways to do it, of which one is chosen where a call is placed."""
         self.is_by_value = goes_by_value(definition)
         """Its code travels with what it reads of the names around it."""
+        self.lacks_program = lacks_program(definition)
+        """It is of a module, and called in a program."""
+        self.declared: dict[int, dict[str, Any]] = {}
+        """What was declared of it in that case, by number."""
+        self.programs: dict[int, int] = {}
+        """Numbers of templates that bring the program along, by those that do not."""
         self.seen: list[Any] = []
         """What that was when it was last sent."""
         depends = self.is_by_value or callable(definition.returns)

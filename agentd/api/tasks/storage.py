@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import threading
+from types import GeneratorType
 from typing import Any
 
 PORT = "_agentd_worker_task"
@@ -108,6 +109,8 @@ class Stored:
 
 
 def outward(value: Any) -> Any:
-    """Give what travels for a value: itself, or for a persistent object what stands for it."""
+    """Give what travels for a value: itself, what stands for a persistent object, or what a generator has left."""
+    if type(value) is GeneratorType:
+        return iter(list(value))
     identifier = identifier_of(value)
     return value if identifier is None else Stored(identifier)

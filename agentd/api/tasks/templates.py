@@ -41,7 +41,7 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
     definition = plan.definition
     if plan.is_fixed:
         if not plan.template:
-            plan.template = _declare(runtime, [_fields(one, None) for one in (definition, *plan.ways)], definition)
+            plan.template = _declare(runtime, plan, [_fields(one, None) for one in (definition, *plan.ways)])
         return plan.template, plan.returns
     if plan.is_by_value:
         seen = list(_seen_by(definition.function, set()))
@@ -53,7 +53,7 @@ def template_of(runtime: Nested, plan: Plan, args: tuple[Any, ...], kwargs: dict
     key = repr([(row.get("constraints"), row.get("nodes")) for row in rows])  # lists among them have no hash
     number = plan.templates.get(key)
     if number is None:
-        number = plan.templates[key] = _declare(runtime, rows, definition)
+        number = plan.templates[key] = _declare(runtime, plan, rows)
     returns = definition.returns
     return number, int(returns(bound)) if callable(returns) else plan.returns
 
@@ -84,8 +84,9 @@ def _fields(definition: TaskDefinition, bound: Mapping[str, Any] | None) -> dict
     return fields
 
 
-def _declare(runtime: Nested, rows: list[dict[str, Any]], definition: TaskDefinition) -> int:
+def _declare(runtime: Nested, plan: Plan, rows: list[dict[str, Any]]) -> int:
     """Declare a task; the rows behind the first are other ways to do it."""
+    definition = plan.definition
     number = runtime.new_template()
     template, *ways = rows
     if definition.on_failure == "CANCEL_SUCCESSORS":
@@ -95,8 +96,27 @@ def _declare(runtime: Nested, rows: list[dict[str, Any]], definition: TaskDefini
         template["code"] = code
     if ways:
         template["alternatives"] = ways
+    if plan.lacks_program:
+        plan.declared[number] = template
     runtime.port.send(Kind.DECLARE, packed([[number, template]]))
     return number
+
+
+def with_program(runtime: Nested, plan: Plan, template: int) -> int:
+    """Give the template of a call whose arguments are made of the program's own functions or classes.
+
+    It is as another one, and brings the program along, which a task of a module does not need otherwise.
+    """
+    number = plan.programs.get(template)
+    if number is None:
+        number = plan.programs[template] = runtime.new_template()
+        runtime.port.send(Kind.DECLARE, packed([[number, plan.declared[template] | {"code": source_of_main()}]]))
+    return number
+
+
+def lacks_program(definition: TaskDefinition) -> bool:
+    """Tell whether a task of a module is called in a program, of which a worker may know nothing."""
+    return definition.module not in {_MAIN, ALIAS} and not goes_by_value(definition) and bool(source_of_main())
 
 
 def goes_by_value(definition: TaskDefinition) -> bool:

@@ -81,7 +81,8 @@ class Finder:
             Exception: whatever the module raises when it is imported.
         """
         module_name, _, path = name.partition(":")
-        module = main_of(code) if module_name == "__main__" and code else _import(module_name)
+        program = main_of(code) if code else None  # also where only its arguments are made of it
+        module = program if module_name == "__main__" and program is not None else _import(module_name)
         target: Any = module
         for part in path.split("."):
             try:
