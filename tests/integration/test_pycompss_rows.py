@@ -114,3 +114,14 @@ def test_time_limits(client: Agent, tmp_path: Path) -> None:
     value, said = _row(client, "wall_clock")
     assert value is None
     assert said
+
+
+def test_data_of_a_group_that_ended_can_be_used(client: Agent, tmp_path: Path) -> None:
+    """Whoever writes a file after the exception goes on with what the last task left that was done."""
+    assert _row(client, "after_a_group", str(tmp_path)) == "1321"
+
+
+def test_collections_of_files(client: Agent, tmp_path: Path) -> None:
+    """Written, changed, and read, with dependencies file by file."""
+    texts = ["a0bc", "a1bc", "a2b"]
+    assert _row(client, "file_collections", str(tmp_path)) == [texts, texts, True]

@@ -235,7 +235,7 @@ def test_values_that_never_come_are_warned_of_where_they_are_awaited(tmp_path: P
         "if __name__ == '__main__':\n    c = [[1], [2]]\n    grow(c)\n    print(compss_wait_on(c))\n"
     )
     ended = agentd(tmp_path, "run", "--cpu", "1", program)
-    assert ended.stdout == "[[None], [None]]\n"
+    assert ended.stdout == "[None, None]\n"
     assert f"{program}:10: RuntimeWarning" in ended.stderr
     assert "collection c had 2 elements and now has 3" in ended.stderr
     assert "attempt 1" in ended.stderr, "to run it again is of no use"

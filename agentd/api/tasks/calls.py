@@ -37,8 +37,10 @@ _QUICK = PLAIN | {Reference}
 """Types of arguments that need nothing but the pickler."""
 
 
-def _is_plain(value: Any) -> bool:
-    """Tell whether a collection inside of another one holds values without identity only."""
+def _may_grow(value: Any, spec: Parameter, depth: int | None) -> bool:
+    """Tell whether a written collection inside of another one holds values without identity only, and no paths."""
+    if depth is not None or spec.direction not in WRITES or spec.content is Content.FILES:
+        return False
     return PLAIN.issuperset(map(type, value.values() if isinstance(value, dict) else value))
 
 
@@ -180,7 +182,7 @@ class Call:
         is_tracked = family.registry and type(value) is not Future and family.registry.find(value) is not None
         if depth == 0 or is_tracked or not isinstance(value, (list, tuple, dict)):
             return self._leaf(value, spec)
-        if depth is None and value is not whole and spec.direction in WRITES and _is_plain(value):
+        if value is not whole and _may_grow(value, spec, depth):
             return self._leaf(value, spec)  # nobody can depend on its elements: it may grow and shrink
         below = None if depth is None else depth - 1
         if isinstance(value, dict):
@@ -195,7 +197,8 @@ class Call:
             slots = enumerate(rows)
         if spec.direction not in WRITES:
             return kept, None
-        self._replace_plain(value, shape, slots)
+        if spec.content is not Content.FILES:  # paths stay what they are
+            self._replace_plain(value, shape, slots)
         return kept, shape
 
     def _leaf(self, value: Any, spec: Parameter) -> tuple[Any, Shape]:

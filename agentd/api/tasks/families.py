@@ -300,12 +300,15 @@ class Family:
         with self.lock:
             self.tell_released()
             self.port.send(Kind.BARRIER, b"\x93" + self._parent + number(token) + number(group))
+        error: BaseException | None = None
         for row in map(Received._make, self.port.wait(token)):
             if row.standing != THERE or row.data:
                 buffers = self.port.buffers(row.parts, writable=False) if row.parts else []
-                raise exception_of(row.standing, bytes(row.data), bytes(buffers[0]) if buffers else b"")
-        if self.home.keeps and not group:
-            self._revert_cancelled(0)
+                error = exception_of(row.standing, bytes(row.data), bytes(buffers[0]) if buffers else b"")
+        if self.home.keeps:
+            self._revert_cancelled(group)  # whoever goes on after the group has ended goes on with what is there
+        if error is not None:
+            raise error
 
     # --- groups -------------------------------------------------------------------------------------------------
 

@@ -516,3 +516,55 @@ def wall_clock():
 def note_nothing(nap):
     time.sleep(nap)
     return nap
+
+
+@task(path=FILE_INOUT)
+def note_and_end(path, text):
+    with open(path, "a") as file:
+        file.write(text)
+    raise COMPSsException("noted")
+
+
+def after_a_group(folder):
+    """What was written before the group ended is there, what was cancelled is not, and one can go on with it."""
+    path = f"{folder}/after"
+    Path(path).write_text("")
+    note(path, "1")
+    try:
+        with TaskGroup("ends"):
+            for _ in range(3):
+                note_and_end(path, "3")
+    except COMPSsException:
+        note(path, "2")
+    note(path, "1")
+    compss_wait_on_file(path)
+    return Path(path).read_text()
+
+
+@task(paths=COLLECTION_FILE_OUT)
+def write_each(paths, text):
+    for number, path in enumerate(paths):
+        Path(path).write_text(f"{text}{number}")
+
+
+@task(paths=COLLECTION_FILE_INOUT)
+def add_to_each(paths, text):
+    for path in paths:
+        with open(path, "a") as file:
+            file.write(text)
+
+
+@task(paths=COLLECTION_FILE_IN, returns=list)
+def read_each(paths):
+    return [Path(path).read_text() for path in paths]
+
+
+def file_collections(folder):
+    """Paths in a collection stay paths, whatever tasks do with the files."""
+    paths = [f"{folder}/file{number}" for number in range(3)]
+    write_each(paths, "a")
+    add_to_each(paths, "b")
+    add_to_each(paths[:2], "c")
+    found = compss_wait_on(read_each(paths))
+    compss_wait_on_file(*paths)
+    return [found, [Path(path).read_text() for path in paths], all(isinstance(path, str) for path in paths)]
