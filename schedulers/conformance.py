@@ -132,8 +132,7 @@ def violations(view: PlainView, decisions: Iterable[Decision]) -> list[str]:
         elif not host.has_room(task):
             wrong.append(f"task {task.id} was placed on {host.name}, which has no room")
         else:
-            behind = view.behind(task, decision.most - 1) if isinstance(decision, Run) else []
-            for row in (task, *behind):
+            for row in (task, *view.behind(task, decision.most - 1)):
                 if host.could_host(row) and host.has_room(row):
                     row.is_placed = True
                     host.busy += row.demand.units()

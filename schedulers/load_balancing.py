@@ -103,7 +103,7 @@ class LoadBalancing:
                 if cost < best_cost and row.admits(task):
                     best, best_cost = row, cost
         if best is not None:
-            return Forward(task, best.name)
+            return Forward(task, best.name, ALL if wait == inf and len(view.neighbours) == 1 else 1)
         return Run(task) if own.has_room(task) else None
 
     def cost(self, row: NeighbourRow, transfer_bytes: int, estimate: float) -> float:

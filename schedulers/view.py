@@ -229,10 +229,11 @@ class Run(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Hand the task to a neighbour."""
+    """Hand the task to a neighbour, and with it those next to it that are alike, as in `Run`."""
 
     task: TaskRow
     to: str
+    most: int = 1
 
 
 class Keep(NamedTuple):

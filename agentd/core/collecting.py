@@ -38,6 +38,8 @@ class Collecting:
         """
         if task.id in self._state.stopping or outcome.status not in {Status.DONE, Status.FAILED}:
             return False
+        if not outcome.value.parts and not outcome.made:
+            return False
         if task.family:
             return self._state.lineage.is_full
         is_last_copy = task.shape.template.durable and not task.shape.template.idempotent

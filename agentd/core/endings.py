@@ -79,16 +79,21 @@ class Endings:
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []
+        given: list[tuple[Operation, Outcome]] = []
         for task, outcome in zip(tasks, outcomes, strict=True):
             if not is_simple or task.payload.parts or task.inputs:
                 self.end(task, outcome, now)
                 continue
             if not task.caller:
                 operation = state.ledger.get(task.id)
-                if operation is None or not operation.caller or not operation.durable or operation.has_ended:
+                if operation is not None and not operation.durable and operation.path.sender is not None:
+                    operation.host = task.host
+                    given.append((operation, outcome))
+                elif operation is None or not operation.caller or not operation.durable or operation.has_ended:
                     self.end(task, outcome, now)
                     continue
-                kept.append((operation, outcome))
+                else:
+                    kept.append((operation, outcome))
                 task.state = ended
                 del known[task.id]
                 continue
@@ -101,6 +106,21 @@ class Endings:
         self._settle_all(caller, settled)
         if kept:
             self._end_kept(kept, now)
+        if given:
+            self._end_given(given, now)
+
+    def _end_given(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """Tell neighbours how tasks of theirs ended that need not survive."""
+        state, wall = self._state, self._state.wall(now)
+        state.counters["ended"] += len(ended)
+        for operation, outcome in ended:
+            operation.outcome, operation.ended_wall = outcome, wall
+            state.ledger.close(operation, outcome, now)
+            for caller in operation.watchers:
+                state.outbox.add(Reply(caller, operation.id))
+            operation.watchers.clear()
+            self.deliver(operation, outcome, operation.path.sender or "")
+            state.outbox.publish_end(operation.id, STATES[outcome.status])
 
     def _end_kept(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
         """Record how operations ended that sessions wait for, and tell those when it is safe."""

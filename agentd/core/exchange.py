@@ -1,4 +1,4 @@
-"""What passes between this agent and its neighbours: offers, refusals, ends, cancellations.
+"""What this agent gives its neighbours: offers, and what becomes of them.
 
 Law: an end counts only from the neighbour that holds the attempt, under its number and lease epoch.
 """
@@ -11,16 +11,18 @@ from msgspec.structs import replace
 
 from agentd.core.collecting import Collecting
 from agentd.core.commands import DeclareTemplates
-from agentd.core.entries import Accepted, Cancelling, Delivered, Forgotten, Returned, Started
+from agentd.core.entries import Returned, Started
 from agentd.core.ledger import Operation
-from agentd.core.shapes import learn
-from agentd.core.tasks import Path, Shape, State, Task
-from agentd.core.ways import could_fit
+from agentd.core.shapes import learn, learn_all
+from agentd.core.taking import TRUE_ENDS, Taking
+from agentd.core.tasks import State, Task
 from agentd.model.exchange import End, Offer, Refusal
 from agentd.model.task import Failure, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentd.core import events as e
     from agentd.core.endings import Endings
     from agentd.core.intake import Intake
@@ -32,12 +34,10 @@ DECLARED_MOST = 4096
 """Templates told over one link before they are told anew (the other end remembers at least so many)."""
 PARDON_S = 1.0
 """After a refusal that is not for good, until tasks of that shape are offered again (chosen: no ping-pong)."""
-TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
-"""Ends that say something of the task itself, whoever asked for it; the others end one attempt."""
 
 
 class Exchange:
-    """Works with the neighbours."""
+    """Gives tasks to the neighbours, and takes their ends."""
 
     def __init__(self, state: AgentState, endings: Endings, intake: Intake, supply: Supply) -> None:
         self._state = state
@@ -45,30 +45,46 @@ class Exchange:
         self._intake = intake
         self._supply = supply
         self._collecting = Collecting(state, endings, supply)
+        self.taking = Taking(state, endings, intake, supply)
+        """The other direction: what neighbours give us."""
         self._gated: set[int] = set()
         """Tasks that may run only once, booked at a neighbour, of which the start is not on the disk yet."""
 
     # --- giving -----------------------------------------------------------------------------------------------
 
-    def forward(self, task: Task, neighbour: Neighbour, now: float) -> None:
-        """Offer a waiting task to a neighbour."""
+    def forward(self, task: Task, neighbour: Neighbour, now: float, most: int = 1) -> None:
+        """Offer a waiting task to a neighbour, and up to `most` in all of those behind it that are alike."""
         state = self._state
         state.queue.take(task)
-        task.state = State.OFFERED
-        task.host = neighbour.name
-        task.placed_at = now
-        task.epoch = 0
-        state.counters["forwarded"] += 1
-        neighbour.book(task)
-        operation = state.operation_of(task)
-        if operation is not None and operation.durable:
-            state.acceptances.write(operation)
-            number = state.outbox.record(Started((task.id,), neighbour.name))
-            if not task.shape.template.idempotent:
-                self._gated.add(task.id)
-                state.outbox.after(number, lambda: self._offer_once(task, neighbour))
-                return
-        self.offer(task, neighbour)
+        tasks = [task]
+        room = min(most, neighbour.room(task.shape)) - 1
+        if room > 0:
+            for one in state.queue.take_alike(task, room):
+                if neighbour.objection(one) is None:
+                    tasks.append(one)
+                else:
+                    state.wait(one)
+        state.counters["forwarded"] += len(tasks)
+        neighbour.book(*tasks)
+        for one in tasks:
+            one.state = State.OFFERED
+            one.host, one.placed_at, one.epoch = neighbour.name, now, 0
+            operation = state.operation_of(one)
+            if operation is not None and operation.durable:
+                self._offer_durable(one, operation, neighbour)
+            else:
+                self.offer(one, neighbour)
+
+    def _offer_durable(self, task: Task, operation: Operation, neighbour: Neighbour) -> None:
+        """Offer a task that must survive: its start is written, and waited for where there may be only one."""
+        state = self._state
+        state.acceptances.write(operation)
+        number = state.outbox.record(Started((task.id,), neighbour.name))
+        if task.shape.template.idempotent:
+            self.offer(task, neighbour)
+        else:
+            self._gated.add(task.id)
+            state.outbox.after(number, lambda: self._offer_once(task, neighbour))
 
     def _offer_once(self, task: Task, neighbour: Neighbour) -> None:
         self._gated.discard(task.id)
@@ -191,9 +207,35 @@ class Exchange:
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is None:
             return
+        plain = {} if self._state.stopping or self._state.families else self._plain(neighbour, event.ends)
         for end in event.ends:
-            self._end_received(neighbour, end, now)
+            if end.task not in plain:
+                self._end_received(neighbour, end, now)
+        if plain:
+            self._end_plain(neighbour, list(plain.values()), now)
         self._state.changes.add(Change.ROOM)
+
+    @staticmethod
+    def _plain(neighbour: Neighbour, ends: Sequence[End]) -> dict[int, tuple[Task, Outcome]]:
+        """Find the ends of tasks that it holds which went well and brought nothing large, by task: the common case."""
+        plain = {}
+        for end in ends:
+            task, outcome = neighbour.held.get(end.task), end.outcome
+            if task is None or task.attempt != end.attempt or task.host != neighbour.name:
+                continue
+            if outcome.status == 0 and not outcome.value.parts and not outcome.made:
+                attempts = task.attempt
+                plain[end.task] = task, outcome if outcome.attempts == attempts else replace(outcome, attempts=attempts)
+        return plain
+
+    def _end_plain(self, neighbour: Neighbour, ended: list[tuple[Task, Outcome]], now: float) -> None:
+        outbox = self._state.outbox
+        tasks, outcomes = [task for task, _ in ended], [outcome for _, outcome in ended]
+        neighbour.unbook(*tasks)
+        learn_all(tasks, outcomes, 1.0)
+        self._endings.end_all(tasks, outcomes, now)
+        named = [(task.id, task.attempt) for task in tasks]
+        outbox.after(outbox.number, lambda: outbox.acknowledge_all(neighbour.name, named))
 
     def _end_received(self, neighbour: Neighbour, end: End, now: float) -> None:
         state = self._state
@@ -251,200 +293,3 @@ class Exchange:
         if task.state is State.WAITING and operation is not None and operation.durable:
             self._state.outbox.record(Returned((task.id,)))
             self._state.outbox.record(Started((task.id,)))
-
-    # --- taking -----------------------------------------------------------------------------------------------
-
-    def offers_received(self, event: e.OffersReceived, now: float) -> None:
-        """A neighbour asks us to run tasks."""
-        state = self._state
-        neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
-        for offer in event.offers:
-            neighbour.received_sequence = max(neighbour.received_sequence, offer.sequence)
-            refusal = self._take(neighbour, event.link, offer, now)
-            if refusal is not None:
-                state.counters["refused"] += 1
-                state.outbox.refuse(event.neighbour, event.link, refusal)
-        state.changes.add(Change.READY)
-
-    def _take(self, neighbour: Neighbour, link: int, offer: Offer, now: float) -> Refusal | None:
-        state = self._state
-        shape = state.declared.get(link, {}).get(offer.template)
-        if shape is None:
-            return Refusal(offer.task, offer.attempt, f"template {offer.template} was not declared on this link")
-        if state.identity.agent_id in offer.visited:
-            return Refusal(offer.task, offer.attempt, "the task was here before on its way")
-        known = state.ledger.get(offer.task)
-        if known is not None:
-            words = self._meet(neighbour, link, known, offer)
-            if words is not None:
-                return Refusal(offer.task, offer.attempt, words) if words else None
-        elif offer.task in state.tasks:
-            return Refusal(offer.task, offer.attempt, "a task of this agent has the same number")
-        refusal = self._refusal(neighbour, offer, shape)
-        if refusal is None:
-            self._open(neighbour, link, offer, shape, now)
-        return refusal
-
-    def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape) -> Refusal | None:
-        """Say why a task that is not known here is not taken; None: it may be."""
-        state, rules = self._state, self._state.rules
-        waiting = len(state.queue)
-        if state.draining:
-            return Refusal(offer.task, offer.attempt, "this agent is stopping")
-        if neighbour.is_leaving:
-            return Refusal(offer.task, offer.attempt, "this agent takes no more work of yours: it lets the link go")
-        if state.disk_full:
-            return Refusal(offer.task, offer.attempt, f"the journal's disk is full: {state.disk_full}")
-        if waiting >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
-            return Refusal(offer.task, offer.attempt, f"{waiting} tasks wait here already")
-        if _hops(offer) > rules.hop_limit:
-            words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
-            return Refusal(offer.task, offer.attempt, words)
-        probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
-        if not could_fit(state.pool, shape) and not any(row.admits(probe) for row in state.neighbourhood.rows):
-            return Refusal(offer.task, offer.attempt, "no host here or beyond fits what it needs", final=True)
-        return None
-
-    def _open(self, neighbour: Neighbour, link: int, offer: Offer, shape: Shape, now: float) -> None:
-        state, template = self._state, shape.template
-        path = state.path(_path(neighbour, offer))
-        entry = Accepted(
-            offer.task,
-            template,
-            offer.payload,
-            now,
-            state.wall(now),
-            name=template.name,
-            path=path,
-            attempt=offer.attempt,
-        )
-        operation = Operation(
-            id=offer.task,
-            template=template,
-            submitted_at=now,
-            submitted_wall=entry.wall_s,
-            name=template.name,
-            path=path,
-            durable=template.durable,
-            sender_attempt=offer.attempt,
-            sender_epoch=offer.epoch,
-            accepted=state.outbox.record(entry) if template.durable else 0,
-        )
-        state.ledger.open(operation)
-        state.counters["accepted"] += 1
-        for value in (offer.payload, *offer.inputs):
-            state.objects.take(value, neighbour.name)
-        self._intake.begin(operation, offer.payload, inputs=offer.inputs, makes=offer.makes)
-        self._accept(neighbour, link, operation, offer)
-
-    def _accept(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
-        """Say yes once the acceptance is on the disk, unless the task was handed back meanwhile."""
-        state, name = self._state, neighbour.name
-
-        def say() -> None:
-            if state.ledger.get(operation.id) is operation:
-                state.outbox.accept(name, link, (offer.task, offer.attempt, offer.epoch))
-
-        state.outbox.after(operation.accepted, say)
-
-    def _meet(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> str | None:
-        """A task that is known here is offered: it goes on, or its end is told again; nothing healthy starts anew.
-
-        Returns:
-            Why it is refused; empty when it was accepted; None when nothing of it is left that could be told, so that
-            it is to be taken as a new one.
-        """
-        is_newer = offer.attempt > operation.sender_attempt
-        if operation.path.sender != neighbour.name:
-            if operation.path.sender is None or not operation.is_terminal:
-                return "the task is here already, on another way"
-        elif offer.attempt < operation.sender_attempt:
-            return f"attempt {operation.sender_attempt} of the task is here already"
-        elif not operation.is_terminal:
-            if is_newer and (operation.is_cancelling or operation.is_ending):
-                return f"attempt {operation.sender_attempt} of the task is ending here"
-            self._adopt(neighbour, link, operation, offer)
-            return ""
-        elif operation.outcome is not None and (not is_newer or operation.status in TRUE_ENDS):
-            self._adopt(neighbour, link, operation, offer)
-            self._endings.deliver(operation, operation.outcome, neighbour.name)
-            return ""
-        self._forget(operation)
-        return None
-
-    def _adopt(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
-        operation.sender_attempt, operation.sender_epoch = offer.attempt, offer.epoch
-        operation.orphan_since = None
-        task = self._state.tasks.get(operation.id)
-        is_large = bool(offer.payload.parts) or bool(offer.inputs)
-        if task is not None and is_large and task.state is State.WAITING:
-            self._supply.renew(task, offer.payload, offer.inputs, neighbour.name)
-        self._accept(neighbour, link, operation, offer)
-
-    def _forget(self, operation: Operation) -> None:
-        """Keep nothing of an attempt that has ended: the task comes anew."""
-        state = self._state
-        sender = state.neighbourhood.get(operation.path.sender or "")
-        if sender is not None:
-            sender.ends_unacknowledged.pop(operation.id, None)
-        if operation.outcome is not None:
-            self._endings.release_outcome(operation.outcome)
-        state.ledger.forget(operation)
-        if operation.durable:
-            state.outbox.record(Forgotten((operation.id,)))
-
-    def ends_acknowledged(self, event: e.EndsAcknowledged, now: float) -> None:  # noqa: ARG002
-        """A neighbour has recorded ends: nothing of them needs to be kept for it."""
-        state = self._state
-        neighbour = state.neighbourhood.get(event.neighbour)
-        delivered = []
-        for task_id, attempt in event.tasks:
-            operation = state.ledger.get(task_id)
-            if operation is None or operation.sender_attempt != attempt or not operation.is_terminal:
-                continue
-            if operation.is_delivered or operation.path.sender != event.neighbour:
-                continue
-            operation.is_delivered = True
-            if operation.outcome is not None:
-                self._endings.release_outcome(operation.outcome)
-                operation.outcome = None
-            if neighbour is not None:
-                neighbour.ends_unacknowledged.pop(task_id, None)
-            if operation.durable:
-                delivered.append(task_id)
-                state.ledger.spare(operation)
-            else:
-                state.ledger.forget(operation)
-        if delivered:
-            state.outbox.record(Delivered(tuple(delivered)))
-
-    def cancel_received(self, event: e.CancelReceived, now: float) -> None:
-        """A neighbour wants tasks stopped that it gave us; of those that are not here it is told that they are not."""
-        state = self._state
-        for task_id, attempt in event.tasks:
-            operation = state.ledger.get(task_id)
-            if operation is None or operation.path.sender != event.neighbour or operation.is_delivered:
-                failure = Failure(Reason.NONE, "Cancelled", "it is not here", agent=state.identity.name)
-                outcome = Outcome(Status.CANCELLED, failure=failure, agent=state.identity.name)
-                state.outbox.end(event.neighbour, End(task_id, attempt, 0, outcome))
-            elif attempt >= operation.sender_attempt:
-                self.stop(operation, now)
-
-    def stop(self, operation: Operation, now: float) -> None:
-        """Stop what a neighbour gave us and does not want any more."""
-        task = self._state.tasks.get(operation.id)
-        if task is None:
-            return
-        if operation.durable and not operation.is_cancelling:
-            self._state.outbox.record(Cancelling(operation.id))
-        operation.is_cancelling = True
-        self._intake.stop(task, now)
-
-
-def _hops(offer: Offer) -> int:
-    """Count the links it has crossed; a neighbour cannot make it fewer than the agents that it names."""
-    return max(offer.hops, len(offer.visited))
-
-
-def _path(neighbour: Neighbour, offer: Offer) -> Path:
-    return Path(offer.origin, neighbour.name, _hops(offer), offer.visited)

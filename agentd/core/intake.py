@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentd.core.execution import Execution
     from agentd.core.state import AgentState
     from agentd.core.supply import Supply
+    from agentd.core.tasks import Shape
     from agentd.model.exchange import Submission
     from agentd.model.task import Template
     from agentd.model.values import Payload
@@ -226,10 +227,11 @@ class Intake:
         *,
         inputs: tuple[Payload, ...] = (),
         makes: int = 0,
+        shape: Shape | None = None,
     ) -> Task:
         """Make the root task of an operation; one that may run only once waits for its acceptance to be safe."""
         state = self._state
-        shape = state.shapes.intern(operation.template)
+        shape = shape or state.shapes.intern(operation.template)
         task = Task(operation.id, shape, payload, state.path(operation.path), state.next_order())
         task.submitted_at = operation.submitted_at
         task.inputs, task.makes = inputs, makes

@@ -245,7 +245,7 @@ class Links:
             if operation.durable:
                 operation.orphan_since = now
             else:
-                self._exchange.stop(operation, now)
+                self._exchange.taking.stop(operation, now)
         self.watch_orphans(neighbour, now)
 
     def watch_orphans(self, neighbour: Neighbour, now: float) -> None:
@@ -256,7 +256,7 @@ class Links:
             for operation in self.given_by(neighbour):
                 is_kept = operation.template.on_orphan == "KEEP"
                 if operation.orphan_since is not None and now - operation.orphan_since >= limit_s and not is_kept:
-                    self._exchange.stop(operation, now)
+                    self._exchange.taking.stop(operation, now)
 
         if any(operation.orphan_since == now for operation in self.given_by(neighbour)):
             self._state.timers.at(now + limit_s, stop)

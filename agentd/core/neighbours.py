@@ -89,6 +89,8 @@ class Neighbour:
     """Of the last offer that we had from it."""
     fetches = True
     """It takes references in the place of large values."""
+    _beyond_s = 0.0
+    """The longest path delay beyond the link that it reported."""
     why_not = ""
     """Why there is no connection, or nothing is given to it over the one that there is."""
     python = (0, 0)
@@ -189,23 +191,24 @@ class Neighbour:
 
     def has_room(self, task: Any) -> bool:
         """Tell whether the task may be handed over now, within what was granted and a little ahead of it."""
-        shape: Shape = task.shape
+        return self.room(task.shape) > 0
+
+    def room(self, shape: Shape) -> int:
+        """Count how many tasks of this shape may be handed over now."""
         known = self._counts.get(shape.number)
         fit = known[1] if known is not None and known[0] is self.granted else self._fit(shape)
-        if not fit or (self.limit_of_tasks is not None and len(self.held) >= self.limit_of_tasks):
-            return False
-        over = self._share + 1 / fit - 1.0 - 1e-9
-        if over <= 0 or shape.estimate_s is None:
-            return over <= 0
-        return over <= min(self._lead_s() / max(shape.estimate_s, 1e-6), AHEAD_MOST)
+        if not fit:
+            return 0
+        ahead = 0.0 if shape.estimate_s is None else min(self._lead_s() / max(shape.estimate_s, 1e-6), AHEAD_MOST)
+        count = int((1.0 + 1e-9 + ahead - self._share) * fit)
+        return count if self.limit_of_tasks is None else min(count, self.limit_of_tasks - len(self.held))
 
     def _lead_s(self) -> float:
         """Work in seconds that may be under way to it beyond its cores: to hide the way of an end and of the next.
 
         Four times the way to and fro (measured in chains of four agents: with half of that 8 % more cores stay idle).
         """
-        beyond = max([tier.delay_s for tier in self.tiers], default=0.0)
-        return max(LEAD_S, 8 * (self.latency_s + beyond))
+        return max(LEAD_S, 8 * (self.latency_s + self._beyond_s))
 
     @property
     def latency_s(self) -> float:
@@ -331,25 +334,29 @@ class Neighbour:
         """Count the units of a kind that tasks of ours hold there."""
         return sum(task.demand.units(kind) for task in self.held.values())
 
-    def book(self, task: Task) -> None:
-        """Note a task as sent."""
-        self.held[task.id] = task
-        fit = max(self._fit(task.shape), 1)
-        self._booked[fit] = self._booked.get(fit, 0) + 1
-        task.worker = fit
+    def book(self, *tasks: Task) -> None:
+        """Note tasks of one shape as sent."""
+        shape = tasks[0].shape
+        fit = max(self._fit(shape), 1)
+        seconds = UNKNOWN_S if shape.estimate_s is None else shape.estimate_s
+        for task in tasks:
+            self.held[task.id] = task
+            task.worker = fit
+            self.unseen.add(seconds)
+        self._booked[fit] = self._booked.get(fit, 0) + len(tasks)
         self._weigh()
-        self.unseen.add(UNKNOWN_S if task.shape.estimate_s is None else task.shape.estimate_s)
 
-    def unbook(self, task: Task) -> None:
-        """Strike a task off that it no longer holds."""
-        if self.held.pop(task.id, None) is None:
-            return
-        left = self._booked[task.worker] - 1
-        if left:
-            self._booked[task.worker] = left
-        else:
-            del self._booked[task.worker]
-        task.worker = 0
+    def unbook(self, *tasks: Task) -> None:
+        """Strike tasks off that it no longer holds."""
+        for task in tasks:
+            if self.held.pop(task.id, None) is None:
+                continue
+            left = self._booked[task.worker] - 1
+            if left:
+                self._booked[task.worker] = left
+            else:
+                del self._booked[task.worker]
+            task.worker = 0
         self._weigh()
         if not self.held:
             self.unseen.clear()
@@ -381,6 +388,7 @@ class Neighbour:
         functions = self.report.functions
         free = sum(tier.free for tier in self.report.tiers)
         self.report = checked(report)
+        self._beyond_s = max([tier.delay_s for tier in self.report.tiers], default=0.0)
         if functions != self.report.functions:
             self._lacking.clear()
         self.reported_at = now
@@ -403,7 +411,7 @@ class Neighbour:
         self.refusals.clear()
         self.unseen.clear()
         self._stir()
-        self.report = Report()
+        self.report, self._beyond_s = Report(), 0.0
         self.told = Told()
         self.why_not = ""
         if has_restarted:

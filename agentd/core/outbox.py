@@ -113,6 +113,10 @@ class Outbox:
         """Tell a neighbour that an end is recorded."""
         self._acknowledged.setdefault(neighbour, []).append((task, attempt))
 
+    def acknowledge_all(self, neighbour: str, tasks: list[tuple[int, int]]) -> None:
+        """Tell a neighbour that ends are recorded, each as (task, attempt)."""
+        self._acknowledged.setdefault(neighbour, []).extend(tasks)
+
     def cancel(self, neighbour: str, task: int, attempt: int) -> None:
         """Ask a neighbour to stop a task; leaves after the offers of this drain, one of which it may be about."""
         self._cancelled.setdefault(neighbour, []).append((task, attempt))

@@ -131,7 +131,7 @@ class Placing:
         scheduler: Scheduler,
         window: Window,
         run: Callable[[Task, float, int], bool],
-        forward: Callable[[Task, Neighbour, float], None],
+        forward: Callable[[Task, Neighbour, float, int], None],
         neighbourhood: Neighbourhood,
     ) -> None:
         self.scheduler = scheduler
@@ -197,7 +197,7 @@ class Placing:
             self._violated(decision, "no room there")
         else:
             self.window.own.left(task)
-            self._forward(task, neighbour, now)
+            self._forward(task, neighbour, now, decision.most)
 
     def _violated(self, decision: Decision, why: str) -> None:
         self.violations += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from engine_desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,12 +15,12 @@ from agentd.core.engine import Engine
 from agentd.core.shapes import learn, learn_all
 from agentd.core.state import Identity
 from agentd.core.tasks import HERE, Shape, Task
-from agentd.model.exchange import Submission
+from agentd.model.exchange import End, Submission
 from agentd.model.task import Constraints, Outcome, Template
 from agentd.model.values import Part, Payload
 from schedulers.capacity import Capacity, cores
 from schedulers.conformance import Host, PlainView, Row, violations
-from schedulers.view import ALL, Run
+from schedulers.view import ALL, Forward, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +97,62 @@ def test_one_decision_for_many_does_what_as_many_decisions_do(steps: list[tuple[
     each = played(1, steps)
     assert played(ALL, steps) == each
     assert played(3, steps) == each
+
+
+class There:
+    """Forward all that has room there, so many with each decision."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def plan(self, view: View) -> Iterator[Forward]:
+        """Answer."""
+        for task in view.oldest():
+            if view.neighbours[0].admits(task) and view.neighbours[0].has_room(task):
+                yield Forward(task, "n", self.most)
+
+
+def lent(most: int, steps: list[tuple[int, int, int, bool]], *, together: bool) -> list[object]:
+    """Play a history with a neighbour; gives what was offered, settled and acknowledged, turn by turn."""
+    desk = Desk(0, scheduler=There(most))
+    desk.neighbour("n", 2)
+    caller = desk.open_session(*TEMPLATES)
+    offered: list[tuple[int, int]] = []
+    seen: list[object] = []
+    refs = count(1)
+
+    def note() -> None:
+        new = [(one.task, one.attempt) for command in desk.of(c.SendOffers) for one in command.offers]
+        offered.extend(new)
+        seen.append((new, [sorted(one.tasks) for one in desk.of(c.AcknowledgeEnds)]))
+        seen.append(sorted((one.ref, one.outcome.status) for sent in desk.of(c.SettleCalls) for one in sent.settled))
+
+    for kind, amount, payload, is_late in steps:
+        if kind < len(TEMPLATES):
+            calls = [Submission(next(refs), kind, PAYLOADS[payload]) for _ in range(amount)]
+            desk.turn(e.CallsSubmitted(caller, calls), after_s=0.001)
+        else:
+            ended, offered[:amount] = offered[:amount], []
+            outcome = Outcome(kind % 2, PAYLOADS[payload], seconds=2**-12, agent="n")
+            ends = [End(task, attempt + is_late, 0, outcome) for task, attempt in ended]
+            desk.turn(*([e.EndsReceived("n", ends)] if together else [e.EndsReceived("n", [one]) for one in ends]))
+        note()
+        desk.commit()
+        note()
+    return seen
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(TEMPLATES) + 4), st.integers(1, 30), st.integers(0, 1), st.booleans()),
+        max_size=20,
+    )
+)
+def test_what_is_lent_and_comes_back_in_one_go_is_as_if_one_by_one(steps: list[tuple[int, int, int, bool]]) -> None:
+    """The same offers in the same order, and the same ends told and acknowledged."""
+    each = lent(1, steps, together=False)
+    assert lent(ALL, steps, together=False) == each
+    assert lent(ALL, steps, together=True) == each
 
 
 @given(st.lists(st.integers(0, 2), max_size=12), st.integers(1, 5), st.integers(0, 6))
