@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core.candidates import Candidates
 from agentd.core.loads import Told, Unseen, checked
-from agentd.core.pool import Pool
+from agentd.core.pool import Pool, simultaneous
 from agentd.core.shapes import SMOOTHING
 from agentd.core.tasks import Task
 from agentd.model.exchange import Report
 from agentd.model.task import Form
-from schedulers.capacity import Capacity, Kind, shortfalls, suits
+from schedulers.capacity import Capacity, Kind, shortfalls
 from schedulers.view import Tier
 
 if TYPE_CHECKING:
@@ -47,25 +47,6 @@ class LinkState(Enum):
     CUT = "cut"
     LOST = "lost"
     DRAINING = "draining"
-
-
-def simultaneous(capacity: Capacity, demand: Capacity) -> int:
-    """Count how many tasks of one demand a host of this capacity could run at once."""
-    if not Pool(capacity).could_fit(demand):
-        return 0
-    kinds = [asked.kind for asked in demand.processors]
-    counts = [
-        max(
-            max(entry.units for entry in capacity.processors if suits(entry, asked))
-            // (asked.units if kinds.count(asked.kind) == 1 else demand.units(asked.kind)),
-            1,
-        )
-        for asked in demand.processors
-        if asked.units
-    ]
-    if demand.memory_mib and capacity.memory_mib is not None:
-        counts.append(capacity.memory_mib // demand.memory_mib)
-    return min(counts, default=1)
 
 
 class Asked:

@@ -337,3 +337,22 @@ class Pool:
         self._version += 1
         self._answers.clear()
         self._possible.clear()
+
+
+def simultaneous(capacity: Capacity, demand: Capacity) -> int:
+    """Count how many tasks of one demand a host of this capacity could run at once."""
+    if not Pool(capacity).could_fit(demand):
+        return 0
+    kinds = [asked.kind for asked in demand.processors]
+    counts = [
+        max(
+            max(entry.units for entry in capacity.processors if suits(entry, asked))
+            // (asked.units if kinds.count(asked.kind) == 1 else demand.units(asked.kind)),
+            1,
+        )
+        for asked in demand.processors
+        if asked.units
+    ]
+    if demand.memory_mib and capacity.memory_mib is not None:
+        counts.append(capacity.memory_mib // demand.memory_mib)
+    return min(counts, default=1)
