@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.core.exchange import Exchange
 from agentd.core.inventories import Inventories
 from agentd.core.links import Links
+from agentd.core.taking import Taking
 from tests.fakes.world_storm import Flaps
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def takes_each_cut_for_a_crash(patch: pytest.MonkeyPatch) -> None:
 
 def takes_what_it_has_for_new(patch: pytest.MonkeyPatch) -> None:
     """A task that is offered again is run again."""
-    patch.setattr(Exchange, "_meet", lambda self, *known: self._state.ledger.forget(known[2]))
+    patch.setattr(Taking, "_meet", lambda self, *known: self._state.ledger.forget(known[2]))
 
 
 @pytest.mark.parametrize(
