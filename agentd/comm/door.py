@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentd.comm.admission import Admission
+from agentd.comm.floodgate import Floodgate
 from agentd.comm.link import Link
 from agentd.comm.listener import OwnerOf
 from agentd.comm.peer_end import PeerEnd
@@ -40,7 +41,7 @@ class Door:
     link numbers, which are caller numbers, so nobody else may be given the same. `inline` brings the bytes of a
     payload into the message from shared memory or the store. `random` spreads the attempts to dial. `on_guest` is told
     who comes with an invitation, `on_met` where paired agents are. `held` gives the tasks of a neighbour that have not
-    ended here.
+    ended here. `is_full` tells whether the queue is nearly full: users who fill it wait then.
     """
 
     def __init__(
@@ -59,10 +60,14 @@ class Door:
         on_guest: OnGuest = no_guests,
         on_met: OnMet = lambda _: None,
         held: Callable[[str], set[int]] = lambda _: set(),
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._security = security
-        self._wiring = Wiring(agent=agent, settings=settings, post=post, admit=admit, inline=inline, held=held)
+        self._floodgate = gate = Floodgate(is_full, settings.write_buffer_bytes)
+        self._wiring = Wiring(
+            agent=agent, settings=settings, post=post, admit=admit, inline=inline, held=held, floodgate=gate
+        )
         self._reception = Reception(
             self._wiring,
             admission,
@@ -219,6 +224,8 @@ class Door:
 
     def flush(self) -> None:
         """Write what this drain of the lane had to say: once per link."""
+        if self._floodgate.is_closed:
+            self._floodgate.open()
         dirty = self._wiring.dirty
         if not dirty:
             return
@@ -354,6 +361,7 @@ class Door:
         for end in list(self._reception.peers.values()):
             end.tell_heard(now)
         self._reception.look_at_tokens()
+        self._floodgate.open()
         self._watch()
 
 

@@ -65,6 +65,8 @@ class Link:
         on_gone: told, at the end or a little later, that nothing is left of the connection.
         origin_of: tells who is at the other end of a connection that was accepted; None for one that we dialled.
         bandwidth: estimate of what the link carries.
+        burden_bytes: what has come since the other end last had no calls open.
+        shared_bytes: shared memory that the other end has announced.
         certificate: DER of which the other end has proven to hold the key; None for none.
         closed_for: code of the reason, where this end closed it or was sent away.
         closed_reason: the reason, for people.
@@ -90,6 +92,8 @@ class Link:
         self.on_gone = on_gone
         self.origin_of = origin_of
         self.bandwidth = Bandwidth()
+        self.burden_bytes = 0
+        self.shared_bytes = 0
         self.certificate: bytes | None = None
         self.is_closed = False
         self.closed_for = ""
@@ -213,6 +217,7 @@ class Link:
         """Take what was read: hand its messages on, and write what they made us say."""
         if fds:
             self._descriptors.extend(fds)
+        self.burden_bytes += len(data)
         if self.is_closed:
             self._close_descriptors()
         else:
@@ -269,6 +274,16 @@ class Link:
     def take_descriptor(self) -> int:
         """Give the descriptor of the SEGMENT that is being handed on; it is the caller's to close."""
         return self._descriptors.popleft()
+
+    def pause_reading(self) -> None:
+        """Let the other end wait with what it sends."""
+        if self._carrier is not None:
+            self._carrier.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self._carrier is not None and not self.is_closed:
+            self._carrier.resume_reading()
 
     def writable(self) -> None:
         """Go on writing what waits."""

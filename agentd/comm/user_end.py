@@ -16,7 +16,7 @@ from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Reason
 from agentd.wire.faults import Unsendable
-from agentd.wire.messages import CancelCalls, Declare, Message, ResourceChange, SettledCalls, Submit
+from agentd.wire.messages import CancelCalls, Declare, Message, ResourceChange, Segment, SettledCalls, Submit
 
 _parent = attrgetter("parent")
 
@@ -40,6 +40,7 @@ class UserEnd:
             Submit: self._submitted,
             CancelCalls: self._cancelled,
             ResourceChange: self._reshaped,
+            Segment: self._shared,
         }
 
     def take(self, link: Link, message: Message) -> None:
@@ -61,6 +62,8 @@ class UserEnd:
                 self._with_bytes,
                 self._unsendable,
             )
+        if not self.link.session.received_open:
+            self.link.burden_bytes = 0
 
     def _declared(self, message: Declare) -> None:
         admitted = self._declarations.declare(message.templates)
@@ -75,6 +78,7 @@ class UserEnd:
             calls = self._admitted(calls)
         if calls:
             self._wiring.post(CallsSubmitted(self.link.number, calls))
+        self._wiring.floodgate.look(self.link)
 
     def _admitted(self, calls: list[Submission]) -> list[Submission]:
         """Give the calls that may be asked for, and settle the others."""
@@ -93,6 +97,10 @@ class UserEnd:
         if not self._is_trusted and (call.payload.codec not in HARMLESS or call.payload.parts):
             return "pickled arguments need scope code: send JSON"
         return self._declarations.refused.get(call.template)
+
+    def _shared(self, message: Segment) -> None:
+        self.link.shared_bytes += max(0, message.size)
+        self._wiring.route(self.link, message)
 
     def _cancelled(self, message: CancelCalls) -> None:
         self._wiring.post(CallsCancelled(self.link.number, message.refs))

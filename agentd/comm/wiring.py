@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from agentd.comm.floodgate import Floodgate
 from agentd.comm.link import Link
 from agentd.comm.settings import CommSettings
 from agentd.core.events import Event
@@ -89,6 +90,7 @@ class Wiring:
         routes: who takes the messages that are no events: data, output, segments, notices.
         lands: who gives room for the bytes of large chunks; none, or one.
         guards: who tells whether a task of a neighbour that has few rights may read an object; none, or one.
+        floodgate: lets users wait.
         dirty: links to be flushed at the end of the drain.
     """
 
@@ -97,6 +99,7 @@ class Wiring:
     post: Callable[[Event], None]
     admit: Callable[[Template], str | None]
     inline: Callable[[Payload], Payload]
+    floodgate: Floodgate
     held: Callable[[str], set[int]] = lambda _: set()
     routes: dict[type[Message], Route] = field(default_factory=dict)
     lands: list[Land] = field(default_factory=list)

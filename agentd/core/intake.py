@@ -157,8 +157,8 @@ class Intake:
         """A user asks for one operation; answered with (number, whether it is new) once that is on the disk."""
         try:
             self._take(event, now, event.caller)
-        except RequestError as error:
-            self._state.outbox.add(Reply(event.caller, error))
+        except RequestError as error:  # without its traceback: that leads to the request, which would stay with it
+            self._state.outbox.add(Reply(event.caller, error.with_traceback(None)))
 
     def operations_submitted(self, event: e.OperationsSubmitted, now: float) -> None:
         """A user asks for many; answered together, each with its own answer."""
@@ -168,7 +168,7 @@ class Intake:
             try:
                 operation, is_new = self._take(one, now)
             except RequestError as error:
-                answers.append(error)
+                answers.append(error.with_traceback(None))
             else:
                 answers.append((operation.id, is_new))
                 last = max(last, operation.accepted)
@@ -287,7 +287,8 @@ class Intake:
         if state.disk_full:
             return RequestError(f"the journal's disk is full ({state.disk_full}): free some space", status=507)
         if state.queue.size >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
-            words = f"{len(state.queue)} tasks wait, which is all that this agent holds: come back later"
+            waiting = f"{len(state.queue)} tasks with {state.queue.bytes >> 20} MiB of arguments wait"
+            words = f"{waiting}, which is all that this agent holds: come back later"
             return RequestError(words, status=429, retry_after_s=1)
         return None
 

@@ -170,3 +170,9 @@ class AgentState:
     def operation_of(self, task: Task) -> Operation | None:
         """Find the operation that a task is the root of; None for a session's call."""
         return None if task.caller else self.ledger.get(task.id)
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Tell whether three quarters of what may wait do, in tasks or in bytes."""
+        rules, queue = self.rules, self.queue
+        return 4 * queue.size >= 3 * rules.most_waiting or 4 * queue.bytes >= 3 * rules.most_waiting_bytes

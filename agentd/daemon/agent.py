@@ -98,6 +98,10 @@ class Agent(Reshaping):
         """Give all tasks that have not ended, as they come and go."""
         return self._state.tasks
 
+    def is_nearly_full(self) -> bool:
+        """Tell whether who submits much had better wait."""
+        return self._state.is_nearly_full
+
     # --- asking the engine --------------------------------------------------------------------------------------
 
     def _operation(self, number: int) -> Operation:
@@ -137,7 +141,7 @@ class Agent(Reshaping):
             try:
                 prepared.append(await self._event(request))
             except RequestError as error:
-                prepared.append(error)
+                prepared.append(error.with_traceback(None))  # which would lead back to this list, and keep it all
         caller, waiter = self._ask()
         self._lane.post(e.OperationsSubmitted(caller, [one for one in prepared if not isinstance(one, Exception)]))
         answers = iter(await self._answer(caller, waiter))

@@ -41,7 +41,7 @@ from agentd.daemon.lane import Lane, from_any_thread
 from agentd.daemon.output import RemoteOutput
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
-from agentd.daemon.results import Results
+from agentd.daemon.results import Results, undelivered
 from agentd.daemon.settings import OFF, Settings
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.stdout import Stdout
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
     from agentd.core.events import Event
     from agentd.daemon.transfers import Transfers
-    from agentd.model.task import Outcome
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 
@@ -297,7 +296,7 @@ class Daemon:
 
     async def _take_up(self, engine: Engine, store: Store) -> None:
         """Let the engine go on where the last run ended."""
-        outcomes = await _undelivered(store.recovered, store.journal)
+        outcomes = await undelivered(store.recovered, store.journal)
         now, identity = store.clock.now(), engine.state.identity
         engine.handle(e.ClockRead(store.clock.wall_offset_s()), now)
         engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
@@ -341,6 +340,7 @@ class Daemon:
             on_guest=agent.pairing.receive,
             on_met=agent.pairing.met,
             held=agent.showing.held_for,
+            is_full=agent.is_nearly_full,
         )
         agent.pairing.serve(agent, door, lambda: own.hello("guest", "", 0))
         return door
@@ -411,14 +411,3 @@ class Daemon:
 def _hidden_number() -> int:
     """Make the number of an object: nobody guesses it who was not told of it."""
     return secrets.randbits(62) + 1
-
-
-async def _undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:
-    """Read the outcomes that neighbours still wait for."""
-    outcomes = {}
-    for finished in recovered.finished.values():
-        if finished.path.sender is not None and not finished.is_delivered:
-            outcome = await journal.read_outcome(finished.operation)
-            if outcome is not None:
-                outcomes[finished.operation] = outcome
-    return outcomes

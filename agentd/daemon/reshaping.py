@@ -37,6 +37,25 @@ COMMIT_S = 20.0
 """How long a submission waits for the disk before its caller is told to look again (chosen: far above any commit)."""
 
 
+class _Refused:
+    """An error on its way to a caller.
+
+    It is taken out when it is raised: its traceback leads to the future that brought it, and if that led back to it,
+    the request with all its arguments would stay until somebody searches for such cycles.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._errors = [error]
+
+    def take(self) -> Exception:
+        """Give it, once."""
+        return self._errors.pop()
+
+
+def _error_in(answer: object) -> Exception | None:
+    return answer.take() if isinstance(answer, _Refused) else None
+
+
 class Asking:
     """Posts events that somebody waits to be answered, and gives the answers to who waits."""
 
@@ -55,10 +74,7 @@ class Asking:
         """Give a waiting caller its answer."""
         waiter = self._waiters.pop(caller, None)
         if waiter is not None and not waiter.done():
-            if isinstance(value, Exception):
-                waiter.set_exception(value)
-            else:
-                waiter.set_result(value)
+            waiter.set_result(_Refused(value) if isinstance(value, Exception) else value)
 
     def _ask(self) -> tuple[int, asyncio.Future[Any]]:
         caller = next(self._callers)
@@ -68,12 +84,15 @@ class Asking:
     async def _answer(self, caller: int, waiter: asyncio.Future[Any]) -> Any:
         try:
             async with asyncio.timeout(COMMIT_S):
-                return await waiter
+                answer = await waiter
         except TimeoutError:
             words = "the journal's disk does not answer: the request may still be taken; ask again with the same key"
             raise RequestError(words, status=507) from None
         finally:
             self._waiters.pop(caller, None)
+        if isinstance(answer, _Refused):
+            raise answer.take()
+        return answer
 
 
 class Reshaping(Asking):
@@ -146,7 +165,7 @@ class Reshaping(Asking):
             return
         caller, waiter = self._ask()
         waiter.add_done_callback(
-            lambda done: self._tell_refusal(link.where, None if done.cancelled() else done.exception())
+            lambda done: self._tell_refusal(link.where, None if done.cancelled() else _error_in(done.result()))
         )
         self._lane.post(replace(event, caller=caller))
 

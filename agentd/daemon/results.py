@@ -11,6 +11,7 @@ import msgspec
 from agentd.model.values import Part, Payload
 
 if TYPE_CHECKING:
+    from agentd.core.recovery import Recovered
     from agentd.model.task import Outcome
     from agentd.store.journal import Journal
     from agentd.store.objects import Objects
@@ -62,3 +63,14 @@ class Results:
         """Give an outcome, from the disk if need be; None when the journal has none."""
         found = self._recent.get(operation)
         return found if found is not None else await self._journal.read_outcome(operation)
+
+
+async def undelivered(recovered: Recovered, journal: Journal) -> dict[int, Outcome]:
+    """Read the outcomes that neighbours still wait for."""
+    outcomes = {}
+    for finished in recovered.finished.values():
+        if finished.path.sender is not None and not finished.is_delivered:
+            outcome = await journal.read_outcome(finished.operation)
+            if outcome is not None:
+                outcomes[finished.operation] = outcome
+    return outcomes
