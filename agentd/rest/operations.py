@@ -146,6 +146,8 @@ async def list_operations(
     """List operations, newest first, page by page."""
     if state is not None and state not in STATES:
         raise invalid(f"?state: {state[:40]!r} is none of {', '.join(STATES)}", "?state")
+    if cursor is not None and operation_number(cursor) is None:
+        raise invalid(f"?cursor: {cursor[:40]!r} is no `next_cursor`: leave it out to begin anew", "?cursor")
     return _paged(await port.operations(state, limit, cursor))
 
 

@@ -107,7 +107,7 @@ class PeersShown(Shown):
 class LoginAsked(Asked):
     """The secret of an invitation for a user."""
 
-    secret: Annotated[str, Field(pattern=r"^[0-9a-f]{32,128}$", description="In hexadecimal.")]
+    secret: Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){16,64}$", description="In hexadecimal.")]
 
 
 class LoginShown(Shown):

@@ -73,7 +73,7 @@ ROUTES = (
         tag="resources",
         accepts=(JSON,),
         answers={202: schemas.Resource},
-        problems=(404, 422),
+        problems=(404, 409, 422),
         example="""-H 'Content-Type: application/json' -d '{"capacity": {"processors": [{"units": 2}]}}'""",
     ),
     Route(
