@@ -65,7 +65,7 @@ def test_a_peer_speaks_of_itself_and_names_no_adaptor() -> None:
 
 
 def test_a_user_of_scope_admin_reshapes_the_pool(start_agent: StartAgent) -> None:
-    """Own device and neighbours, every change; what cannot be is told in the log and changes nothing."""
+    """Own device and neighbours, every change; what cannot be changes nothing and is told in the log."""
     agent = start_agent("--hostname", "alpha", "--cpu", "1", "--local-access", "admin")
     door = Door(agent.rest, agent.state)
 
@@ -75,10 +75,11 @@ def test_a_user_of_scope_admin_reshapes_the_pool(start_agent: StartAgent) -> Non
     async def main() -> None:
         user = await Client.unix(agent.state / "agent.sock")
         assert (await user.hello()).scope == "admin"
+        at = {"Host": "127.0.0.1", "Port": "9"}
         steps: list[tuple[m.ResourceChange, dict[str, int]]] = [
             (m.ResourceChange("added", "alpha", cores(2)), {"alpha": 3}),
             (m.ResourceChange("reduced", "alpha", cores(1)), {"alpha": 2}),
-            (m.ResourceChange("added", "b", cores(4), "comm", {"Port": "9"}), {"alpha": 2, "b": 4}),
+            (m.ResourceChange("added", "b", cores(4), "comm", at), {"alpha": 2, "b": 4}),
             (m.ResourceChange("added", "b", cores(1)), {"alpha": 2, "b": 5}),
             (m.ResourceChange("reduced", "b", cores(3)), {"alpha": 2, "b": 2}),
             (m.ResourceChange("lost", "b"), {"alpha": 2}),
@@ -88,16 +89,17 @@ def test_a_user_of_scope_admin_reshapes_the_pool(start_agent: StartAgent) -> Non
             user.say(message)
             until(lambda expected=expected: pool() == expected)
         wrong = (
-            (m.ResourceChange("reduced", "alpha", cores(9)), "cannot take away that much"),
-            (m.ResourceChange("removed", "nobody"), "no resource 'nobody'"),
-            (m.ResourceChange("added", "nobody", cores(1)), "without an adaptor"),
-            (m.ResourceChange("added", "nobody", cores(1), "pigeon"), "unknown adaptor 'pigeon'"),
-            (m.ResourceChange("melted", "alpha"), "'melted' is no change"),
+            m.ResourceChange("reduced", "alpha", cores(9)),
+            m.ResourceChange("removed", "nobody"),
+            m.ResourceChange("added", "nobody", cores(1)),
+            m.ResourceChange("added", "nobody", cores(1), "pigeon"),
+            m.ResourceChange("melted", "alpha"),
         )
-        for message, words in wrong:
+        for message in wrong:
             user.say(message)
-            until(lambda words=words: words in agent.stderr)
-        assert pool() == {"alpha": 0}
+        user.say(m.ResourceChange("added", "c", cores(1), "comm", at))
+        until(lambda: pool() == {"alpha": 0, "c": 1})
+        until(lambda: "cannot take away that much" in agent.stderr)  # the first; others are counted, and told later
 
     run(main)
 

@@ -114,8 +114,9 @@ class Asked:
 def test_no_request_is_answered_with_a_fault_of_the_agent(start_agent: StartAgent) -> None:
     """Each answer has a status that the document names, and each refusal says what is wrong; the agent goes on."""
     asked = Asked(start_agent(*WITH_APPS, "--local-access", "none"))
-    for route in ROUTES:
-        _ask_often(asked, route)
+    with asked.stranger:
+        for route in ROUTES:
+            _ask_often(asked, route)
     assert asked.door.client.get("/health").status_code == 200
     assert asked.door.submit("sums:increment", 1, wait_s=60)["result"] == 2
 

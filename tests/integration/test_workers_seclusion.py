@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +67,9 @@ def kept(place: Path, *, owner: int) -> Path:
 def in_process(act: Callable[[], Any], *, user: int | None = None) -> Any:
     """Give what a process of its own finds, which becomes another user first if one is named."""
     out, into = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: the child needs none of them
+        pid = os.fork()
     if pid == 0:
         try:
             if IS_ROOT and user is not None:

@@ -29,6 +29,8 @@ FOUND_ONCE = (912, 2165, 5169)
 """Seeds beyond the first hundreds that found a fault, and must not again."""
 PLANTED_SEEDS = 300
 """Histories of which at least one must show a planted bug."""
+SHOWN_BY = {"delivers_nothing": 16, "adds_while_it_takes_back": 113, "never_gives_up_on_neighbours": 278}
+"""Seeds that showed a rare one: tried first, since looking takes long; to be corrected when the histories change."""
 
 
 def breaches(seed: int) -> list[str]:
@@ -203,4 +205,4 @@ def offers_again_what_waits_for_the_disk(patch: pytest.MonkeyPatch) -> None:
 def test_a_planted_bug_is_seen(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker that was never seen to fail proves nothing."""
     plant(monkeypatch)
-    assert any(breaches(seed) for seed in range(PLANTED_SEEDS))
+    assert any(breaches(seed) for seed in (SHOWN_BY.get(plant.__name__, 0), *range(PLANTED_SEEDS)))
