@@ -146,11 +146,12 @@ class Nested:
         return one_or_list([True] * len(values))
 
     def barrier(self, *, is_last: bool = False) -> None:
-        """Wait for all tasks so far."""
-        del is_last
+        """Wait for all tasks so far; when they are the last, have what they wrote at its place."""
         family = self.family()
         if family is not None:
             family.barrier(0)
+            if is_last:
+                family.files.bring_back()
 
     def barrier_group(self, name: str) -> None:
         """Wait for a group."""

@@ -71,7 +71,7 @@ class Runtime(Protocol):
         ...
 
     def barrier(self, *, is_last: bool = False) -> None:
-        """Wait for all tasks that were called so far.
+        """Wait for all tasks that were called so far; `is_last`: files that they wrote are then at their places.
 
         Raises:
             BaseException: what the first of them raised that finally failed and that nobody was told of.

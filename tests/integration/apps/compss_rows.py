@@ -566,5 +566,5 @@ def file_collections(folder):
     add_to_each(paths, "b")
     add_to_each(paths[:2], "c")
     found = compss_wait_on(read_each(paths))
-    compss_wait_on_file(*paths)
+    compss_barrier(no_more_tasks=True)
     return [found, [Path(path).read_text() for path in paths], all(isinstance(path, str) for path in paths)]

@@ -109,7 +109,7 @@ def compss_delete_object(*objs: Any) -> Any:
 
 
 def compss_barrier(no_more_tasks: bool = False) -> None:
-    """Wait for all tasks that were called so far."""
+    """Wait for all tasks that were called so far; with `no_more_tasks` their files are at their places."""
     current().barrier(is_last=no_more_tasks)
 
 
