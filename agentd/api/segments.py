@@ -140,6 +140,8 @@ class SegmentPool:
         self._lock = threading.RLock()
         self._idle: dict[int, list[_Segment]] = {}
         self._used: dict[int, _Segment] = {}
+        self._files: set[int] = set()
+        """Numbers of files that were lent."""
         self._next = 1
         self._idle_bytes = 0
         self._used_bytes = 0
@@ -213,6 +215,14 @@ class SegmentPool:
             self._used_bytes += segment.touched - before
         return offsets
 
+    def lend_file(self, fd: int, size: int) -> int:
+        """Announce a file that nobody writes any more as a segment: its number; it is given up when it is freed."""
+        with self._lock:
+            number, self._next = self._next, self._next + 1
+            self._announce(number, fd, size)
+            self._files.add(number)
+            return number
+
     def has_idle(self, total: int) -> bool:
         """Tell whether a value of so many bytes would find a segment that needs not be made."""
         return bool(self._idle.get(self._class(total)))
@@ -229,6 +239,9 @@ class SegmentPool:
     def free(self, number: int) -> None:
         """Take a segment back: every reader of its value has let go. Unknown numbers are ignored."""
         with self._lock:
+            if number in self._files:
+                self._files.discard(number)
+                self._withdraw(number)
             segment = self._used.pop(number, None)
             if segment is None:
                 return
@@ -403,6 +416,14 @@ class SegmentMap:
     def _return_private(self, number: int, mapped: _Mapped, address: int, size: int) -> None:
         _libc.munmap(address, size)
         self._return(number, mapped)
+
+    def fd(self, number: int) -> int:
+        """Give the descriptor of a segment that keeps one; it stays ours.
+
+        Raises:
+            KeyError: no such segment was added.
+        """
+        return self._mapped[number].fd
 
     def drop(self, number: int) -> None:
         """Unmap a segment once no value in it is in use; unknown numbers are ignored."""

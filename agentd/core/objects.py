@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agentd.core.commands import ReleaseObjects, RetainSegments, TellHeld
-from agentd.model.values import ObjectKey, Part, Payload, Remote
+from agentd.model.values import Codec, ObjectKey, Part, Payload, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -125,17 +125,18 @@ class Objects:
         large = {place: end for place, end in ends.items() if sizes[place] >= self._threshold_bytes}
         if not large:
             return payload
-        made = {place: self._made(place, end) for place, end in large.items()}
+        is_file = payload.codec in {Codec.FILE, Codec.DIRECTORY}
+        made = {place: self._made(place, end, is_file=is_file) for place, end in large.items()}
         parts = []
         for part in payload.parts:
             found = made.get((part.segment, part.stored)) if part.remote is None and part.data is None else None
             parts.append(part if found is None else replace(part, remote=found.remote))
         return replace(payload, parts=tuple(parts))
 
-    def _made(self, place: tuple[int, int], size: int) -> Object:
+    def _made(self, place: tuple[int, int], size: int, *, is_file: bool) -> Object:
         found = self._by_place.get(place)
         if found is None or found.remote.size < size:
-            remote = Remote(self._agent_id, self._boot, next(self._numbers), size, (self._agent_id,))
+            remote = Remote(self._agent_id, self._boot, next(self._numbers), size, (self._agent_id,), is_file)
             found = self._table[remote.key] = Object(remote)
             found.place = Part(size, None, place[0], 0, place[1])
             self._by_place[place] = found

@@ -90,14 +90,14 @@ class Arrivals:
         self._pool.trim(IDLE_S)
         self._windows.trim()
 
-    def make(self, size: int) -> Place:
-        """Give room for an object.
+    def make(self, size: int, *, on_disk: bool = False) -> Place:
+        """Give room for an object; `on_disk`: it is a file, and memory is not wanted for it.
 
         Raises:
             OSError: there is none.
         """
-        fits = self._segments.total_bytes + size <= self._memory_bytes
-        if fits or self._pool.has_idle(size):
+        fits = not on_disk and self._segments.total_bytes + size <= self._memory_bytes
+        if fits or (not on_disk and self._pool.has_idle(size)):
             reserved = self._pool.reserve(size)
             if reserved is not None:
                 return _Memory(self, *reserved, size)

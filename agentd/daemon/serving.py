@@ -131,7 +131,8 @@ class Serving:
             return partial(piece, fd), partial(os.close, fd)
         segment, fd = place.segment, self._segments.fd(place.segment)
         self._segments.retain(segment)
-        return partial(self._windows.view, segment, fd, end), partial(self._segments.release, segment)
+        look = partial(read, fd) if self._segments.is_file(segment) else partial(self._windows.view, segment, fd, end)
+        return look, partial(self._segments.release, segment)
 
     def sent(self, sending: _Sending) -> None:
         """A stream has nothing more to send at the moment."""
@@ -199,6 +200,9 @@ class _Sending:
         if offset + size < end:
             self.ranges.appendleft((offset + size, end))
         view = self._view(offset, size)
+        if len(view) != size:
+            self.ranges.clear()
+            return DataChunk(self._number, offset, error="the file was cut off", stream=self.stream, gone=True)
         self._serving.served_bytes += size
         return DataChunk(self._number, offset, self._size, checksum((view,)), "", view, self.stream)
 
@@ -206,3 +210,8 @@ class _Sending:
         self.ranges.clear()
         self._serving.sent(self)
         self._close()
+
+
+def read(fd: int, offset: int, size: int) -> memoryview:
+    """Give a range of a file that may be cut off: a page that is not there any more would be the end of us."""
+    return memoryview(os.pread(fd, size, offset))

@@ -157,7 +157,7 @@ class Transfers:
             return
         if transfer.place is None:
             try:
-                transfer.place = self._arrivals.make(transfer.remote.size)
+                transfer.place = self._arrivals.make(transfer.remote.size, on_disk=transfer.remote.is_file)
             except OSError as error:
                 self._fail(transfer, str(error), is_no_room=True)
                 return

@@ -42,6 +42,8 @@ class Remote(Struct, frozen=True, array_like=True, gc=False):
     """Of the whole object in bytes; a part is a range of it."""
     holders: tuple[str, ...] = ()
     """Agents that had all of it when this was said, by their ids."""
+    is_file: bool = False
+    """It is the content of a file or folder: who fetches it needs it on a disk."""
 
     @property
     def key(self) -> ObjectKey:

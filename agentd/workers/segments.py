@@ -20,13 +20,14 @@ LARGEST = 1 << 44
 
 
 class _Entry:
-    __slots__ = ("fd", "free", "holds", "is_orphan", "size")
+    __slots__ = ("fd", "free", "holds", "is_file", "is_orphan", "size")
 
     def __init__(self, fd: int, size: int, free: Callable[[int], None]) -> None:
         self.fd = fd
         self.size = size
         self.free = free
         self.holds = 0
+        self.is_file = False
         self.is_orphan = False
 
 
@@ -50,25 +51,29 @@ class Segments:
     def __contains__(self, number: object) -> bool:
         return number in self._entries
 
-    def adopt(self, fd: int, size: int, free: Callable[[int], None]) -> int:
-        """Register a segment; `free(number)` is called each time when its last hold is released.
+    def adopt(self, fd: int, size: int, free: Callable[[int], None], *, may_be_file: bool = False) -> int:
+        """Register a segment, or a file where it may be one.
 
-        The descriptor stays the caller's. Readers get one that cannot write.
+        `free(number)` is called each time when its last hold is released. The descriptor stays the caller's. Readers
+        get one that cannot write.
 
         Raises:
-            ValueError: it is no memory of that size that its owner cannot cut off.
+            ValueError: it is no file, and no memory, of that size that its owner cannot cut off.
             OSError: this process cannot open more files.
         """
         if not 0 < size <= LARGEST:
             raise ValueError(f"a segment of {size} bytes was offered")
-        try:
-            seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise ValueError("what was offered as a segment is no shared memory") from error
         status = os.fstat(fd)
-        if not seals & fcntl.F_SEAL_SHRINK or not stat.S_ISREG(status.st_mode) or status.st_size < size:
+        if not stat.S_ISREG(status.st_mode) or status.st_size < size:
+            raise ValueError("what was offered as a segment is no shared memory, and no file, of that size")
+        is_file = not _is_sealed(fd)
+        if is_file and not may_be_file:
             raise ValueError("a segment was offered that its owner could cut off: it must be sealed against shrinking")
-        return self.adopt_own(fd, size, free)
+        number = self.adopt_own(fd, size, free)
+        if is_file:
+            self._entries[number].is_file = True
+            self.total_bytes -= size
+        return number
 
     def adopt_own(self, fd: int, size: int, free: Callable[[int], None]) -> int:
         """As `adopt`, for memory or a file that this process made and will not cut off.
@@ -81,6 +86,14 @@ class Segments:
         self._entries[number] = _Entry(descriptor, size, free)
         self.total_bytes += size
         return number
+
+    def is_file(self, number: int) -> bool:
+        """Tell whether it is a file of its owner's, which may be cut off at any time: it must not be mapped here.
+
+        Raises:
+            KeyError: there is no such segment.
+        """
+        return self._entries[number].is_file
 
     def on_gone(self, watcher: Callable[[int], None]) -> None:
         """Call `watcher(number)` for each segment that no value will be in again: readers may unmap it."""
@@ -139,8 +152,15 @@ class Segments:
 
     def _remove(self, number: int) -> None:
         entry = self._entries.pop(number)
-        self.total_bytes -= entry.size
+        self.total_bytes -= 0 if entry.is_file else entry.size
         with suppress(OSError):
             os.close(entry.fd)
         for watcher in self._watchers:
             watcher(number)
+
+
+def _is_sealed(fd: int) -> bool:
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.model.values import Part
+from agentd.model.values import Codec, Part
 from agentd.workers.process import MAX_SEGMENTS
 from agentd.workers.protocol import SIZED, Kind, ProtocolError, frame, numbers
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from agentd.model.values import Payload
     from agentd.workers.process import Process
     from agentd.workers.segments import Segments
+
+
+FILES = frozenset({Codec.FILE, Codec.DIRECTORY})
 
 
 class Sharing:
@@ -116,7 +119,7 @@ class Sharing:
                 process.free(number)
                 self._touch(process)
 
-            process.own[number] = self._segments.adopt(fd, size, free)
+            process.own[number] = self._segments.adopt(fd, size, free, may_be_file=True)
         finally:
             os.close(fd)
 
@@ -148,6 +151,8 @@ class Sharing:
         if not value.parts:
             return value
         parts = tuple([self._part(process, part) for part in value.parts])
+        if value.codec not in FILES and any(part.segment and self._segments.is_file(part.segment) for part in parts):
+            raise ProtocolError("a result that is no file lies in one")
         for segment in {part.segment for part in parts if part.segment}:
             self._segments.retain(segment)
         return msgspec.structs.replace(value, parts=parts)

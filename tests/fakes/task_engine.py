@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 from contextlib import contextmanager, suppress
@@ -123,6 +124,13 @@ class FakePort:
 
     def place(self, view: memoryview) -> list[tuple[int, bytes, int, int]]:
         return [self._placed(view)]
+
+    def place_file(self, fd: int, size: int) -> list[tuple[int, bytes, int, int]]:
+        return [self._placed(memoryview(os.pread(fd, size, 0)))]
+
+    def pour(self, parts: Any, to: int) -> None:
+        for data in self.buffers(parts, writable=False):
+            os.write(to, data)
 
     def look(self, segment: int, offset: int, size: int) -> memoryview:
         return memoryview(self.segments[segment])[offset : offset + size]

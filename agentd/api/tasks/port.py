@@ -80,6 +80,24 @@ class Port(Protocol):
         """
         ...
 
+    def place_file(self, fd: int, size: int) -> Parts:
+        """Let the agent have a file that nobody writes any more; the descriptor stays the caller's.
+
+        Raises:
+            OSError: it cannot be read.
+            MemoryError: there is no memory for it.
+        """
+        ...
+
+    def pour(self, parts: Any, to: int) -> None:
+        """Write the buffers of a value that came into a file, to where it stands.
+
+        Raises:
+            OSError: it cannot be written.
+            Exception: they are not there.
+        """
+        ...
+
     def hosts(self) -> int:
         """Tell how many agents can take tasks."""
         ...

@@ -6,6 +6,7 @@ of operations holds for the program.
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import shutil
@@ -97,6 +98,14 @@ class _SessionPort:
             return [(view.nbytes, bytes(view), 0, 0)]
         parts: Parts = self._asked(PLACE, bytes(view))
         return parts
+
+    def place_file(self, fd: int, size: int) -> Parts:
+        with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return self.place(view)
+
+    def pour(self, parts: Any, to: int) -> None:
+        with open(to, "wb", closefd=False) as file:
+            file.writelines(parts)
 
     def look(self, segment: int, offset: int, size: int) -> memoryview:
         del segment, offset, size  # it lies in the memory of another process

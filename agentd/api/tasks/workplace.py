@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import tarfile
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.copying import copy_range
 from agentd.api.tasks.port import DIRECTORY, FILE
 from agentd.api.tasks.references import Path
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agentd.api.tasks.messages import Encoded, Parts
     from agentd.api.tasks.port import Port
 
+SMALL_BYTES = 1 << 20
+"""Files below this travel as any bytes do (chosen: a copy in memory is cheaper than a descriptor)."""
 _join = os.path.join
 
 
@@ -78,38 +80,44 @@ class Workplace:
         if not (os.path.isdir(path) if is_folder else os.path.isfile(path)):
             kind = "directory" if is_folder else "file"
             raise FileNotFoundError(f"{what}: the task was to write the {kind} {os.path.basename(path)} and did not")
-        return handed_in(self._port, path, is_folder=is_folder)
+        return handed_in(self._port, path, is_folder=is_folder, is_given=True)
 
     def close(self) -> None:
         """Remove everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def handed_in(port: Port, path: str, *, is_folder: bool) -> Encoded:
-    """Give the content of a file or folder to the agent.
+def handed_in(port: Port, path: str, *, is_folder: bool, is_given: bool = False) -> Encoded:
+    """Give the content of a file or folder to the agent; `is_given`: nobody will write it any more.
 
     Raises:
         OSError: it cannot be read.
         MemoryError: there is no memory for it.
     """
     if not is_folder:
-        return FILE, b"", _content(port, path)
+        return FILE, b"", _content(port, path, is_given=is_given)
     packed = pack(port, path)
     try:
-        return DIRECTORY, b"", _content(port, packed)
+        return DIRECTORY, b"", _content(port, packed, is_given=True)
     finally:
         os.unlink(packed)
 
 
-def _content(port: Port, path: str) -> Parts | None:
+def _content(port: Port, path: str, *, is_given: bool) -> Parts | None:
+    """Give what a file holds: a small one as bytes, a large one as a file of its own, a copy if others may write it."""
     with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
             return None
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            parts = port.place(view)
-            return [
-                (size, bytes(data) if size and not segment else b"", segment, at) for size, data, segment, at in parts
-            ]
+        if size < max(port.threshold, SMALL_BYTES):
+            data = file.read()
+            parts = port.place(memoryview(data))
+            return [(count, bytes(part) if not segment else b"", segment, at) for count, part, segment, at in parts]
+        if is_given and os.fstat(file.fileno()).st_nlink == 1:
+            return port.place_file(file.fileno(), size)
+        with tempfile.TemporaryFile("wb", 0, prefix="file-", dir=port.folder or None) as copy:
+            copy_range(file.fileno(), 0, size, copy.fileno())
+            return port.place_file(copy.fileno(), size)
 
 
 def write_file(port: Port, parts: Any, path: str) -> None:
@@ -118,8 +126,9 @@ def write_file(port: Port, parts: Any, path: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with open(path, "wb") as file:
-        file.writelines(port.buffers(parts, writable=False) if parts else ())
+    with open(path, "wb", 0) as file:
+        if parts:
+            port.pour(parts, file.fileno())
 
 
 def pack(port: Port, folder: str) -> str:

@@ -139,6 +139,21 @@ class TaskPort:
         finally:
             writer.placed = before
 
+    def place_file(self, fd: int, size: int) -> list[tuple[int, bytes | memoryview, int, int]]:
+        """Hand a file over that nobody writes any more."""
+        writer = self._writer
+        if self.is_result:
+            return writer.place_file(fd, size)
+        before, writer.placed = writer.placed, []
+        try:
+            return writer.place_file(fd, size)
+        finally:
+            writer.placed = before
+
+    def pour(self, parts: Any, to: int) -> None:
+        """Write the content of a value that came into a file."""
+        self._reader.pour(parts, to)
+
     def look(self, segment: int, offset: int, size: int) -> memoryview:
         """Give what was written into a segment of ours."""
         return self._pool.look(segment, offset, size)

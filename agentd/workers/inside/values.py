@@ -15,6 +15,7 @@ from ..protocol import INLINE, INPUT, PART, SEGMENT, STORED
 from .borrowed import load
 from .failures import Reason, Refused
 from .readable import to_json
+from .shared import copy_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,42 @@ class Reader:
         except (OSError, LookupError, ValueError) as error:
             raise Refused(Reason.NOT_DECODABLE, f"an argument cannot be mapped: {error}") from error
         return views
+
+    def pour(self, parts: Sequence[Part], to: int) -> None:
+        """Write what the parts hold into a file; it does not pass through our memory.
+
+        Raises:
+            Refused: shared memory, a file or a stored object is not there.
+            OSError: it cannot be written.
+        """
+        left = list(parts)
+        try:
+            while left:
+                kind, number, offset, size, data = left[0]
+                if kind == SEGMENT:
+                    copy_range(self._segments.fd(number), offset, size, to)
+                elif kind == INLINE:
+                    os.writev(to, [data])
+                elif kind == STORED:
+                    self._pour_stored(number, offset, size, to)
+                else:
+                    raise Refused(Reason.NOT_DECODABLE, f"{size} bytes of a file are no longer on this agent")
+                del left[0]
+        except LookupError as error:
+            raise Refused(Reason.NOT_DECODABLE, f"a file cannot be read: {error}") from error
+        finally:
+            for number in {number for kind, number, *_ in parts if kind == SEGMENT}:
+                self._released(number)
+            for kind, number, *_ in left[1:]:
+                if kind == STORED:
+                    os.close(self._claim(number)[0])
+
+    def _pour_stored(self, number: int, offset: int, size: int, to: int) -> None:
+        fd, _ = self._claim(number)
+        try:
+            copy_range(fd, offset, size, to)
+        finally:
+            os.close(fd)
 
     def discard(self, parts: Sequence[Part]) -> None:
         """Let go the parts of a task that will not run."""
@@ -194,6 +231,20 @@ class Writer:
             MemoryError: they are too many for what shared memory is left.
         """
         return self._place([view])
+
+    def place_file(self, fd: int, size: int) -> list[tuple[int, bytes | memoryview, int, int]]:
+        """Hand a file over as it is, whoever reads it: nobody may write it any more.
+
+        Raises:
+            OSError: the agent is gone.
+        """
+        task, self._guard.task = self._guard.task, 0
+        try:
+            number = self._pool.lend_file(fd, size)
+            self.placed.append(number)
+        finally:
+            self._guard.task = task
+        return [(size, b"", number, 0)]
 
     def encode(self, value: Any, wants_json: bool) -> Encoded:
         """Write a result.

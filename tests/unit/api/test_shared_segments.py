@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.api.copying import copy_range
 from agentd.api.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentMap, SegmentPool, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 
@@ -217,3 +219,34 @@ def test_views_may_be_dropped_on_another_thread(desk: Desk) -> None:
     for thread in threads:
         thread.join()
     assert sorted(desk.released) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("is_memory", [False, True])
+def test_a_range_is_copied_by_the_kernel(tmp_path: Path, is_memory: bool) -> None:
+    """From a file or from memory, to where the other file stands; a source that ends too early is told."""
+    source = os.memfd_create("test") if is_memory else os.open(tmp_path / "source", os.O_RDWR | os.O_CREAT)
+    os.write(source, bytes(range(100)))
+    target = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+    os.write(target, b"before")
+    copy_range(source, 10, 50, target)
+    assert os.pread(target, 100, 0) == b"before" + bytes(range(10, 60))
+    with pytest.raises(OSError, match="too early"):
+        copy_range(source, 90, 20, target)
+    os.close(source)
+    os.close(target)
+
+
+def test_a_file_that_is_lent_is_given_up_when_it_is_freed() -> None:
+    """It is announced once under a number of its own, and not kept for the next value."""
+    told: list[tuple[int, int, int]] = []
+    withdrawn: list[int] = []
+    pool = SegmentPool(lambda *row: told.append(row), withdrawn.append)
+    first = pool.put([memoryview(bytes(10))])
+    assert first is not None
+    number = pool.lend_file(5, 77)
+    assert told[-1] == (number, 5, 77)
+    assert number != first[0]
+    pool.free(number)
+    pool.free(number)
+    assert withdrawn == [number]
+    pool.close()

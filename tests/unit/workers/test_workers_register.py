@@ -116,3 +116,22 @@ def test_what_is_no_memory_is_refused() -> None:
         Segments().adopt(ends[0], SIZE, lambda _: None)
     for fd in ends:
         os.close(fd)
+
+
+def test_a_file_is_taken_where_it_may_be_one(tmp_path: Path) -> None:
+    """It counts as no memory, is told from memory, and lives as long as its holds: its owner's descriptor may go."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    segments = Segments()
+    freed: list[int] = []
+    with path.open("rb") as file:
+        with pytest.raises(ValueError, match="cut off"):
+            segments.adopt(file.fileno(), 7, freed.append)
+        number = segments.adopt(file.fileno(), 7, freed.append, may_be_file=True)
+    assert segments.is_file(number)
+    assert segments.total_bytes == 0
+    segments.retain(number)
+    segments.disown(number)
+    assert os.pread(segments.fd(number), 7, 0) == b"content"
+    segments.release(number)
+    assert (number in segments, freed, segments.total_bytes) == (False, [], 0)
