@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ def _from_text(text: str, function: Callable[..., Any], where: str) -> tuple[Ret
     name = variable(text)
     if name is not None:
         return None, _Environment(name, where)
+    if isinstance(getattr(builtins, text, None), type):
+        return 1, None
     if text.startswith("{") and text.endswith("}"):
         text = text[1:-1]
     compute = number_at_call(text, getattr(function, "__globals__", {}), where)
@@ -71,15 +74,21 @@ class _Environment:
         self._where = where
 
     def __call__(self, definition: TaskDefinition) -> None:
-        """Set it.
+        """Set it, or have each call say what is wrong: where a task only runs its caller has counted already.
 
         Raises:
-            DefinitionError: the variable is not set, or holds no number.
+            DefinitionError: the number is none of values.
         """
         text = from_environment(self._name)
-        if text is None or not text.isdecimal():
-            raise DefinitionError(f"{self._where}: environment variable {self._name} holds no number: {text!r}")
-        definition.returns = _counted(int(text), self._where)
+        if text is not None and text.isdecimal():
+            definition.returns = _counted(int(text), self._where)
+            return
+        words = f"{self._where}: environment variable {self._name} holds no number: {text!r}"
+
+        def at_call(_: Mapping[str, Any]) -> int:
+            raise DefinitionError(words)
+
+        definition.returns = at_call
 
 
 def _look(definition: TaskDefinition) -> None:

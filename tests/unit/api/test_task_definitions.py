@@ -204,7 +204,21 @@ def test_returns_by_annotation(said: Any, meant: Any) -> None:
     assert _defined(task()(function)).returns == meant
 
 
-@pytest.mark.parametrize("given", [-1, 100_001, "-", "n +", "$NOT_SET_ANYWHERE"])
+def test_a_variable_that_is_not_set_is_told_by_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each call that would count by it; a worker that only runs the task need not have it."""
+    monkeypatch.delenv("HOW_MANY", raising=False)
+    returns = _defined(task(returns="$HOW_MANY")(lambda: 0)).returns
+    assert callable(returns)
+    with pytest.raises(DefinitionError, match=r"returns of task .*HOW_MANY holds no number"):
+        returns({})
+
+
+def test_a_type_may_be_named_by_text() -> None:
+    """One value of it."""
+    assert _defined(task(returns="int")(lambda: 0)).returns == 1
+
+
+@pytest.mark.parametrize("given", [-1, 100_001, "-", "n +"])
 def test_returns_that_cannot_be(given: Any) -> None:
     """A number that is none, or a text that gives none, is refused before anything runs."""
     with pytest.raises(DefinitionError, match="returns of task"):
