@@ -58,6 +58,8 @@ class Nested:
             enter = stack.enter_context
             self._two = enter(AgentExecutor(enter(Agent()).state))
             self._one = enter(AgentExecutor(enter(Agent("--cpu", "1")).state))
+            far = enter(Agent("--hostname", "far", "--memory-mib", "8192"))
+            self._near = enter(AgentExecutor(enter(Agent("--memory-mib", "512", "--neighbour", far.comm)).state))
             self._socket = enter(RawSocket())
             self._pool = enter(ProcessPoolExecutor(2))
             loky = systems.loky_pool(1)
@@ -66,6 +68,7 @@ class Nested:
         for _ in range(3):
             self._run(self._two, bench_nested.many, 200)
             self._run(self._one, bench_nested.many, 200)
+            self._run(self._near, bench_nested.many_far, 200)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -119,3 +122,6 @@ class Nested:
         begin = time.perf_counter()
         assert self._run(self._two, bench_nested.many, NESTED) == NESTED
         recorder.note("W11 per s, agentd", NESTED / (time.perf_counter() - begin))
+        begin = time.perf_counter()
+        assert self._run(self._near, bench_nested.many_far, NESTED) == NESTED
+        recorder.note("W11 per s, offloaded", NESTED / (time.perf_counter() - begin))

@@ -92,6 +92,7 @@ TARGETS = (
     Target("W5 tree / ProcessPool", "W5 tree per s, agentd", "W5 tree per s, ProcessPool", "≥2", ""),
     Target("W8 / loky", "W8 per s, agentd", "W8 per s, loky", "≥1.5", ""),
     Target("W11 / 5,000 per s", "W11 per s, agentd", "W11 limit", "≥1", "≥2"),
+    Target("W11 offloaded / local", "W11 per s, offloaded", "W11 per s, agentd", "≥0.7", ""),
     Target("W6 first result s / 0.8", "W6 first result s", "W6 first result limit", "≤1", "≤0.75"),
     Target("W6 Comm door s / 0.4", "W6 Comm door open s", "W6 Comm door limit", "≤1", ""),
     Target("W6 idle MiB / 80", "W6 idle PSS MiB", "W6 idle limit", "≤1", "≤0.94"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from agentd.api import task, wait_on
+from agentd.api import constraint, task, wait_on
+
+FAR_GB = 1
+"""Memory that a task demands which is to run at the neighbour."""
 
 
 @task(returns=1)
 def noop():
     """Do nothing."""
+
+
+@constraint(memory_size=FAR_GB)
+@task(returns=1)
+def far_noop():
+    """Do nothing, where there is much memory."""
 
 
 @task(returns=1)
@@ -25,6 +34,11 @@ def add(left, right):
 def many(count: int) -> int:
     """Call a task so many times and wait for all."""
     return len(wait_on([noop() for _ in range(count)]))
+
+
+def many_far(count: int) -> int:
+    """Call a task so many times that only another agent has room for, and wait for all."""
+    return len(wait_on([far_noop() for _ in range(count)]))
 
 
 def chain(count: int) -> int:
