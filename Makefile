@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # What tests the pure half. It alone is measured: tracing makes tests two or three times as slow. Storms, long random
-# histories of whole nets, are left out: they run through nearly every line and would hide what has no test of its own.
-PURE := $(filter-out %_storms.py, $(wildcard tests/scenarios tests/properties/test_*.py \
+# histories of whole nets, and fuzzing are left out: they run through nearly every line and would hide what has no test of its own.
+PURE := $(filter-out %_storms.py %_fuzz.py, $(wildcard tests/scenarios tests/properties/test_*.py \
 	$(addprefix tests/unit/,core model resources_xml schedulers wire)))
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,50 @@
+"""A neighbour that stands still again and again, shorter and longer than it is believed in: every task has one result.
+
+AGENTD_PAUSES sets how often (500 is for the long run).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+
+PAUSES = int(os.environ.get("AGENTD_PAUSES", "20"))
+PAUSES_S = (0.1, 0.1, 0.2, 0.5, 2.6)
+"""The last one is longer than the lease."""
+QUICK = ("--heartbeat-s", "0.4", "--lease-s", "2")
+TASKS = 10
+
+
+def test_pauses_of_a_neighbour_lose_nothing(start_agent: Callable[..., Any], tmp_path: Path) -> None:
+    """SIGSTOP and SIGCONT at any moment: all is done, and what was read once is read again."""
+    chance = random.Random(7)
+    helper = start_agent(*WITH_APPS, "--hostname", "helper", "--cpu", "2", *QUICK)
+    own = start_agent(*WITH_APPS, "--hostname", "own", "--cpu", "1", *QUICK)
+    door = Door(own.rest, own.state)
+    door.lend_from("helper", helper.comm, 2)
+    door.until_connected("helper")
+    asked: list[str] = []
+    for number in range(PAUSES):
+        items = [
+            {"function": "sums:note", "args": [str(tmp_path / f"{number}-{each}"), chance.choice((0.0, 0.02, 0.1))]}
+            for each in range(TASKS)
+        ]
+        asked += [one["operation"]["id"] for one in door.batch(items)]
+        os.kill(helper.pid, signal.SIGSTOP)
+        going_on = threading.Timer(chance.choice(PAUSES_S), os.kill, (helper.pid, signal.SIGCONT))
+        going_on.start()
+        door.wait(asked[-1])
+        going_on.join()
+    ended = [door.wait(one) for one in asked]
+    assert [one["state"] for one in ended] == ["done"] * PAUSES * TASKS
+    door.until_connected("helper")
+    assert [door.wait(one, 0)["result"] for one in asked] == [one["result"] for one in ended]
+    assert {one["ran_on"] for one in ended} == {"own", "helper"}
+    assert door.submit("sums:increment", 1, wait_s=PATIENCE_S)["result"] == 2
