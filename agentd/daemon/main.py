@@ -199,6 +199,7 @@ class Daemon:
             store = self._open_store(stack, sharing)
         warnings += [*remarks, *store.alarms]
         engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
+        supervisor.hosts = lambda: 1 + len(engine.state.neighbourhood.rows)
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
         jobs = self._jobs(stack)

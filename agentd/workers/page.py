@@ -23,6 +23,8 @@ INTERRUPTED = 5
 """Task that is to be stopped by SIGINT."""
 TIMED_OUT = 6
 """Task that is stopped because its time is over."""
+HOSTS = 7
+"""How many agents can take tasks, this one among them."""
 
 
 class Page:

@@ -9,7 +9,18 @@ from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agentd.workers.page import ERR_START, FLAGGED, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page, make_page
+from agentd.workers.page import (
+    ERR_START,
+    FLAGGED,
+    HOSTS,
+    INTERRUPTED,
+    OUT_START,
+    RUNNING,
+    STARTED,
+    TIMED_OUT,
+    Page,
+    make_page,
+)
 from agentd.workers.protocol import COUNT, NUMBER, TO_DAEMON_LIMIT, FrameReader, Kind, ProtocolError, frame
 
 if TYPE_CHECKING:
@@ -121,6 +132,10 @@ class Process:
         """Say that a SIGINT is meant for this task, or that it must not start."""
         self.page.words[TIMED_OUT] = task if timed_out else 0
         self.page.words[INTERRUPTED] = task
+
+    def tell_hosts(self, count: int) -> None:
+        """Say how many agents can take tasks."""
+        self.page.words[HOSTS] = count
 
     def end_task(self, task: int) -> None:
         """Take the first task off the line, or the one that runs on top of those that wait.

@@ -81,6 +81,9 @@ class Supervisor:
         self._processes: dict[int, Process] = {}
         self._dirty: set[Process] = set()
         self._flush_is_due = False
+        self.hosts: Callable[[], int] = lambda: 1
+        """Counts the agents that can take tasks, this one among them; the daemon joins it."""
+        self._hosts_told = 1
         self._sharing = Sharing(self.segments, self._touch, open_stored)
         self._asking = Asking(self._sharing, post)
         self.segments.on_gone(self._on_segment_gone)
@@ -126,6 +129,7 @@ class Supervisor:
             lambda reason: self._on_closed(process, reason),
         )
         self._processes[worker] = process
+        process.tell_hosts(self._hosts_told)
         try:
             self._spawner.fork(worker, process.descriptors(there))
         except (ConfigError, OSError) as error:
@@ -215,6 +219,11 @@ class Supervisor:
 
     def flush(self) -> None:
         """Send what was written to workers: at most one write for each."""
+        count = self.hosts()
+        if count != self._hosts_told:
+            self._hosts_told = count
+            for process in self._processes.values():
+                process.tell_hosts(count)
         for process in self._dirty:
             process.connection.flush()
         self._dirty.clear()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from conftest import StartAgent
 from daemon_rig import WITH_APPS, Door
 
-from agentd.api import connect
+from agentd.api import attach, connect, number_of_resources
 
 
 def test_tasks_of_one_operation_run_on_three_agents(start_agent: StartAgent) -> None:
@@ -20,3 +22,21 @@ def test_tasks_of_one_operation_run_on_three_agents(start_agent: StartAgent) -> 
         found = client.call("spread_tasks:spread", 9, 0.3)
     assert sum(found["changed"].values()) == 9
     assert {*found["changed"], *found["returned"]} == {"home", "left", "right"}
+
+
+def test_a_program_knows_how_many_agents_there_are(start_agent: StartAgent) -> None:
+    """Tasks and attached programs are told how many agents can take tasks now; one that leaves counts no more."""
+    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
+    door = Door(home.rest, home.state)
+    with connect(home.state) as client:
+        assert client.call("spread_tasks:resources") == 1
+        other = start_agent("--cpu", "1", "--hostname", "other", *WITH_APPS)
+        door.lend_from("other", other.comm, 1)
+        door.until_connected("other")
+        assert client.call("spread_tasks:resources") == 2
+        with attach(home.state):
+            assert number_of_resources() == 2
+        other.stop()
+        while door.is_connected("other"):
+            time.sleep(0.01)
+        assert client.call("spread_tasks:resources") == 1

@@ -17,8 +17,8 @@ from agentd.api.tasks import storage
 from agentd.api.tasks.runtime import PORT, current
 from agentd.socket_path import fitting
 
-SEND, WAIT, PLACE, END = range(4)
-"""What is asked: (SEND, kind, body) has no answer; (WAIT, token), (PLACE, bytes) have; (END,) is the last."""
+SEND, WAIT, PLACE, END, HOSTS = range(5)
+"""What is asked: (SEND, kind, body) has no answer; (WAIT, token), (PLACE, bytes), (HOSTS,) have; (END,) is the last."""
 HEAD = struct.Struct("<Q")
 """Length of a pickle in bytes."""
 CONNECT_S = 30.0
@@ -90,6 +90,8 @@ def _answer_all(line: Line, port: Any) -> None:
             line.send([_carried(port, row) for row in port.wait(*rest)])
         elif what == PLACE:
             line.send([(size, bytes(data), *where) for size, data, *where in port.place(memoryview(rest[0]))])
+        elif what == HOSTS:
+            line.send(port.hosts())
         else:
             return
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks import storage
 from agentd.api.tasks.nested import Nested
-from agentd.api.tasks.relay import END, PLACE, SEND, WAIT, Line
+from agentd.api.tasks.relay import END, HOSTS, PLACE, SEND, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
 from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
@@ -55,7 +55,8 @@ class _SessionPort:
         """Nobody needs to be told: the program ends its family itself."""
 
     def hosts(self) -> int:
-        return 1
+        found: int = self._asked(HOSTS)
+        return found
 
     def send(self, kind: int, body: bytes) -> None:
         with self._lock:

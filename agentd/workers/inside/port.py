@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..page import INTERRUPTED, RUNNING
+from ..page import HOSTS, INTERRUPTED, RUNNING
 from ..protocol import KNOWN_ROW, RESUME_HEAD, frame
 from .values import read_parts
 
@@ -167,8 +167,9 @@ class TaskPort:
         self._reader.discard(parts)
 
     def hosts(self) -> int:
-        """Tell how many agents can take tasks: what the agent said at the start of the worker."""
-        return 1
+        """Tell how many agents can take tasks at the moment, this one among them."""
+        found: int = self._words[HOSTS]
+        return found
 
     # --- waiting ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from agentd.api import COLLECTION_IN, INOUT, Depth, Type, task, wait_on
+from agentd.api import COLLECTION_IN, INOUT, Depth, Type, number_of_resources, task, wait_on
 
 
 @task(returns=str)
@@ -35,3 +35,8 @@ def spread(count, seconds):
         noted(one, seconds)
     names = [where(seconds) for _ in range(count)]
     return {"changed": wait_on(together(dicts)), "returned": sorted(set(wait_on(names)))}
+
+
+def resources():
+    """Give how many agents can take tasks."""
+    return number_of_resources()
