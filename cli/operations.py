@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentd.model.figures import duration, size
 from agentd.model.views import STATES, TERMINAL, OperationView
 from cli.call import seconds
-from cli.output import duration, moment, print_fields, print_json, print_rows, print_text, size
+from cli.output import moment, print_fields, print_json, print_rows, print_text
 from cli.parsing import UsageError
 from cli.results import print_result, reason_of, wait_for
 from cli.target import agent_of

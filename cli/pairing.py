@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from agentd.api.tables import printable
-from cli.output import duration, print_json, print_rows
+from agentd.model.figures import duration
+from cli.output import print_json, print_rows
 from cli.parsing import UsageError
 from cli.target import agent_of
 

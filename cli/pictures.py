@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from agentd.api.tables import printable
-from cli.output import duration
+from agentd.model.figures import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -40,9 +40,14 @@ def run(line: Line) -> int:
         raise UsageError(f"there is no file {script}: give a program that is here", "run")
     with tempfile.TemporaryDirectory(prefix="agentd-run-", ignore_cleanup_errors=True) as folder:
         member = Member(NAME, 1, None)
-        with Fleet([member], Path(folder), _settings(line.settings, path)) as fleet:
+        fleet = Fleet([member], Path(folder), _settings(line.settings, path))
+        with fleet:
             fleet.await_ready()
-            return _run(path, words, Path(folder) / NAME / "state")
+            code = _run(path, words, Path(folder) / NAME / "state")
+        if line.settings.get("summary"):
+            _, title, table = fleet.output(NAME).partition("Summary:")
+            print(title + table, file=sys.stderr, end="")  # stdout is the program's
+        return code
 
 
 def _settings(given: Mapping[str, str | bool | list[str]], script: Path) -> dict[str, str | bool | list[str]]:

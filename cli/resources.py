@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.tables import printable
 from agentd.model.errors import ConfigError
-from cli.output import duration, print_json, print_rows, units
+from agentd.model.figures import duration
+from cli.output import print_json, print_rows, units
 from cli.parsing import UsageError
 from cli.target import agent_of
 

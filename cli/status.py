@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from agentd.model.errors import RequestError
-from cli.output import duration, print_fields, print_json, print_rows, size
+from agentd.model.figures import duration, size
+from cli.output import print_fields, print_json, print_rows
 from cli.target import agent_of
 
 if TYPE_CHECKING:

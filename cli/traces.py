@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from cli.output import duration, size
+from agentd.model.figures import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

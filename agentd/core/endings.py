@@ -52,6 +52,8 @@ class Endings:
         task.state = ENDED
         del state.tasks[task.id]
         state.counters["ended"] += 1
+        if state.census is not None:
+            state.census.add(task, outcome, now)
         if state.stopping:
             state.stopping.pop(task.id, None)
         if task.family:  # its inputs are its family's
@@ -75,7 +77,7 @@ class Endings:
     def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
         state, ended = self._state, ENDED
-        known, is_simple = state.tasks, not (state.families or state.stopping)
+        known, is_simple = state.tasks, not (state.families or state.stopping or state.census)
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []

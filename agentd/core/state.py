@@ -28,6 +28,7 @@ from schedulers.view import Change
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentd.core.census import Census
     from agentd.core.family import Family
 
 PATHS_MOST = 10_000
@@ -116,6 +117,8 @@ class AgentState:
         self.modules: frozenset[str] = frozenset()
         """Modules with users' functions on this agent."""
         self.draining = False
+        self.census: Census | None = None
+        """Counts what ends by function, where the operator wants that."""
         self.disk_full = ""
         self.not_starting = ""
         """Why workers are not started at the moment; empty when they are."""

@@ -88,6 +88,8 @@ class Agent(Reshaping):
     def join(self, lane: Lane, output: RemoteOutput, transfers: Transfers, stopping: Stopping) -> None:
         """Take the lane, and the ways to output, bytes and ends elsewhere; called once, before anybody asks."""
         self._lane = lane
+        rows = self._state.neighbourhood
+        self._supervisor.hosts = lambda: 1 + len(rows.rows)
         self.stopping = stopping
         self._transfers = transfers
         self.showing.progress = transfers.progress

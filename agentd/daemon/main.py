@@ -22,6 +22,7 @@ from agentd.comm.door import Door
 from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
+from agentd.core.census import Census
 from agentd.core.engine import Engine
 from agentd.core.entries import Booted
 from agentd.core.recovery import Recovered, fold
@@ -46,6 +47,7 @@ from agentd.daemon.settings import OFF, Settings
 from agentd.daemon.sharing import Sharing
 from agentd.daemon.stdout import Stdout
 from agentd.daemon.stopping import Stopping
+from agentd.daemon.summary import table
 from agentd.daemon.tokens import TokenBook
 from agentd.daemon.trust import own_key, pairing_of
 from agentd.daemon.user_port import UserPort
@@ -199,10 +201,9 @@ class Daemon:
             store = self._open_store(stack, sharing)
         warnings += [*remarks, *store.alarms]
         engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
-        supervisor.hosts = lambda: 1 + len(engine.state.neighbourhood.rows)
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
-        jobs = self._jobs(stack)
+        jobs = self._jobs(stack, engine)
         functions = Functions(settings.pythonpath, settings.allow)
         pairing = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
         await stack.enter_async_context(pairing)
@@ -267,9 +268,12 @@ class Daemon:
         warnings += [tokens.fault] if tokens.fault else []
         return tokens
 
-    def _jobs(self, stack: AsyncExitStack) -> Jobs:
+    def _jobs(self, stack: AsyncExitStack, engine: Engine) -> Jobs:
         stdout, settings = Stdout(), self._settings
         stack.callback(stdout.close)
+        if settings.summary:
+            census = engine.state.census = Census()
+            stack.callback(lambda: stdout.say(table(census)))
         return Jobs(settings.log_folder / logs.JOBS, stdout.say, is_debug=settings.log_level in {"debug", "trace"})
 
     def _time(self) -> float:

@@ -253,3 +253,21 @@ def test_tasks_of_modules_are_given_what_a_program_defines(tmp_path: Path, start
         "[[1, 7, 8], [2, 7, 8], [7, 8]] [[1, 2], [1, 2]]",
         "100",
     ], ended.stderr
+
+
+def test_what_ran_is_summed_up_at_the_end(tmp_path: Path, start_agent: StartAgent) -> None:
+    """`--summary`: an agent prints it as it stops, `agentd run` after the program, with a line for each function."""
+    ended = agentd(tmp_path, "run", "--cpu", "2", "--summary", "--pythonpath", ROOT, PROGRAM, "a")
+    assert ended.returncode == 0, ended.stderr
+    assert "Summary:" not in ended.stdout
+    _, _, table = ended.stderr.partition("Summary:\n")
+    assert table.split()[:4] == ["function", "tasks", "done", "failed"]
+    assert len(table.splitlines()) > 2
+    home = start_agent("--cpu", "1", "--summary", "--pythonpath", ROOTS)
+    with api.AgentExecutor(home.state) as agents:
+        assert agents.submit(apps.in_order, 5).result(60) == list(range(5))
+    assert "Summary:" not in home.stdout
+    assert home.stop() == 0
+    rows = {line.split()[0]: line.split()[1:4] for line in home.stdout.partition("Summary:\n")[2].splitlines()}
+    assert rows["nested_tasks:note"] == ["5", "5", "0"]
+    assert rows["nested_tasks:in_order"] == ["1", "1", "0"]

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
+from agentd.model.figures import duration, size
 from cli import output
-from cli.output import duration, print_fields, print_json, print_rows, print_text, print_value, size, units
+from cli.output import print_fields, print_json, print_rows, print_text, print_value, units
 
 
 class Terminal(io.StringIO):
