@@ -6,6 +6,7 @@ JOBS ?= 2
 SOAK_S ?= 3600
 FAULT_TASKS ?= 500
 FAULT_CUT_S ?= 60
+FUZZ ?= 300
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +21,7 @@ PURE := $(filter-out %_storms.py %_fuzz.py, $(wildcard tests/scenarios tests/pro
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint compat faults bench soak format clean
+.PHONY: help demo test lint compat faults fuzz bench soak format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,10 @@ compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent a
 
 faults: $(VENV)/installed-dev ## Fail the network between agents in every way while 500 tasks run, and print the figures
 	@AGENTD_FAULT_TASKS=$(FAULT_TASKS) AGENTD_FAULT_CUT_S=$(FAULT_CUT_S) $(BIN)/python -m pytest -s tests/network
+
+fuzz: $(VENV)/installed-dev ## Ask each route 300 times at random, and read so many mutated frames and files; FUZZ=100000 for more
+	@AGENTD_FUZZ_EXAMPLES=$(FUZZ) $(PYTEST) tests/integration/test_rest_fuzz.py tests/properties/test_wire_laws.py \
+	tests/properties/test_compss_xml.py tests/properties/test_resources_xml.py
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)

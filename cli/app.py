@@ -89,11 +89,11 @@ def _carry_out(line: Line) -> int:
 def _told(error: Exception, program: str) -> int:
     from agentd.api.tables import printable
 
-    if isinstance(error, TaskFailed) and error.traceback:
-        for row in error.traceback.rstrip().splitlines():
-            print(printable(row), file=sys.stderr)
-    else:
-        _say(str(error) or type(error).__name__)
+    rows = error.traceback.rstrip().splitlines() if isinstance(error, TaskFailed) else []
+    for row in rows:
+        print(printable(row), file=sys.stderr)
+    if not rows or (isinstance(error, TaskFailed) and not rows[-1].startswith(error.kind)):
+        _say(str(error) or type(error).__name__)  # a traceback of ours does not say what was wrong with users' code
     if isinstance(error, UsageError) and error.command and not program:
         print(f"`agentd {error.command} --help` shows how it is used", file=sys.stderr)
     return next(code for kind, code in _CODES if isinstance(error, kind))

@@ -337,7 +337,7 @@ def _file(path: Path) -> dict[str, tuple[str, str]]:
     try:
         text = path.read_text("utf-8")
         content = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the folder is for who opens it to say
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error

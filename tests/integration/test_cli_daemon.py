@@ -123,6 +123,13 @@ def test_a_failure_is_1_and_its_traceback_is_on_stderr(shell: Shell) -> None:
     assert json.loads(whole.stdout)["error"]["type"].endswith("ValueError")
 
 
+def test_a_result_that_cannot_travel_is_said_to_be_one(shell: Shell) -> None:
+    """The traceback is the pickler's, which does not tell what it was about: a line after it does."""
+    failed = shell.run("call", "sums:lock")
+    assert failed.returncode == 1
+    assert "the result (a lock) cannot be pickled" in failed.stderr.splitlines()[-1]
+
+
 WRONG: dict[int, list[tuple[list[str], str]]] = {
     2: [
         (["call"], "TARGET"),

@@ -100,3 +100,9 @@ def test_a_variable_that_nobody_reads_is_told_with_what_was_meant(tmp_path: Path
     assert "did you mean AGENTD_LEASE_S?" in misspelt
     assert "AGENTD_XYZZY" in unknown
     assert "agentd doctor" in unknown
+
+
+def test_a_file_in_the_place_of_the_folder_is_left_to_who_opens_it(tmp_path: Path) -> None:
+    """It is no fault of the settings file, which cannot be there: the one error names the state folder."""
+    (tmp_path / "file").touch()
+    assert settings(tmp_path / "file").state == tmp_path / "file"
