@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentd.core.events import DrainRequested
 from agentd.core.state import Rules
 from agentd.model.task import Form, Outcome, Status, Template
 from tests.fakes.world import World
+from tests.fakes.world_agent import Host
 from tests.fakes.world_nested import Nest, Step, sequential
 from tests.fakes.world_users import recorded
 from tests.fakes.world_workers import KILLED
@@ -111,31 +113,40 @@ def test_neighbours_give_what_running_one_after_another_gives(
     assert [outcome.value.data.decode()] == sequential(program, [], 1)
 
 
-def neighbourhood(cores: tuple[int, ...], seed: int | None) -> World:
-    """Make agents in a row, each a neighbour of the next; the first one is asked."""
+def neighbourhood(cores: tuple[int, ...], seed: int | None, *, is_ring: bool = False) -> World:
+    """Make agents in a row, each a neighbour of the next, or in a ring; the first one is asked."""
     world = World(seed)
     names = "abc"[: len(cores)]
     for name, units in zip(names, cores, strict=True):
         world.add(name, units, rules=Rules(spares=2)).nested = [NESTED]
     for one, other in pairwise(names):
         world.connect(one, other)
+    if is_ring:
+        world.connect(names[0], names[-1])
     world.run(1.0)
     return world
 
 
+FAULTS = ("kill a", "kill b", "crash b", "crash c", "drain b", "drain c", "cut", "reset")
 faults = st.lists(
-    st.tuples(st.floats(0.0, 3.0), st.sampled_from(("kill a", "kill b", "crash b", "crash c", "cut", "reset"))),
+    st.tuples(st.floats(0.0, 3.0), st.sampled_from(FAULTS)),
     max_size=4,
 )
 
 
 @slow
-@given(program=programs(), cores=st.tuples(*[st.integers(1, 2)] * 3), seed=st.integers(0, 1 << 30), trouble=faults)
+@given(
+    program=programs(),
+    cores=st.tuples(*[st.integers(1, 2)] * 3),
+    seed=st.integers(0, 1 << 30),
+    trouble=faults,
+    is_ring=st.booleans(),
+)
 def test_trouble_changes_no_value(
-    program: Nest, cores: tuple[int, int, int], seed: int, trouble: list[tuple[float, str]]
+    program: Nest, cores: tuple[int, int, int], seed: int, trouble: list[tuple[float, str]], is_ring: bool
 ) -> None:
-    """Workers that die, neighbours that crash and wires that are cut cost time, and nothing else."""
-    world = neighbourhood(cores, seed)
+    """Workers that die, neighbours that crash or stop and wires that are cut cost time, and nothing else."""
+    world = neighbourhood(cores, seed, is_ring=is_ring)
     world.history.has_faults = True
     found = ask(world, program)
     for after, what in sorted(trouble):
@@ -160,6 +171,9 @@ def bring(world: World, what: str) -> None:
     elif act == "crash" and not host.is_down:
         host.crash()
         world.after(world.random.choice((0.05, 2.0, 8.0)), host.heal)
+    elif act == "drain" and not host.is_down:
+        host.post(DrainRequested(20.0))
+        start_again(host, host.boot)
     elif act == "cut":
         wire = world.wire("a", "b")
         wire.cut()
@@ -168,6 +182,18 @@ def bring(world: World, what: str) -> None:
         end = world.random.choice(list(host.ends.values()))
         end.other.close("reset")
         end.close("reset")
+
+
+def start_again(host: Host, boot: str) -> None:
+    """Start an agent when it has stopped by itself."""
+
+    def look() -> None:
+        if host.is_stopped:
+            host.start()
+        elif host.boot == boot and not host.is_down:
+            start_again(host, boot)
+
+    host.world.after(0.5, look)
 
 
 def recursion(depth: int) -> Nest:
