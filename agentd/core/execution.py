@@ -323,7 +323,17 @@ class Execution:
                 continue
             done.append(task)
             outcomes.append(
-                Outcome(0, result.value, result.failure, result.seconds, name, 0, task.attempt, result.made)
+                Outcome(
+                    0,
+                    result.value,
+                    result.failure,
+                    result.seconds,
+                    name,
+                    0,
+                    task.attempt,
+                    result.made,
+                    result.output_bytes,
+                )
             )
         learn_all(done, outcomes, self._speed)
         self._endings.end_all(done, outcomes, now)
@@ -338,11 +348,11 @@ class Execution:
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:
         value, seconds = result.value, result.seconds
-        failure, made = result.failure, result.made
+        failure, made, written = result.failure, result.made, result.output_bytes
         if made:
             learn_made(task.shape, made)
         learn(task.shape, seconds * self._speed, value.size_bytes if value.parts else len(value.data))
-        self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made), now)
+        self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made, written), now)
 
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
         """Take the end of a task that did not end well, or while some are being stopped."""
@@ -357,7 +367,8 @@ class Execution:
             self._done(task, result, now)
             return
         failure = result.failure or Failure(Reason.EXCEPTION, "Error", "the worker gave no reason")
-        outcome = Outcome(result.status, result.value, failure, result.seconds, state.identity.name, 0, task.attempt)
+        name, seconds, written = state.identity.name, result.seconds, result.output_bytes
+        outcome = Outcome(result.status, result.value, failure, seconds, name, 0, task.attempt, (), written)
         if result.status == Status.FAILED:
             self._endings.user_code_raised(task, outcome, now)
         else:

@@ -18,15 +18,18 @@ from agentd.model.errors import RequestError
 from agentd.model.task import Form, Status
 from agentd.model.values import Codec, Part, Payload
 from agentd.model.views import TERMINAL, AgentView, OperationView, Page, TaskView
+from agentd.rest.compss import hooks
 from agentd.rest.port import Change, Made, Request, ResultView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sized
 
     from agentd.core.engine import Engine
+    from agentd.core.events import TaskResult
     from agentd.core.ledger import Operation
     from agentd.daemon.clock import Clock
     from agentd.daemon.functions import Functions
+    from agentd.daemon.gathering import Gathering
     from agentd.daemon.jobs import Jobs
     from agentd.daemon.lane import Lane
     from agentd.daemon.output import RemoteOutput
@@ -85,8 +88,11 @@ class Agent(Reshaping):
         self.comm: str | None = None
         self.feed = Feed(self._snapshot)
 
-    def join(self, lane: Lane, output: RemoteOutput, transfers: Transfers, stopping: Stopping) -> None:
+    def join(
+        self, lane: Lane, output: RemoteOutput, gathering: Gathering, transfers: Transfers, stopping: Stopping
+    ) -> None:
         """Take the lane, and the ways to output, bytes and ends elsewhere; called once, before anybody asks."""
+        self._gathering = gathering
         self._lane = lane
         rows = self._state.neighbourhood
         self._supervisor.hosts = lambda: 1 + len(rows.rows)
@@ -276,6 +282,8 @@ class Agent(Reshaping):
         while True:
             found = self._state.ledger.get(operation)
             is_last = found is None or found.is_terminal or not follow
+            if is_last:
+                await self._gathering.settled(operation)
             for stream, seen in list(offsets.items()):
                 offset = seen
                 while data := await self._written(operation, stream, offset):
@@ -285,6 +293,19 @@ class Agent(Reshaping):
             if is_last:
                 return
             await self._wait(operation, FOLLOW_S)
+
+    def keep_job(self, result: TaskResult, out: bytes, err: bytes) -> None:
+        """Keep what a task that ran here wrote in the files of its job."""
+        task = self._state.tasks.get(result.task)
+        if task is not None:
+            found = self._state.ledger.get(task.id)
+            is_operation = found is not None and hooks.read(found.callback) is not None
+            self._jobs.task_ended(task, result.failure, out, err, is_operation=is_operation)
+
+    def trim_output(self) -> None:
+        """Forget output that nobody can ask for any more."""
+        state = self._state
+        self._supervisor.output.trim(lambda task: task in state.tasks or state.ledger.get(task) is not None)
 
     async def _written(self, operation: int, stream: str, offset: int) -> bytes:
         """Read output from where the task is or was: here, or at the neighbour that holds it."""

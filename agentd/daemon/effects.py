@@ -72,6 +72,16 @@ class Effects:
             c.Stop: lambda _: stop(),
         }
 
+    def watch_runs(self, told: Callable[[int], None]) -> None:
+        """Tell each task that is handed to a worker."""
+
+        def run(command: c.RunTasks) -> None:
+            for task in command.tasks:
+                told(task.id)
+            self._supervisor.run(command)
+
+        self._perform[c.RunTasks] = run
+
     def perform(self, commands: list[c.Command]) -> None:
         """Carry out what the engine wants."""
         table = self._perform
@@ -93,7 +103,7 @@ class Effects:
             self._results.remember(entry.operation, entry.outcome)
         elif type(entry) is Forgotten:
             for operation in entry.operations:
-                self._supervisor.forget_output(operation)
+                self._supervisor.output.forget(operation)
         self._journal.append(command.number, entry)
 
     def _release(self, command: c.ReleaseSegments) -> None:

@@ -9,10 +9,7 @@ import os
 import random
 import secrets
 import signal
-import sys
-import traceback
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentd import __version__
@@ -36,7 +33,9 @@ from agentd.daemon.clock import Clock, seconds
 from agentd.daemon.cycles import collect_seldom
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
+from agentd.daemon.exits import OK, exit_code
 from agentd.daemon.functions import Functions
+from agentd.daemon.gathering import Gathering
 from agentd.daemon.jobs import Jobs
 from agentd.daemon.lane import Lane, from_any_thread
 from agentd.daemon.output import RemoteOutput
@@ -51,7 +50,7 @@ from agentd.daemon.summary import table
 from agentd.daemon.tokens import TokenBook
 from agentd.daemon.trust import own_key, pairing_of
 from agentd.daemon.user_port import UserPort
-from agentd.model.errors import AgentdError, BrokenInvariant, ConfigError, DiskError, StateInUse
+from agentd.model.errors import AgentdError, BrokenInvariant, DiskError
 from agentd.store.disk import LocalDisk, StateFolder, open_state
 from agentd.store.journal import Journal
 from agentd.store.objects import Objects
@@ -68,7 +67,6 @@ if TYPE_CHECKING:
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 
-OK, USAGE, IN_USE, BROKEN, DISK = 0, 2, 5, 70, 74
 CLOCK_S = 60.0
 """How often the clocks are compared and noted."""
 BLOB_S = 24 * 3600.0
@@ -89,25 +87,7 @@ def run(settings: Settings) -> int:
         finally:
             folder.close()
     except (AgentdError, BaseExceptionGroup) as error:
-        return _failed(error)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Find what went wrong in what a group of tasks raised."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _failed(error: BaseException) -> int:
-    """Say why the agent ended, and give the exit code that says the same."""
-    cause = _cause(error)
-    for kind, code in ((StateInUse, IN_USE), (ConfigError, USAGE), (DiskError, DISK)):
-        if isinstance(cause, kind):
-            sys.stderr.write(f"agentd: {cause}\n")
-            return code
-    traceback.print_exception(cause)
-    return BROKEN
+        return exit_code(error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -142,6 +122,7 @@ class Daemon:
         self._lane: Lane | None = None
         self._objects: Objects | None = None
         self._transfers: Transfers | None = None
+        self._gathering: Gathering | None = None
         self._now: Callable[[], float] = lambda: 0.0
         self._callers = itertools.count(1)
         self._first_token = ""
@@ -203,10 +184,9 @@ class Daemon:
         engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
         tokens = self._tokens(warnings)
         results = Results(store.journal, store.objects)
-        jobs = self._jobs(stack, engine)
-        functions = Functions(settings.pythonpath, settings.allow)
-        pairing = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
-        await stack.enter_async_context(pairing)
+        jobs, functions = self._jobs(stack, engine), Functions(settings.pythonpath, settings.allow)
+        trusted = pairing_of(key.result(), self._disk, self._folder, settings, tokens, store.clock)
+        pairing = await stack.enter_async_context(trusted)
         agent = Agent(
             engine=engine,
             clock=store.clock,
@@ -224,24 +204,55 @@ class Daemon:
         )
         door = self._make_door(engine.state.identity, agent, tokens, sharing, users.result(), user_port.number)
         await stack.enter_async_context(door)
+        await self._join(stack, engine, agent, door, sharing, supervisor, store, results, jobs)
+        await self._take_up(engine, store)
+        for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):
+            self._post(event)
+        await self._open_doors(stack, door, agent, user_port)
+        self._keep_time(loop, store, functions, agent)
+        announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
+
+    async def _join(
+        self,
+        stack: AsyncExitStack,
+        engine: Engine,
+        agent: Agent,
+        door: Door,
+        sharing: Sharing,
+        supervisor: Supervisor,
+        store: Store,
+        results: Results,
+        jobs: Jobs,
+    ) -> None:
+        """Put the engine between what it hears and what it has done."""
+        settings, loop = self._settings, asyncio.get_running_loop()
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings))
-        links = neighbours.Links(door, self._surroundings(engine, sharing))
-        await stack.enter_async_context(links)
-        end = partial(self._end, agent)
+        links = await stack.enter_async_context(neighbours.Links(door, self._surroundings(engine, sharing)))
         sharing.serve(door, store.objects)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
-        effects = Effects(supervisor, store.journal, results, door, sharing, transfers, links, callbacks, agent, end)
+        effects = Effects(
+            supervisor,
+            store.journal,
+            results,
+            door,
+            sharing,
+            transfers,
+            links,
+            callbacks,
+            agent,
+            lambda: self._end(agent),
+        )
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
-        agent.join(lane, RemoteOutput(door, supervisor, links.output), transfers, self._stopping_of(door))
-        self._lane, self._transfers = lane, transfers
+        output = RemoteOutput(door, supervisor.output, links.output)
+        gathering = await stack.enter_async_context(Gathering(output, supervisor.output))
+        agent.join(lane, output, gathering, transfers, self._stopping_of(door))
+        supervisor.output.root_of = agent.showing.root_of
+        if jobs.is_debug:
+            effects.watch_runs(jobs.begin)
+            supervisor.output.on_ended = agent.keep_job
+        self._lane, self._transfers, self._gathering = lane, transfers, gathering
         door.route(ResourceChange, agent.changed)
-        await self._take_up(engine, store)
-        for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):
-            lane.post(event)
-        await self._open_doors(stack, door, agent, user_port)
-        self._keep_time(loop, store, functions)
-        announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
     def _surroundings(self, engine: Engine, sharing: Sharing) -> Surroundings:
         identity, beat_s = engine.state.identity, self._settings.heartbeat_s
@@ -354,6 +365,8 @@ class Daemon:
         def post(event: Event) -> None:
             if type(event) is e.LinkClosed and self._transfers is not None:
                 self._transfers.link_closed(event.link)
+            elif type(event) is e.EndsReceived and self._gathering is not None:
+                self._gathering.ended(event)
             self._post(agent.declared(event) if type(event) is e.TemplatesDeclared else event)
 
         return post
@@ -395,13 +408,14 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop)
 
-    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store, functions: Functions) -> None:
+    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store, functions: Functions, agent: Agent) -> None:
         def look() -> None:
             self._post(e.ClockRead(store.clock.wall_offset_s()))
             self._post(e.ModulesListed(functions.modules()))
             try:
                 store.clock.mark()
                 store.objects.expire(BLOB_S)
+                agent.trim_output()
                 self._profile.write()
                 if self._transfers is not None:
                     self._transfers.trim()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.comm.link import Link
     from agentd.wire.messages import Message
-    from agentd.workers.supervisor import Supervisor
+    from agentd.workers.written import Written
 
     Elsewhere = Callable[[str, int, str, int, int], Awaitable[bytes]]
     """Reads at a neighbour that has no link: (neighbour, task, stream, offset, limit)."""
@@ -29,9 +29,9 @@ MOST_BYTES = 1 << 20
 class RemoteOutput:
     """Reads output of tasks by number; a neighbour that has handed a task on asks further itself."""
 
-    def __init__(self, door: Door, supervisor: Supervisor, elsewhere: Elsewhere) -> None:
+    def __init__(self, door: Door, written: Written, elsewhere: Elsewhere) -> None:
         self._door = door
-        self._supervisor = supervisor
+        self._written = written
         self._elsewhere = elsewhere
         self._waiting: dict[tuple[int, int, int], list[asyncio.Future[bytes]]] = {}
         self.holder_of: Callable[[int], str] = _nobody
@@ -43,7 +43,7 @@ class RemoteOutput:
         """Read what a task wrote; nothing when there is nothing (more), or its holder does not answer."""
         number = STREAMS[stream]
         if not host:
-            return self._supervisor.read_output(task, NAMES[number], offset, limit)
+            return self._written.read(task, NAMES[number], offset, limit)
         link = self._door.link_to(host)
         if link is None:
             return await self._elsewhere(host, task, stream, offset, limit)
@@ -80,7 +80,7 @@ class RemoteOutput:
             self._forward(link, onward, message)
             return
         limit = min(message.limit, MOST_BYTES)
-        data = self._supervisor.read_output(message.task, NAMES[message.stream], message.offset, limit)
+        data = self._written.read(message.task, NAMES[message.stream], message.offset, limit)
         self._answer(link, message, data)
 
     def _forward(self, link: Link, onward: Link, message: OutputRequest) -> None:

@@ -191,6 +191,10 @@ class Showing:
         """Show the tasks of an operation, itself first."""
         return [self.task(operation), *self._rows.rows(operation)]
 
+    def root_of(self, number: int) -> int:
+        """Tell for which operation a task runs; a number that is no task's stays what it is."""
+        return self._rows.root_of(number)
+
     def task(self, operation: Operation) -> TaskView:
         """Show the root task of an operation."""
         task = self._state.tasks.get(operation.id)

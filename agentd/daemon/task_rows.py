@@ -78,6 +78,11 @@ class TaskRows:
             if task is not None and task.family and task.state is State.JOINING:
                 yield task
 
+    def root_of(self, number: int) -> int:
+        """Tell for which operation a task runs; a number that is no task's stays what it is."""
+        task = self._state.tasks.get(number)
+        return number if task is None or not task.family else self._root_of(task)
+
     def _root_of(self, task: Task) -> int:
         family = self._state.families.get(task.family)
         return family.root if family is not None else task.id

@@ -181,6 +181,8 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
     attempts: int = 1
     made: tuple[Payload, ...] = ()
     """The values of the versions that it makes, in order, where another task asked for it."""
+    output_bytes: int = 0
+    """How much users' code wrote to stdout and stderr, where another task asked for it."""
 
     @property
     def values(self) -> tuple[Payload, ...]:

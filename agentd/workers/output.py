@@ -45,7 +45,7 @@ def own_folder(path: Path) -> Path:
 class Stream:
     """One file to which a worker appends, read from behind."""
 
-    __slots__ = ("_path", "_punched", "consumed", "fd")
+    __slots__ = ("_path", "_punched", "consumed", "early", "fd")
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -55,6 +55,8 @@ class Stream:
         self.fd = os.open(path, flags, 0o600)
         self.consumed = 0
         """Up to here it was handed out to tasks, in bytes from the start."""
+        self.early = 0
+        """How much of that was handed to the running task before it ended."""
         self._punched = 0
 
     @property
@@ -129,7 +131,7 @@ class Outputs:
         self._workers = own_folder(log_folder / "workers")
         self._operations = own_folder(log_folder / "operations")
         self._limit = limit_bytes
-        self._kept = {int(name) for name in (path.stem for path in self._operations.iterdir()) if name.isdecimal()}
+        self.kept = {int(name) for name in (path.stem for path in self._operations.iterdir()) if name.isdecimal()}
         """Tasks of which there are files: most have none, and are forgotten without asking the disk."""
         self._copies: deque[_Copy] = deque()
         self._is_copying = False
@@ -145,15 +147,38 @@ class Outputs:
     def take(self, owner: WorkerOutput, task: int, sizes: tuple[int, int]) -> None:
         """Hand a task that ended the next so many bytes of each stream."""
         for which, (stream, size) in enumerate(zip(owner.streams, sizes, strict=True)):
-            if size <= 0:
-                continue
-            start = stream.consumed
-            stream.consumed = max(start, min(start + size, stream.end))
-            if stream.consumed > start:
-                owner.begin_copy()
-                self._copies.append(_Copy(task, which, owner, start, stream.consumed))
+            early, stream.early = stream.early, 0
+            self._take(owner, task, which, stream.consumed + size - early)
         if not self._is_copying:
             self._step()
+
+    def written(self, owner: WorkerOutput, sizes: tuple[int, int]) -> tuple[bytes, bytes]:
+        """Read what a task that ended wrote, before it is handed out."""
+        streams = zip(owner.streams, sizes, strict=True)
+        out, err = (stream.read(stream.consumed - stream.early, min(size, self._limit)) for stream, size in streams)
+        return out, err
+
+    def take_early(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> None:
+        """Hand a task that runs what it has written by now, so that what is added to its output comes behind that."""
+        for which, (stream, start) in enumerate(zip(owner.streams, starts, strict=True)):
+            if stream.consumed >= start:  # else what lies before it has yet to be handed out
+                before = stream.consumed
+                self._take(owner, task, which, stream.end)
+                stream.early += stream.consumed - before
+
+    def _take(self, owner: WorkerOutput, task: int, which: int, upto: int) -> None:
+        stream = owner.streams[which]
+        start = stream.consumed
+        stream.consumed = max(start, min(upto, stream.end))
+        if stream.consumed > start:
+            owner.begin_copy()
+            self._copies.append(_Copy(task, which, owner, start, stream.consumed))
+
+    def add(self, task: int, which: int, data: bytes) -> None:
+        """Append to a task's output what was written for it elsewhere."""
+        while self._copies:
+            self._step()
+        self._append(task, which, data)
 
     def take_rest(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> str:
         """Hand the task during which its worker died (0 for none) what is left; gives the end of its stderr.
@@ -200,24 +225,31 @@ class Outputs:
     def _copy_some(self, copy: _Copy, budget: int) -> int:
         """Append up to `budget` bytes to the task's file; gives how many are dealt with."""
         left = copy.end - copy.start
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._kept.add(copy.task)
         try:
-            target = os.open(self._file(copy.task, copy.which), flags, 0o600)
-        except OSError:
-            return left  # the disk is full, or something lies in the way: output is lost, the task is not
-        try:
-            room = self._limit - os.fstat(target).st_size
-            size = min(left, budget, room)
-            if size <= 0:
-                if room == 0:
-                    note = f"\n[the rest was cut off: {self._limit} bytes of output are kept]\n"
-                    os.write(target, note.encode())
-                return left
-            data = copy.owner.streams[copy.which].read(copy.start, size)
-            return os.write(target, data) if data else left
+            data = copy.owner.streams[copy.which].read(copy.start, min(left, budget))
         except OSError:
             return left
+        return self._append(copy.task, copy.which, data) or left
+
+    def _append(self, task: int, which: int, data: bytes) -> int:
+        """Append to a task's file as much as it may have; gives how many bytes are written.
+
+        Where the disk is full, or something lies in the way, output is lost; the task is not.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.kept.add(task)
+        try:
+            target = os.open(self._file(task, which), flags, 0o600)
+        except OSError:
+            return 0
+        try:
+            room = self._limit - os.fstat(target).st_size
+            if room == 0 and data:
+                note = f"\n[the rest was cut off: {self._limit} bytes of output are kept]\n"
+                os.write(target, note.encode())
+            return os.write(target, data[:room]) if room > 0 and data else 0
+        except OSError:
+            return 0
         finally:
             os.close(target)
 
@@ -262,9 +294,9 @@ class Outputs:
 
     def forget(self, task: int) -> None:
         """Remove what was kept of a task."""
-        if task not in self._kept:
+        if task not in self.kept:
             return
-        self._kept.discard(task)
+        self.kept.discard(task)
         for which in range(len(STREAMS)):
             with suppress(OSError):
                 self._file(task, which).unlink()

@@ -29,16 +29,17 @@ from agentd.model.task import Failure
 from agentd.workers import deaths
 from agentd.workers.asking import Asking
 from agentd.workers.frames import decode_output, decode_results, encode_plain_run, encode_run, encode_template
-from agentd.workers.output import STREAMS, Outputs
+from agentd.workers.output import Outputs
 from agentd.workers.probing import look_for
 from agentd.workers.process import MAX_CLAIMS, Process
 from agentd.workers.protocol import COUNT, NUMBER, Kind, ProtocolError, frame, numbers
 from agentd.workers.segments import Segments
 from agentd.workers.sharing import Sharing
 from agentd.workers.spawning import Spawner
+from agentd.workers.written import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from agentd.core.commands import InterruptTask, Resume, RevokeTasks, RunTasks
     from agentd.core.events import Event
@@ -79,6 +80,8 @@ class Supervisor:
         errors = settings.log_folder / "workers" / "spawner.err"
         self._spawner = Spawner(loop, settings, errors, self._on_exit)
         self._processes: dict[int, Process] = {}
+        self.output = Written(self._outputs, self._processes)
+        """What users' code wrote."""
         self._dirty: set[Process] = set()
         self._flush_is_due = False
         self.hosts: Callable[[], int] = lambda: 1
@@ -242,22 +245,6 @@ class Supervisor:
             pids[0] = self._spawner.pid
         return pids
 
-    def read_output(self, task: int, stream: str, offset: int, limit: int) -> bytes:
-        """Read what a task wrote to `out` or `err`, also while it runs; nothing where there is nothing (yet)."""
-        which = STREAMS.index(stream)
-        for process in self._processes.values():
-            running = process.running()
-            if running is not None and running[0] == task:
-                live = process.output, process.output_starts()[which]
-                data = self._outputs.read(task, which, offset, limit, live)
-                if process.running() == running:
-                    return data
-        return self._outputs.read(task, which, offset, limit, None)
-
-    def forget_output(self, task: int) -> None:
-        """Remove what was kept of a task's output."""
-        self._outputs.forget(task)
-
     async def probe(self, function: str) -> str | None:
         """Look for a function by importing its module, in a process of its own; gives why it cannot be called."""
         return await look_for(self._loop, self._spawner, function, limit_s=self._settings.probe_s)
@@ -306,17 +293,11 @@ class Supervisor:
                 process.end_task(result.task)
         else:
             process.end_tasks([result.task for result in results])
-        if process.outputs:
-            self._keep_outputs(process, results)
+        if process.outputs or self.output.on_ended is not None:
+            self.output.keep(process, results)
         if any(map(_PARTS, results)) or any(map(_MADE, results)):
             results = [self._sharing.adopted(process, result) for result in results]
         self._post(TasksEnded(process.number, results))
-
-    def _keep_outputs(self, process: Process, results: Sequence[TaskResult]) -> None:
-        for result in results:
-            sizes = process.outputs.pop(result.task, None)
-            if sizes is not None:
-                self._outputs.take(process.output, result.task, sizes)
 
     def _on_output(self, process: Process, body: memoryview) -> None:
         for task, out, err in decode_output(body):
@@ -435,8 +416,6 @@ class Supervisor:
     def _watch_output(self) -> None:
         """Hold what runs for long to its limit of output; idle agents are not woken by this."""
         self._watch = None
-        for process in self._processes.values():
-            if process.running() is not None:
-                self._outputs.cut(process.output, process.output_starts())
+        self.output.cut()
         if any(process.line for process in self._processes.values()):
             self._watch = self._loop.call_later(WATCH_S, self._watch_output)

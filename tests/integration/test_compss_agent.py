@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import READY_S, RunningAgent, StartAgent
+from tests.conftest import READY_S, ROOT, RunningAgent, StartAgent
 from tests.fakes.compss_samples import added, node, parameter, reduced, start, value
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
@@ -38,6 +38,7 @@ class Shop:
         print("sold", what)
 """
 TEXT_7 = parameter("STRING_64_T", value("Izc="))
+APPS = ROOT / "tests" / "integration" / "apps"
 OPEN = ("--local-access", "admin", "--hostname", "alpha")
 
 
@@ -77,7 +78,7 @@ def test_an_operation_is_a_job_with_its_files(start_agent: StartAgent, app: Path
     out = (jobs / "job1_NEW.out").read_text()
     assert "main was given 7\n" in out
     assert (jobs / "job1_NEW.err").read_text() == "trouble\n"
-    (line,) = [line for line in out.splitlines() if line.startswith("  * Method definition: ")]
+    line, _ = [line for line in out.splitlines() if line.startswith("  * Method definition: ")]
     assert line.split("=")[2][:-1] == "main"
     curl(agent, "PUT", "/startApplication", start(module="shopping", method="bad"))
     until(lambda: "Job failed after " in agent.stdout, "the failure")
@@ -85,6 +86,23 @@ def test_an_operation_is_a_job_with_its_files(start_agent: StartAgent, app: Path
     assert sorted(path.name for path in jobs.iterdir()) == [
         f"job{job}_NEW.{suffix}" for job in (1, 2) for suffix in ("err", "out")
     ]
+
+
+def test_at_the_level_of_debugging_each_task_is_a_job(start_agent: StartAgent, tmp_path: Path) -> None:
+    """Numbered as they begin, each with its own prints alone, and with the function's name in both forms."""
+    log = tmp_path / "log"
+    agent = start_agent("-d", *OPEN, "--cpu", "1", "--pythonpath", str(APPS), "--log_dir", str(log))
+    three = parameter("STRING_64_T", value("IzM="))
+    curl(agent, "PUT", "/startApplication", start(three, module="talking_tasks", method="main"))
+    until(lambda: "Job completed after " in agent.stdout, "the end")
+    files = {path.name: path.read_text().splitlines() for path in (log / "jobs").glob("*.out")}
+    assert sorted(files) == [f"job{number}_NEW.out" for number in (1, 2, 3, 4)]
+    for number, (method, printed) in enumerate(
+        [("main", "main got 4"), ("count", "value: 3"), ("count", "value: 2"), ("count", "value: 1")], 1
+    ):
+        old, new, *lines = files[f"job{number}_NEW.out"]
+        assert old.split("=")[2][:-1] == json.loads(new[23:])["method_name"] == method
+        assert lines == [printed]
 
 
 def test_a_class_in_a_module_is_found(start_agent: StartAgent, app: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_crash_leaves_its_last_words(tmp_path: Path) -> None:
             (task,) = room.give([room.task("crash")])
             lost = await room.lost()
             assert "Segmentation fault" in lost.failure.traceback
-            assert b"Segmentation fault" in room.supervisor.read_output(task.id, "err", 0, 9999)
+            assert b"Segmentation fault" in room.supervisor.output.read(task.id, "err", 0, 9999)
 
     asyncio.run(main())
 

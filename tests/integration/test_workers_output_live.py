@@ -46,7 +46,7 @@ def test_each_task_has_exactly_what_it_wrote(tmp_path: Path) -> None:
     async def main() -> None:
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
-            read = room.supervisor.read_output
+            read = room.supervisor.output.read
             tasks = room.give(
                 [
                     task
@@ -69,8 +69,50 @@ def test_each_task_has_exactly_what_it_wrote(tmp_path: Path) -> None:
                 assert room.results()[quiet].output_bytes == 0
                 assert room.results()[said].output_bytes == len(f"no newline {n}complaint {n}")
                 assert read(said, "out", 3, 7) == f"no newline {n}".encode()[3:10]
-            room.supervisor.forget_output(tasks[0].id)
+            room.supervisor.output.forget(tasks[0].id)
             assert read(tasks[0].id, "out", 0, 999) == b""
+
+    asyncio.run(main())
+
+
+def test_what_tasks_of_an_operation_write_follows_what_it_has_written(tmp_path: Path) -> None:
+    """Who reads on at the same offset gets each byte once: of the operation, of its tasks, and from elsewhere."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker(1)
+            await room.start_worker(2)
+            output = room.supervisor.output
+            (root,) = room.give([room.task("slowly", arguments(str(tmp_path / "go")))], worker=1)
+            output.root_of = lambda task: root.id
+            await room.soon(lambda: output.read(root.id, "out", 0, 999) == b"first\n")
+            (child,) = room.give([room.task("say", arguments("child", "trouble"))], worker=2)
+            await room.result(child)
+            assert output.read(root.id, "out", 0, 999) == b"first\nchild"
+            output.add(root.id, "out", b" elsewhere\n")
+            assert output.read(root.id, "out", 6, 999) == b"child elsewhere\n"
+            (tmp_path / "go").touch()
+            await room.result(root)
+            assert output.read(root.id, "out", 0, 999) == b"first\nchild elsewhere\nsecond\n"
+            assert output.read(root.id, "err", 0, 999) == b"trouble"
+            assert output.read(child.id, "out", 0, 999) == b""
+
+    asyncio.run(main())
+
+
+def test_what_nobody_can_ask_for_is_forgotten(tmp_path: Path) -> None:
+    """At the second look, so that who reads at the end of a session comes to it; what is known stays."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            one, other = room.give([room.task("say", arguments(text)) for text in ("one", "other")])
+            await room.result(other)
+            output = room.supervisor.output
+            for kept in (b"one", b""):
+                output.trim(lambda task: task == other.id)
+                assert output.read(one.id, "out", 0, 9) == kept
+            assert output.read(other.id, "out", 0, 9) == b"other"
 
     asyncio.run(main())
 
@@ -83,12 +125,12 @@ def test_what_an_earlier_agent_kept_is_forgotten_too(tmp_path: Path) -> None:
             await room.start_worker()
             (task,) = room.give([room.task("say", arguments("kept"))])
             await room.result(task)
-            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"kept"
+            assert room.supervisor.output.read(task.id, "out", 0, 999) == b"kept"
         async with Room(tmp_path, CODE) as room:
-            room.supervisor.forget_output(task.id + 1)
-            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"kept"
-            room.supervisor.forget_output(task.id)
-            assert room.supervisor.read_output(task.id, "out", 0, 999) == b""
+            room.supervisor.output.forget(task.id + 1)
+            assert room.supervisor.output.read(task.id, "out", 0, 999) == b"kept"
+            room.supervisor.output.forget(task.id)
+            assert room.supervisor.output.read(task.id, "out", 0, 999) == b""
 
     asyncio.run(main())
 
@@ -99,7 +141,7 @@ def test_a_running_task_is_read_live_and_goes_on_at_the_same_offset(tmp_path: Pa
     async def main() -> None:
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
-            read = room.supervisor.read_output
+            read = room.supervisor.output.read
             earlier, task = room.give(
                 [room.task("say", arguments("earlier\n")), room.task("slowly", arguments(str(tmp_path / "go")))]
             )
@@ -123,14 +165,14 @@ def test_output_of_a_dying_task_is_kept_and_the_next_attempt_adds_to_it(tmp_path
             await room.start_worker(1)
             other, task = room.give([room.task("say", arguments("other\n")), room.task("dying")])
             assert (await room.lost(1)).running == task.id
-            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"before\nlost?"
-            assert room.supervisor.read_output(other.id, "out", 0, 999) in {b"other\n", b""}
+            assert room.supervisor.output.read(task.id, "out", 0, 999) == b"before\nlost?"
+            assert room.supervisor.output.read(other.id, "out", 0, 999) in {b"other\n", b""}
             await room.start_worker(2)
             again = room.task("dying")
             again.id = task.id
             room.give([again], 2)
             await room.lost(2)
-            assert room.supervisor.read_output(task.id, "out", 0, 999) == b"before\nlost?before\nlost?"
+            assert room.supervisor.output.read(task.id, "out", 0, 999) == b"before\nlost?before\nlost?"
 
     asyncio.run(main())
 
@@ -141,7 +183,7 @@ def test_much_output_is_copied_whole_or_cut_with_a_note(tmp_path: Path) -> None:
     async def main() -> None:
         async with Room(tmp_path, CODE, output_bytes=10_000_000) as room:
             await room.start_worker()
-            read = room.supervisor.read_output
+            read = room.supervisor.output.read
             whole = await room.run("much", 9_999_999)
             assert read(whole.task, "out", 0, 1 << 30) == b"x" * 9_999_999  # before all of it is copied
             await room.soon(lambda: not room.supervisor._outputs._copies)
@@ -174,7 +216,7 @@ def test_the_disk_gets_back_what_was_copied_and_what_is_too_much(tmp_path: Path)
             await room.soon(lambda: file.stat().st_size == 60_000_000 and file.stat().st_blocks * 512 < 12_000_000)
             (tmp_path / "go").touch()
             await room.result(task)
-            kept = room.supervisor.read_output(task.id, "out", 0, 1 << 30)
+            kept = room.supervisor.output.read(task.id, "out", 0, 1 << 30)
             assert kept.startswith(b"y" * 1_000_000 + b"\n[")
 
     asyncio.run(main())

@@ -194,7 +194,7 @@ def test_functions_by_value_in_chunks_and_programs(tmp_path: Path) -> None:
             assert done.status == Status.DONE
             failure = await room.fail("tool.py", "a", "b", form=Form.SCRIPT, code=source)
             assert (failure.reason, "exit code 2" in failure.message) == (Reason.EXIT, True)
-            assert room.supervisor.read_output(done.task, "out", 0, 99) == b"['tool.py']\n"
+            assert room.supervisor.output.read(done.task, "out", 0, 99) == b"['tool.py']\n"
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ import __future__
 import importlib
 import json
 import linecache
+import os
 import sys
 import types
 import zlib
@@ -44,14 +45,31 @@ def main_of(code: bytes) -> types.ModuleType:
         note_source(module.__file__, code)
         before, sys.argv = sys.argv, argv or [""]
         sys.modules[ALIAS] = module
+        ends = _written()
         try:
             _load(code, module)
         finally:
             sys.argv = before
+        _unsay(ends)
         module.__name__ = "__main__"
         _loaded[code] = module
     sys.modules["__main__"] = sys.modules[ALIAS] = module
     return module
+
+
+def _written() -> tuple[int, int]:
+    """Tell how much this process has written to stdout and stderr, which are files."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return os.fstat(1).st_size, os.fstat(2).st_size
+
+
+def _unsay(ends: tuple[int, int]) -> None:
+    """Take back what was written since: the program itself has said it, once."""
+    _written()
+    for stream, end in enumerate(ends, 1):
+        with suppress(OSError):  # it is no file where no agent reads it
+            os.ftruncate(stream, end)
 
 
 def _told(code: bytes) -> tuple[str, list[str]]:

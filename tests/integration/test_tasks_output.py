@@ -1,0 +1,55 @@
+"""What tasks of an operation print is found where people look for it: in the operation's log, and in files of jobs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import StartAgent
+from daemon_rig import PATIENCE_S, WITH_APPS, Door
+
+from agentd.api import connect
+from tests.conftest import ROOT, agent_environment
+
+PROGRAM = ROOT / "tests" / "integration" / "apps" / "talking_tasks.py"
+
+
+def written(state: Path, operation: str) -> dict[str, list[str]]:
+    """Read an operation's log to its end."""
+    with connect(state) as client:
+        found = {"stdout": "", "stderr": ""}
+        for piece in client.logs(operation, follow=True):
+            found[piece.stream] += piece.text
+    return {stream: text.splitlines() for stream, text in found.items()}
+
+
+def test_the_log_of_an_operation_has_what_its_tasks_print(start_agent: StartAgent) -> None:
+    """Also of those that ran on another agent, and of theirs; each line once, also when it is read again."""
+    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
+    door = Door(home.rest, home.state)
+    other = start_agent("--cpu", "2", "--hostname", "other", *WITH_APPS)
+    door.lend_from("other", other.comm, 2)
+    door.until_connected("other")
+    operation = door.submit("talking_tasks:talk", 3)["id"]
+    found = written(home.state, operation)
+    assert door.wait(operation)["result"] == [1, 2, 3]
+    first, *lines = found["stdout"]
+    assert first == "talk begins"
+    printed = [f"{which} {each}" for which in ("inner", "outer") for each in range(3)]
+    assert sorted(lines) == [*printed, "talk ends with [1, 2, 3]"]
+    assert sorted(found["stderr"]) == [f"trouble {each}" for each in range(3)]
+    assert written(home.state, operation) == found
+
+
+def test_a_program_of_its_own_agent_shows_what_its_tasks_print(tmp_path: Path) -> None:
+    """`agentd run` is not to hide what a plain run of the same file shows."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "agentd", "run", "--cpu", "1", str(PROGRAM)],
+        env=agent_environment(TMPDIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert sorted(ended.stdout.splitlines()) == ["here 3", "value: 1", "value: 2"], ended.stderr
