@@ -143,7 +143,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     callback_host: tuple[str, ...] = ()
     """Hosts that may be called back when an operation ends."""
     summary: bool = False
-    """Print at the end what ran: per function count, mean and waiting."""
+    """Print at the end what ran: per function count, mean, 95th percentile, waiting and bytes."""
     origins: dict[str, str] = {}
     """Where each setting that is not a default came from."""
     remarks: tuple[str, ...] = ()

@@ -66,8 +66,9 @@ class Segments:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size < size:
             raise ValueError("what was offered as a segment is no shared memory, and no file, of that size")
-        is_file = not _is_sealed(fd)
-        if is_file and not may_be_file:
+        seals = _seals(fd)
+        is_file = not seals & fcntl.F_SEAL_SHRINK
+        if is_file and not (may_be_file and seals):
             raise ValueError("a segment was offered that its owner could cut off: it must be sealed against shrinking")
         number = self.adopt_own(fd, size, free)
         if is_file:
@@ -159,8 +160,9 @@ class Segments:
             watcher(number)
 
 
-def _is_sealed(fd: int) -> bool:
+def _seals(fd: int) -> int:
+    """Give the seals of memory, 0 where it could be sealed and is not; of a file that no more seals can be added."""
     try:
-        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+        return fcntl.fcntl(fd, fcntl.F_GET_SEALS)
     except OSError:
-        return False
+        return fcntl.F_SEAL_SEAL

@@ -39,9 +39,10 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def told(agent: RunningAgent) -> dict[str, bytes]:
-    """Gather all that others may come to see: logs, terminal, process lists."""
+    """Gather all that others may come to see: logs, terminal, process lists; not what users' code says of itself."""
     found = {"stderr": agent.log.read_bytes(), "stdout": agent.out.read_bytes()}
-    found |= {str(path): path.read_bytes() for path in (agent.state / "log").rglob("*") if path.is_file()}
+    files = [path for path in (agent.state / "log").rglob("*") if path.is_file() and path.parent.name != "jobs"]
+    found |= {str(path): path.read_bytes() for path in files}
     for pid in (agent.pid, *descendants(agent.pid)):
         found[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
     for pid in descendants(agent.pid):
