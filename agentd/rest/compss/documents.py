@@ -127,6 +127,7 @@ _START = Shape(
         "service": maybe("serviceInstanceId", _whatever),
         "language": maybe("lang", leaf(any_text), default="JAVA"),
         "interface": maybe("ceiClass", _whatever),
+        "resources": maybe("resources", _whatever),
         "module": one("className", leaf(text)),
         "method": one("methodName", leaf(text)),
         "arguments": maybe("parameters", listing("params", argument, least=0), default=()),

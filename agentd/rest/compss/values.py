@@ -255,6 +255,7 @@ _PARAMETER: Shape[dict[str, Any]] = Shape(
         "mode": maybe("accessMode", _IDLE),  # how older scripts say the direction
         "type": one("type", leaf(choice(*TYPES))),
         "stream": maybe("stdIOStream", leaf(choice("STDIN", "STDOUT", "STDERR", "UNSPECIFIED")), default="UNSPECIFIED"),
+        "older": maybe("stream", _IDLE),  # how older programs say the same
         "prefix": maybe("prefix", _IDLE),
         "name": maybe("paramName", _IDLE),
         "content": maybe("contentType", _IDLE),

@@ -157,6 +157,8 @@ def test_hooks_are_read() -> None:
     told = "<orchestrator><host>http://h:1</host><method>put</method><operation>a/b</operation></orchestrator>"
     assert read(more=told).orchestrator == Orchestrator("http://h:1", "a/b", "PUT")
     assert read(more="<ceiClass>a.B</ceiClass><serviceInstanceId/>").action is None
+    older = "<resources><resource><name>a</name><adaptor>x.Y</adaptor></resource></resources>"
+    assert read(more=older).module == read().module
 
 
 @pytest.mark.parametrize(
