@@ -96,6 +96,14 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
     key: str | None = None
 
 
+_FIELDS: dict[str, type[Struct]] = {
+    "constraints": AskedConstraints,
+    "processors": AskedProcessor,
+    "callback": Callback,
+}
+"""What may stand in an object, by the name of the field that holds it."""
+
+
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
     """Many of them, each read by itself, so that one that is wrong does not spoil the others."""
 
@@ -222,7 +230,9 @@ def _wrong_field(said: str) -> Problem:
     pointer = "".join(f"/{name or index}" for name, index in path)
     unknown = _UNKNOWN.search(said)
     if unknown:
+        known = _FIELDS.get(next((name for name, _ in reversed(path) if name), ""), Body)
         pointer += "/" + unknown.group(1).replace("~", "~0").replace("/", "~1")
+        return invalid(f"{pointer}: there is no such field; there are {', '.join(known.__struct_fields__)}", pointer)
     return invalid(f"{pointer or 'the body'}: {_AT.sub('', said)}", pointer)
 
 

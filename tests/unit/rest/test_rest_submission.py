@@ -145,6 +145,22 @@ class TestKeys:
             read({"function": "a:b", "key": "k"}, key="l")
 
 
+@pytest.mark.parametrize(
+    ("more", "pointer", "known"),
+    [
+        ({"timeout": 1}, "/timeout", "timeout_s"),
+        ({"constraints": {"cores": 2}}, "/constraints/cores", "computing_units"),
+        ({"constraints": {"processors": [{"kind": "GPU", "count": 1}]}}, "/constraints/processors/0/count", "units"),
+        ({"callback": {"uri": "http://h/x"}}, "/callback/uri", "url"),
+    ],
+)
+def test_a_field_that_nobody_knows_is_answered_with_those_that_there_are(more, pointer, known):
+    """Of the very object in which it stands."""
+    with pytest.raises(Problem, match=f"^{pointer}: there is no such field; there are .*{known}") as found:
+        read({"function": "a:b", **more})
+    assert found.value.status == 422
+
+
 def test_operation_numbers():
     """63 bits, positive, decimal, without a leading zero."""
     assert submission.operation_number(str((1 << 63) - 1)) == (1 << 63) - 1
