@@ -2,7 +2,7 @@
 # `make demo` and `make test`. `make help` lists the others.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 SOAK_S ?= 3600
 FAULT_TASKS ?= 500
 FAULT_CUT_S ?= 60
