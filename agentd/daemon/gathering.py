@@ -1,7 +1,7 @@
 """Output of tasks that ran elsewhere, brought to the operation that asked for them.
 
 Law: each attempt's output is asked for once, when its end has come and says that there is any; who reads the log of an
-operation to its end waits for what is on its way.
+operation to its end waits for what is on its way. Of each no more is read than would be kept, whatever a neighbour has.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
+
+from agentd.daemon.output import NAMES, STREAMS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from agentd.model.exchange import End
     from agentd.workers.written import Written
 
-STREAMS = {"stdout": "out", "stderr": "err"}
 CHUNK_BYTES = 1 << 16
 AT_ONCE = 8
 """Tasks whose output is read at a time (chosen)."""
@@ -78,10 +79,13 @@ class Gathering:
 
     async def _bring(self, neighbour: str, task: int, root: int) -> None:
         async with self._slots:
-            for stream, name in STREAMS.items():
+            for stream, number in STREAMS.items():
                 offset = 0
-                while data := await self._output.read(neighbour, task, stream, offset, CHUNK_BYTES):
-                    self._written.add(root, name, data)
+                while offset < self._written.limit_bytes:
+                    data = await self._output.read(neighbour, task, stream, offset, CHUNK_BYTES)
+                    if not data:
+                        break
+                    self._written.add(root, NAMES[number], data)
                     offset += len(data)
 
     async def settled(self, operation: int) -> None:

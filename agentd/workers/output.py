@@ -115,10 +115,30 @@ class WorkerOutput:
                 stream.close()
 
 
+class Brought:
+    """Bytes that were written elsewhere, to be copied as those of a worker's streams are."""
+
+    __slots__ = ("_data", "streams")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.streams = (self,) * len(STREAMS)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read up to so many bytes."""
+        return self._data[offset : offset + size]
+
+    def give_back(self, upto: int) -> None:
+        """Nothing is on the disk."""
+
+    def end_copy(self) -> None:
+        """Nothing is to be closed."""
+
+
 class _Copy(NamedTuple):
     task: int
     which: int
-    owner: WorkerOutput
+    owner: WorkerOutput | Brought
     start: int
     end: int
 
@@ -130,7 +150,7 @@ class Outputs:
         self._loop = loop
         self._workers = own_folder(log_folder / "workers")
         self._operations = own_folder(log_folder / "operations")
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
         self.kept = {int(name) for name in (path.stem for path in self._operations.iterdir()) if name.isdecimal()}
         """Tasks of which there are files: most have none, and are forgotten without asking the disk."""
         self._copies: deque[_Copy] = deque()
@@ -155,7 +175,9 @@ class Outputs:
     def written(self, owner: WorkerOutput, sizes: tuple[int, int]) -> tuple[bytes, bytes]:
         """Read what a task that ended wrote, before it is handed out."""
         streams = zip(owner.streams, sizes, strict=True)
-        out, err = (stream.read(stream.consumed - stream.early, min(size, self._limit)) for stream, size in streams)
+        out, err = (
+            stream.read(stream.consumed - stream.early, min(size, self.limit_bytes)) for stream, size in streams
+        )
         return out, err
 
     def take_early(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> None:
@@ -175,10 +197,10 @@ class Outputs:
             self._copies.append(_Copy(task, which, owner, start, stream.consumed))
 
     def add(self, task: int, which: int, data: bytes) -> None:
-        """Append to a task's output what was written for it elsewhere."""
-        while self._copies:
+        """Append to a task's output what was written for it elsewhere, behind what is being copied."""
+        self._copies.append(_Copy(task, which, Brought(data), 0, len(data)))
+        if not self._is_copying:
             self._step()
-        self._append(task, which, data)
 
     def take_rest(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> str:
         """Hand the task during which its worker died (0 for none) what is left; gives the end of its stderr.
@@ -199,7 +221,7 @@ class Outputs:
     def cut(self, owner: WorkerOutput, starts: tuple[int, int]) -> None:
         """Return the disk what a task that still runs has written above its limit."""
         for stream, start in zip(owner.streams, starts, strict=True):
-            kept = max(start, stream.consumed) + self._limit
+            kept = max(start, stream.consumed) + self.limit_bytes
             end = stream.end
             if end > kept + _PUNCH_BYTES:
                 stream.punch(kept, end)
@@ -243,9 +265,9 @@ class Outputs:
         except OSError:
             return 0
         try:
-            room = self._limit - os.fstat(target).st_size
+            room = self.limit_bytes - os.fstat(target).st_size
             if room == 0 and data:
-                note = f"\n[the rest was cut off: {self._limit} bytes of output are kept]\n"
+                note = f"\n[the rest was cut off: {self.limit_bytes} bytes of output are kept]\n"
                 os.write(target, note.encode())
             return os.write(target, data[:room]) if room > 0 and data else 0
         except OSError:
@@ -273,16 +295,18 @@ class Outputs:
             os.close(fd)
         position = kept
         for source, start, end in self._later(task, which, live):
-            end = min(end, start + self._limit - position)  # noqa: PLW2901 - what is kept of it
+            end = min(end, start + self.limit_bytes - position)  # noqa: PLW2901 - what is kept of it
             if len(data) < size and end > start:
                 skip = max(0, offset + len(data) - position)
                 data += source.read(start + skip, min(size - len(data), max(0, end - start - skip)))
             position += max(0, end - start)
         return data
 
-    def _later(self, task: int, which: int, live: tuple[WorkerOutput, int] | None) -> list[tuple[Stream, int, int]]:
+    def _later(
+        self, task: int, which: int, live: tuple[WorkerOutput, int] | None
+    ) -> list[tuple[Stream | Brought, int, int]]:
         """Give the pieces behind what was kept, in order: (stream, start, end)."""
-        pieces = [
+        pieces: list[tuple[Stream | Brought, int, int]] = [
             (copy.owner.streams[which], copy.start, copy.end)
             for copy in self._copies
             if copy.task == task and copy.which == which

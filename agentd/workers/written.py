@@ -34,6 +34,11 @@ class Written:
         self._doubted: set[int] = set()
         """Whose output nobody asked for when it was last looked through, or could any more."""
 
+    @property
+    def limit_bytes(self) -> int:
+        """How much is kept of each stream of one operation."""
+        return self._outputs.limit_bytes
+
     def read(self, task: int, stream: str, offset: int, limit: int) -> bytes:
         """Read what a task wrote to `out` or `err`, also while it runs; nothing where there is nothing (yet)."""
         which = STREAMS.index(stream)

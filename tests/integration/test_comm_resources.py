@@ -118,3 +118,28 @@ def test_a_peer_that_is_not_in_the_pool_does_not_come_into_it(start_agent: Start
 
     run(main)
     assert [row["name"] for row in door.get("/v1/resources")["resources"]] == ["alpha"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (m.ResourceChange("reduced", "alpha", cores(9)), "cannot take away that much"),
+        (m.ResourceChange("removed", "nobody"), "no resource 'nobody'"),
+        (m.ResourceChange("added", "nobody", cores(1)), "without an adaptor"),
+        (m.ResourceChange("added", "nobody", cores(1), "pigeon"), "unknown adaptor 'pigeon'"),
+        (m.ResourceChange("melted", "alpha"), "'melted' is no change"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words(start_agent: StartAgent, wrong: m.ResourceChange, words: str) -> None:
+    """There is no answer, so the log has the reason: the first of a source is never among those that are counted."""
+    agent = start_agent("--hostname", "alpha", "--cpu", "1", "--local-access", "admin")
+
+    async def main() -> None:
+        user = await Client.unix(agent.state / "agent.sock")
+        assert (await user.hello()).scope == "admin"
+        user.say(wrong)
+        until(lambda: words in agent.stderr)
+
+    run(main)
+    rows = Door(agent.rest, agent.state).get("/v1/resources")["resources"]
+    assert {row["name"]: row["total"]["CPU"] for row in rows} == {"alpha": 1}
