@@ -165,8 +165,7 @@ def _failing(fault, number):
             return None
         if fault == "short":
             return 100 if what == "write" else None
-        # To shorten a file takes no space; SQLite tells a refusal of that as any error of the disk, which is fatal.
-        if fault == "ENOSPC" and what not in {"write", "create", "allocate"}:
+        if fault == "ENOSPC" and what not in {"write", "create", "allocate", "truncate"}:
             return None
         code = getattr(errno, fault)
         raise OSError(code, os.strerror(code))
