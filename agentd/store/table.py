@@ -230,7 +230,13 @@ class Table:
 
     def checkpoint(self, *, truncate: bool = False) -> None:
         """Fold the log into the database; the next write starts the log anew."""
-        if self._pragma(f"wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})"):
+        try:
+            is_busy = self._pragma(f"wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_TRUNCATE:
+                raise
+            return  # nothing is lost by what would not be shortened: the log has all until a checkpoint succeeds
+        if is_busy:
             raise DiskError(f"{self.path}: the log cannot be folded in, although nobody else has it open")
         self._written_bytes = 0
 
