@@ -58,7 +58,7 @@ def _from_json(text: str) -> Configuration:
     rows = []
     for key, value in found.items():
         if not isinstance(value, (str, int, float, bool)):
-            raise ConfigurationError(f"{key}: write a number or a text, not {type(value).__name__}")
+            raise ConfigurationError(f"{key[:60]}: write a number or a text, not {type(value).__name__}")
         rows.append((key, value))
     return _sorted_out(rows)
 

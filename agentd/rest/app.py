@@ -30,7 +30,7 @@ from agentd.rest.call import call_of
 from agentd.rest.guard import Guard
 from agentd.rest.openapi import described, schema_of
 from agentd.rest.port import AgentPort
-from agentd.rest.problems import Problem, broken, refusal
+from agentd.rest.problems import Problem, broken, refusal, shown
 from agentd.rest.routes import Route, RouteTable
 from agentd.rest.served import TableRoute
 from agentd.rest.settings import RestSettings
@@ -102,7 +102,7 @@ def _field(entry: Any) -> dict[str, str]:
     """Say a pydantic error with a JSON pointer, or the parameter's name; never with the value that was sent."""
     where, *path = entry["loc"]
     if where == "body":
-        pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        pointer = "".join("/" + shown(str(part)).replace("~", "~0").replace("/", "~1") for part in path)
     else:
-        pointer = "?" + str(path[0]) if path else ""
+        pointer = "?" + shown(str(path[0])) if path else ""
     return {"pointer": pointer, "detail": str(entry["msg"])}

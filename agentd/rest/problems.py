@@ -59,6 +59,19 @@ class Problem(RequestError):
         self.members = dict(members or {})
 
 
+SHOWN_CHARS = 60
+"""Of what a caller sent, in a refusal; chosen: it stays one readable line."""
+
+
+def shown(text: str, limit: int = SHOWN_CHARS) -> str:
+    """Repeat what a caller sent: cut when it is long, and without what a terminal would obey."""
+    if len(text) > limit:
+        text = f"{text[:limit]}…"
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
 def invalid(detail: str, pointer: str = "") -> Problem:
     """Refuse a field: `pointer` is its JSON pointer (RFC 6901) in the body, or `?name` for a query parameter."""
     return Problem(422, detail, members={"errors": [{"pointer": pointer, "detail": detail}]} if pointer else None)

@@ -19,7 +19,7 @@ from agentd.model.values import Codec, Payload
 from agentd.rest.call import Caller
 from agentd.rest.callbacks import check_callback
 from agentd.rest.port import Request
-from agentd.rest.problems import Problem, invalid
+from agentd.rest.problems import SHOWN_CHARS, Problem, invalid, shown
 
 Units = Annotated[int, Meta(ge=0, le=1 << 20)]
 Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -231,9 +231,9 @@ def _wrong_field(said: str) -> Problem:
     unknown = _UNKNOWN.search(said)
     if unknown:
         known = _FIELDS.get(next((name for name, _ in reversed(path) if name), ""), Body)
-        pointer += "/" + unknown.group(1).replace("~", "~0").replace("/", "~1")
+        pointer += "/" + shown(unknown.group(1)).replace("~", "~0").replace("/", "~1")
         return invalid(f"{pointer}: there is no such field; there are {', '.join(known.__struct_fields__)}", pointer)
-    return invalid(f"{pointer or 'the body'}: {_AT.sub('', said)}", pointer)
+    return invalid(f"{pointer or 'the body'}: {shown(_AT.sub('', said), 4 * SHOWN_CHARS)}", pointer)
 
 
 def _check_text(body: bytes) -> None:

@@ -289,3 +289,15 @@ def test_what_is_read_and_what_is_documented_agree(body):
     except Problem:
         taken = False
     assert taken == allowed, body
+
+
+@pytest.mark.parametrize(
+    "where", [lambda long: {long: 1}, lambda long: {"on_failure": long}, lambda long: {"function": long}]
+)
+def test_little_of_what_is_wrong_is_repeated(where):
+    """A field's name, or a value, of a megabyte makes no refusal of a megabyte, nor does a terminal obey it."""
+    with pytest.raises(Problem) as caught:
+        read({"function": "m:f", **where("\x9b" + "x" * 500_000)})
+    told = json.dumps([str(caught.value), caught.value.members])
+    assert len(told) < 1000
+    assert str(caught.value).isprintable()
