@@ -6,7 +6,7 @@ JOBS ?= 3
 SOAK_S ?= 3600
 FAULT_TASKS ?= 500
 FAULT_CUT_S ?= 60
-FUZZ ?= 300
+FUZZ ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,9 +46,10 @@ compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent a
 faults: $(VENV)/installed-dev ## Fail the network between agents in every way while 500 tasks run, and print the figures
 	@AGENTD_FAULT_TASKS=$(FAULT_TASKS) AGENTD_FAULT_CUT_S=$(FAULT_CUT_S) $(BIN)/python -m pytest -s tests/network
 
-fuzz: $(VENV)/installed-dev ## Ask each route 300 times at random, and read so many mutated frames and files; FUZZ=100000 for more
-	@AGENTD_FUZZ_EXAMPLES=$(FUZZ) $(PYTEST) tests/integration/test_rest_fuzz.py tests/properties/test_wire_laws.py \
-	tests/properties/test_compss_xml.py tests/properties/test_resources_xml.py
+fuzz: $(VENV)/installed-dev ## Read millions of changed frames and documents, ask each route thousands of times; FUZZ=100 for more
+	@AGENTD_FUZZ_FRAMES=$$(($(FUZZ) * 1000000)) AGENTD_FUZZ_DOCUMENTS=$$(($(FUZZ) * 1000000)) \
+	AGENTD_FUZZ_REQUESTS=$$(($(FUZZ) * 500)) AGENTD_FUZZ_EXAMPLES=$$(($(FUZZ) * 10000)) $(PYTEST) --timeout 0 \
+	tests/integration/test_rest_fuzz.py tests/properties/test_wire_laws.py tests/properties/*_fuzz.py
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)

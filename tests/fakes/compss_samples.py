@@ -82,3 +82,27 @@ ENDED = (
     "<endApplication><jobId>17</jobId><endStatus>OK</endStatus><results><locations>/tmp/x</locations></results>"
     "<profile><taskCreated>1</taskCreated></profile></endApplication>"
 )
+
+ACTION = "<action><actionName>stop</actionName><forwardTo><agent>http://a:1</agent></forwardTo></action>"
+TOLD = "<orchestrator><host>http://h</host><method>PUT</method><operation>x</operation></orchestrator>"
+BODIES: dict[str, tuple[bytes, ...]] = {
+    path: tuple(text.encode() for text in texts)
+    for path, texts in {
+        "/COMPSs/startApplication": (
+            start(parameter("STRING_64_T", value("Izc=")), more=ACTION),
+            start(parameter("INT_T", value("5", "int", "Integer"))),
+            start(parameter("DOUBLE_T", value("1.5", "double", "Double"))),
+            start(parameter("OBJECT_T", array(array(value("b"))))),
+            start(more=TOLD),
+        ),
+        "/COMPSs/endApplication": (ENDED,),
+        "/COMPSs/addResources": (
+            added(),
+            added(properties="<MinPort>1</MinPort><MaxPort>2</MaxPort>").replace("externalR", "nioR"),
+        ),
+        "/COMPSs/removeResources": (reduced(),),
+        "/COMPSs/removeNode": (node("removeNode"),),
+        "/COMPSs/lostNode": (node("lostNode"),),
+    }.items()
+}
+"""Good bodies of each path that takes one."""

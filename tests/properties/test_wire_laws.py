@@ -185,6 +185,7 @@ CORPUS = [
         m.HelloAck(ok=True, version=1),
         m.Declare(((1, Template("a:b", code=b"abc")),)),
         m.Submit([Submission(1, 1, Payload(1, b"abc", (Part(3, b"xyz"), Part(5_000, b"r" * 5_000))))]),
+        m.Submit([Submission(1, 1, Payload(1, b"abc", (Part(3, b"xyz"),)), 7)]),
         m.SettledCalls([Settled(1, Outcome(failure=Failure(1, "E", "m", "t")))]),
         m.Offers([Offer(1, 1, Payload(2, b"{}"), 1, 1, "o", 1, ("a", "b"), 3)]),
         m.Answers(((1, 1, 1),), (Refusal(2, 1, "no"),)),
