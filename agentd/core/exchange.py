@@ -233,9 +233,18 @@ class Exchange:
         tasks, outcomes = [task for task, _ in ended], [outcome for _, outcome in ended]
         neighbour.unbook(*tasks)
         learn_all(tasks, outcomes, 1.0)
+        before = outbox.number
         self._endings.end_all(tasks, outcomes, now)
         named = [(task.id, task.attempt) for task in tasks]
+        if outbox.number > before and (early := self._unrecorded(tasks)):  # they need not wait for the others' entries
+            told, named = named[:early], named[early:]
+            outbox.after(before, lambda: outbox.acknowledge_all(neighbour.name, told))
         outbox.after(outbox.number, lambda: outbox.acknowledge_all(neighbour.name, named))
+
+    def _unrecorded(self, tasks: list[Task]) -> int:
+        """Count the tasks before the first of which the end is written down."""
+        found = map(self._state.operation_of, tasks)
+        return next((index for index, one in enumerate(found) if one is not None and one.durable), 0)
 
     def _end_received(self, neighbour: Neighbour, end: End, now: float) -> None:
         state = self._state

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from engine_desk import Desk
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.core import commands as c
@@ -147,6 +147,12 @@ def lent(most: int, steps: list[tuple[int, int, int, bool]], *, together: bool) 
         st.tuples(st.integers(0, len(TEMPLATES) + 4), st.integers(1, 30), st.integers(0, 1), st.booleans()),
         max_size=20,
     )
+)
+@example(
+    [
+        *((0, amount, 0, False) for amount in (1, 3, 16)),
+        *((5, 1, 0, False), (7, 1, 0, False), (8, 1, 0, False), (7, 17, 0, False), (8, 2, 0, False)),
+    ]
 )
 def test_what_is_lent_and_comes_back_in_one_go_is_as_if_one_by_one(steps: list[tuple[int, int, int, bool]]) -> None:
     """The same offers in the same order, and the same ends told and acknowledged."""
