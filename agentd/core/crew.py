@@ -62,6 +62,12 @@ class Crew:
         staying, wanted = self._staying(), self._wanted()
         return self.may_start and staying - self._blocked < wanted and staying < wanted + self._most_spares(wanted)
 
+    @property
+    def may_have_more(self) -> bool:
+        """Tell whether there are fewer workers than there may ever be; starting them may back off for a while."""
+        wanted = self._wanted()
+        return self._staying() < wanted + self._most_spares(wanted)
+
     def _most_spares(self, wanted: int) -> int:
         """Say how many workers there may be beyond those that the pool can use at once."""
         return max(2 * wanted, SPARES_LEAST) if self._spares is None else self._spares
@@ -203,11 +209,8 @@ class Crew:
         """Give the lines of which the task waits, when no further worker may be made for the cores that it left."""
         if not self._blocked or self._idle or self.is_promised:
             return []
-        staying, wanted = self._staying(), self._wanted()
-        if self.may_start and staying < wanted + self._most_spares(wanted):
+        if (self.may_start and self.may_have_more) or self._staying() - self._blocked >= self._wanted():
             return []  # there may be more workers, or there are as many at work as there are cores
-        if staying - self._blocked >= wanted:
-            return []
         return [line for line in self.lines.values() if line.is_waiting and len(line.tasks) == line.depth]
 
     def unblock(self, line: Line) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from agentd.core.blames import BLAMES
 from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Forgotten, Returned
 from agentd.core.ledger import STATES
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
-BLAMES = 3
-"""Deaths of workers while one task ran that make it quarantined."""
 
 
 class Endings:
@@ -56,6 +55,8 @@ class Endings:
             state.census.add(task, outcome, now)
         if state.stopping:
             state.stopping.pop(task.id, None)
+        if self.families.blames.by_root:
+            self.families.blames.forget(task)
         if task.family:  # its inputs are its family's
             self.families.ended(task, outcome, now)
             if task.payload.parts:
@@ -77,7 +78,7 @@ class Endings:
     def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
         state, ended = self._state, ENDED
-        known, is_simple = state.tasks, not (state.families or state.stopping or state.census)
+        known, is_simple = state.tasks, not (state.families or state.stopping or state.census or self.families.blames.by_root)
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []
@@ -311,6 +312,8 @@ class Endings:
         state.counters["lost_tasks"] += 1
         template = task.shape.template
         task.blames += blame
+        if blame and task.family:
+            self.families.blames.note(task, failure)
         is_last = task.attempt >= template.max_attempts or task.path.sender is not None
         if task.id in state.stopping:
             self.stopped(task, now)

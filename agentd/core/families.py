@@ -1,16 +1,16 @@
 """Families: a task and the tasks that its code asks for, in the order that their versions demand.
 
-Law: a child runs when all that it needs is there, and never when something of that failed; every child ends once; a
-parent ends, or runs again, only after all of its children have ended.
+Law: a child runs when all that it needs is there, and never when something of that failed; every child ends once.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
+from agentd.core.blames import BLAMES, Blames
 from agentd.core.family import Family, Group
 from agentd.core.following import Following
+from agentd.core.parting import Parting, given_up
 from agentd.core.remaking import Remaking
 from agentd.core.spreading import Spreading
 from agentd.core.tasks import HERE, State, Task
@@ -53,10 +53,10 @@ class Families:
         self.provide = self._remaking.provide
         self.following = Following(state, endings, stop)
         self.spreading = Spreading(state, endings)
-        self._given_up: deque[Family] = deque()
-        """Families of which the children are to be stopped."""
-        self._left: deque[Family] = deque()
-        """Families of which the last child has left."""
+        self.blames = Blames(state)
+        self._parting = parting = Parting(state, endings, self._cancel, self._remaking.settle)
+        self.give_up, self.join, self.again = parting.give_up, parting.join, parting.again
+        self.cancel_joining, self.settle = parting.cancel_joining, parting.settle
 
     # --- what running tasks ask -------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Families:
             family = state.families[parent] = self._found(task, worker)
             state.crew.alone(worker)
             if task.state is State.STOPPING:
-                family.refusal = _given_up("the task that asked for it is being stopped")
+                family.refusal = given_up("the task that asked for it is being stopped")
         return family
 
     def _found(self, task: Task, worker: int) -> Family:
@@ -142,7 +142,7 @@ class Families:
             return
         group = family.groups.get(event.group)
         chosen = list(family.children) if not event.group else list(group.children) if group is not None else []
-        self._cancel(family, chosen, _given_up("its group was cancelled"), now)
+        self._cancel(family, chosen, given_up("its group was cancelled"), now)
 
     # --- becoming ready ---------------------------------------------------------------------------------------
 
@@ -151,6 +151,7 @@ class Families:
         state, shapes, versions = self._state, family.shapes, family.versions
         tasks, orders, parent = state.tasks, state.orders, family.parent
         fresh: list[Task] = []
+        doomed: list[Task] = []
         for child in ready:
             spawned = child.spawned
             if child.is_over or (spawned.chain and not family.takes_turn(child)):
@@ -169,6 +170,9 @@ class Families:
             if child.again is not None:
                 child.again.count(task)
             tasks[task.id] = task
+            if self.blames.by_root and child.again is None and self.blames.recall(task) >= BLAMES:
+                doomed.append(task)
+                continue
             if fresh and (fresh[0].shape is not shape or fresh[0].places != task.places):
                 state.queue.extend(fresh)
                 fresh = []
@@ -176,6 +180,8 @@ class Families:
         if fresh:
             state.queue.extend(fresh)
             state.changes.add(Change.READY)
+        for task in doomed:
+            self._endings.fail(task, self.blames.why(task), now, Status.QUARANTINED)
 
     # --- ending -----------------------------------------------------------------------------------------------
 
@@ -305,7 +311,7 @@ class Families:
         child.is_over = True
         del family.children[child.id]
         if not family.children:
-            self._left.append(family)
+            self._parting.left.append(family)
         spawned = child.spawned
         if spawned.reads:
             family.versions.unread(spawned.reads)
@@ -348,94 +354,6 @@ class Families:
         family.refusal = failure
         self._cancel(family, list(family.children), failure, now)
 
-    # --- the parent -------------------------------------------------------------------------------------------
-
-    def give_up(self, task: Task) -> None:
-        """Nobody wants a task any more, or it is to run again: its children are stopped, before this drain is over."""
-        family = self._state.families.get(task.id)
-        if family is not None:
-            family.refusal = _given_up("the task that asked for it has ended, or runs again")
-            self._given_up.append(family)
-
-    def join(self, task: Task, outcome: Outcome) -> Outcome | None:
-        """A task's code has ended; gives how the task ended, or None while its children have not."""
-        family = self._state.families.get(task.id)
-        if family is None:
-            return outcome
-        if family.outcome is None:
-            family.outcome = outcome
-            family.over.clear()
-            if outcome.status != Status.DONE:
-                self.give_up(task)
-        if family.children:
-            self._state.move(task, State.JOINING)
-            return None
-        return self._dissolve(family, task)
-
-    def again(self, task: Task, then: Callable[[Task], None]) -> bool:
-        """A task is to run again by `then`; tells whether that has to wait until its children have ended."""
-        family = self._state.families.get(task.id)
-        if family is None:
-            return False
-        family.over.clear()
-        if not family.children:
-            self._dissolve(family, task)
-            return False
-        family.again = then
-        self.give_up(task)
-        self._state.move(task, State.JOINING)
-        return True
-
-    def cancel_joining(self, task: Task) -> None:
-        """A task is cancelled whose code has ended and whose children have not."""
-        family = self._state.families[task.id]
-        failure = Failure(Reason.NONE, "Cancelled", "cancelled before its tasks had ended")
-        if family.outcome is not None:
-            self._endings.release_outcome(family.outcome)
-        family.again = None
-        family.outcome = Outcome(Status.CANCELLED, failure=failure, attempts=task.attempt)
-        self.give_up(task)
-
-    def settle(self, now: float) -> None:
-        """Stop the children of who was given up; let parents end that waited for that. One by one, however deep."""
-        given_up, left = self._given_up, self._left
-        self._remaking.settle(now)
-        while given_up or left:
-            while given_up:
-                family = given_up.popleft()
-                if family.refusal is not None:
-                    self._cancel(family, list(family.children), family.refusal, now)
-            while left and not given_up:
-                self._finish(left.popleft(), now)
-
-    def _finish(self, family: Family, now: float) -> None:
-        """All children have left: a parent that waited for that ends, or runs again."""
-        task = self._state.tasks.get(family.parent)
-        if family.children or task is None or task.state is not State.JOINING:
-            return
-        if self._state.families.get(family.parent) is not family:
-            return
-        if family.again is not None:
-            self._dissolve(family, task)
-            family.again(task)
-        elif family.outcome is not None:
-            self._endings.end(task, family.outcome, now)
-
-    def _dissolve(self, family: Family, task: Task) -> Outcome:
-        """Keep nothing of a family; gives how its parent ended: what its code was never told of is its own failure."""
-        state, outcome = self._state, family.outcome
-        del state.families[task.id]
-        if family.timer is not None:
-            state.timers.cancel(family.timer)
-        family.versions.close()
-        if outcome is None:
-            return Outcome()
-        if outcome.status != Status.DONE or not family.untold:
-            return outcome
-        self._endings.release_outcome(outcome)
-        why = family.untold[0]
-        return Outcome(Status.FAILED, NO_VALUE, why, outcome.seconds, outcome.agent, outcome.hops, task.attempt)
-
 
 _COUNTED: dict[int, int] = {
     Status.DONE: 0,
@@ -444,7 +362,3 @@ _COUNTED: dict[int, int] = {
     Status.LOST_UNKNOWN: 1,
     Status.QUARANTINED: 1,
 }
-
-
-def _given_up(words: str) -> Failure:
-    return Failure(Reason.NONE, "Cancelled", words)

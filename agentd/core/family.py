@@ -51,6 +51,7 @@ class Family:
         "chains",
         "children",
         "groups",
+        "has_remade",
         "limit",
         "outcome",
         "over",
@@ -91,6 +92,8 @@ class Family:
         self.replicas: dict[int, Replicas] = {}
         """Of children that run on several hosts, by each of the runs."""
         self.spawned = 0
+        self.has_remade = False
+        """Some of its children were asked for by nobody: they ran again, as what they had made was lost."""
         self.refusal: Failure | None = None
         """Why nothing more is taken: it was given up, or its time is over."""
         self.timer: Timer | None = None

@@ -95,6 +95,7 @@ class Remaking:
         state, spawned = self._state, record.spawned
         record.attempt += 1
         family.spawned += 1
+        family.has_remade = True
         child = Child(record.task, spawned, family.spawned, now, again=record)
         state.objects.retain(spawned.payload)
         family.children[child.id] = child

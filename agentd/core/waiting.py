@@ -111,7 +111,7 @@ class Waiting:
             for number in one.children:
                 task = state.tasks.get(number)
                 if task is not None and task.state is State.WAITING:
-                    if task.shape.is_here and self._fits_now(task):
+                    if task.shape.is_here and self._may_stack(task) and self._fits_now(task):
                         return task
                 elif task is not None and task.state is State.JOINING:
                     families.append(state.families[number])
@@ -119,6 +119,10 @@ class Waiting:
                 if not patience:
                     return None
         return None
+
+    def _may_stack(self, task: Task) -> bool:
+        """Tell whether a task may share a worker: one that killed its own waits for another, if there can be one."""
+        return not task.blames or not self._state.crew.may_have_more
 
     def _fits_now(self, task: Task) -> bool:
         fits = self._state.pool.fits_now
