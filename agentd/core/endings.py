@@ -43,7 +43,7 @@ class Endings:
     def end(self, task: Task, outcome: Outcome, now: float) -> None:
         """Give a task its one outcome; it must have left queue, line and neighbour."""
         state = self._state
-        if state.families:
+        if state.families or self.families.blames.by_root:
             joined = self.families.join(task, outcome)
             if joined is None:
                 return
@@ -55,8 +55,6 @@ class Endings:
             state.census.add(task, outcome, now)
         if state.stopping:
             state.stopping.pop(task.id, None)
-        if self.families.blames.by_root:
-            self.families.blames.forget(task)
         if task.family:  # its inputs are its family's
             self.families.ended(task, outcome, now)
             if task.payload.parts:
@@ -78,7 +76,8 @@ class Endings:
     def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
         state, ended = self._state, ENDED
-        known, is_simple = state.tasks, not (state.families or state.stopping or state.census or self.families.blames.by_root)
+        is_simple = not (state.families or state.stopping or state.census or self.families.blames.by_root)
+        known = state.tasks
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []

@@ -54,7 +54,7 @@ class Families:
         self.following = Following(state, endings, stop)
         self.spreading = Spreading(state, endings)
         self.blames = Blames(state)
-        self._parting = parting = Parting(state, endings, self._cancel, self._remaking.settle)
+        self._parting = parting = Parting(state, endings, self.blames, self._cancel, self._remaking.settle)
         self.give_up, self.join, self.again = parting.give_up, parting.join, parting.again
         self.cancel_joining, self.settle = parting.cancel_joining, parting.settle
 

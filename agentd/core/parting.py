@@ -16,6 +16,7 @@ from agentd.model.values import NO_VALUE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentd.core.blames import Blames
     from agentd.core.endings import Endings
     from agentd.core.family import Family
     from agentd.core.state import AgentState
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
 class Parting:
     """Lets parents wait for their children, and families end."""
 
-    def __init__(self, state: AgentState, endings: Endings, cancel: Cancel, mend: Callable[[float], None]) -> None:
+    def __init__(
+        self, state: AgentState, endings: Endings, blames: Blames, cancel: Cancel, mend: Callable[[float], None]
+    ) -> None:
         self._state = state
         self._endings = endings
+        self._blames = blames
         self._cancel = cancel
         self._mend = mend
         """Has made again what was found to be lost."""
@@ -49,6 +53,7 @@ class Parting:
         """A task's code has ended; gives how the task ended, or None while its children have not."""
         family = self._state.families.get(task.id)
         if family is None:
+            self._blames.forget(task)
             return outcome
         if family.outcome is None:
             family.outcome = outcome
@@ -58,6 +63,7 @@ class Parting:
         if family.children:
             self._state.move(task, State.JOINING)
             return None
+        self._blames.forget(task)
         return self._dissolve(family, task)
 
     def again(self, task: Task, then: Callable[[Task], None]) -> bool:
