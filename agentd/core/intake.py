@@ -285,7 +285,7 @@ class Intake:
         if state.draining:
             return RequestError("this agent is stopping: submit to another one", status=503, retry_after_s=30)
         if state.disk_full:
-            return RequestError(f"the journal's disk is full ({state.disk_full}): free some space", status=507)
+            return RequestError(f"nothing can be accepted: {state.disk_full}", status=507)
         if state.queue.size >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
             waiting = f"{len(state.queue)} tasks with {state.queue.bytes >> 20} MiB of arguments wait"
             words = f"{waiting}, which is all that this agent holds: come back later"

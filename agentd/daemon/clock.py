@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentd.store.disk import is_full
 from agentd.store.state import ClockMark, read_mark, resumed_agent_time, write_mark
 
 if TYPE_CHECKING:
@@ -45,9 +46,19 @@ class Clock:
         return time.time() - self.now()
 
     def mark(self) -> None:
-        """Note where the clocks stand, so that the next start can go on from there."""
+        """Note where the clocks stand, so that the next start can go on from there.
+
+        On a full disk the last note stays, which costs the time since: no reason not to start, nor to end badly.
+
+        Raises:
+            OSError: the disk failed otherwise.
+        """
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        write_mark(self._disk, self._folder, ClockMark(machine_boot(), boottime + self._offset, boottime))
+        try:
+            write_mark(self._disk, self._folder, ClockMark(machine_boot(), boottime + self._offset, boottime))
+        except OSError as error:
+            if not is_full(error):
+                raise
 
 
 def seconds() -> float:

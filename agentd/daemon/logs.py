@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from agentd.model.errors import ConfigError
 
@@ -23,6 +23,23 @@ ALWAYS = logging.CRITICAL + 2
 JOBS = "jobs"
 """Folder, in that of the logs, of what was printed by operations of COMPSs' door."""
 FORM = "%(asctime)s %(levelname)s %(message)s"
+
+
+class _Quiet(logging.Handler):
+    """One place of two to which each line goes: a full disk or a closed terminal keeps nothing else from being said."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Pass over what the place refused; a fault of ours is shown as ever."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+class _Stream(_Quiet, logging.StreamHandler[TextIO]):
+    pass
+
+
+class _File(_Quiet, logging.FileHandler):
+    pass
 
 
 def prepare(folder: Path) -> None:
@@ -49,7 +66,7 @@ def begin(folder: Path, level: str) -> logging.Logger:
     log = logging.getLogger("agentd")
     log.setLevel(LEVELS[level])
     log.propagate = False
-    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(folder / "agent.log", encoding="utf-8")):
+    for handler in (_Stream(sys.stderr), _File(folder / "agent.log", encoding="utf-8")):
         handler.setFormatter(logging.Formatter(FORM))
         log.addHandler(handler)
     return log
