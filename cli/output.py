@@ -40,20 +40,39 @@ def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str
     if not shown:
         print(f"{title}: {empty}" if title else empty)
         return
-    from rich import box
-    from rich.table import Table
+    _print_grid(head, shown, title)
+
+
+def _print_grid(head: Sequence[str], rows: list[list[str]], title: str) -> None:
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in head:
-        table.add_column(name, no_wrap=name in _WHOLE)
-    for row in shown:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console().print(table)
+    from cli.grid import INDENT, laid_out
 
+    screen = console()
+    grid = laid_out(head, rows, screen.width)
 
-_WHOLE = frozenset({"id", "task", "waiting"})
-"""Columns whose text is typed or copied into the next command: never cut, however narrow the terminal."""
+    def say(line: Text) -> None:
+        line.rstrip()
+        screen.print(line, soft_wrap=True)
+
+    def joined(cells: Sequence[str], *, style: str = "") -> Text:
+        line = Text(" ")
+        for cell, width in zip(cells, grid.widths, strict=True):
+            line.append(cell, style or _STYLES.get(cell, "")).append(" " * (width - len(cell) + grid.gap))
+        return line
+
+    if title:
+        say(Text("\n" + title, "italic"))
+    say(joined(grid.head, style="bold"))
+    say(Text(" " + "─" * (sum(grid.widths) + grid.gap * (len(grid.widths) - 1))))
+    for lines, words in zip(grid.rows, grid.below, strict=True):
+        for cells in lines:
+            say(joined(cells))
+        for each in words:
+            say(Text(" " * INDENT + each, "dim"))
+    if grid.missing:
+        say(Text(f" (too narrow for: {', '.join(grid.missing)}; --json has all)", "dim"))
+
 
 _STYLES = {
     "done": "green",

@@ -28,7 +28,7 @@ FORM = "%(asctime)s %(levelname)s %(message)s"
 class _Quiet(logging.Handler):
     """One place of two to which each line goes: a full disk or a closed terminal keeps nothing else from being said."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the base class's
         """Pass over what the place refused; a fault of ours is shown as ever."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)

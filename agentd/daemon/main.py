@@ -310,8 +310,8 @@ class Daemon:
         return Store(journal, objects, recovered, clock, [str(alarm) for alarm in (*alarms, *objects.alarms)])
 
     async def _take_up(self, engine: Engine, store: Store) -> None:
-        """Let the engine go on where the last run ended; the lane is there, so that it is told of a disk that is full."""
-        store.journal.start()
+        """Let the engine go on where the last run ended."""
+        store.journal.start()  # now that there is a lane to be told of a disk that is full
         outcomes = await undelivered(store.recovered, store.journal)
         now, identity = store.clock.now(), engine.state.identity
         engine.handle(e.ClockRead(store.clock.wall_offset_s()), now)
