@@ -215,10 +215,11 @@ class SegmentPool:
             self._used_bytes += segment.touched - before
         return offsets
 
-    def lend_file(self, fd: int, size: int) -> int:
-        """Announce a file that nobody writes any more as a segment: its number; it is given up when it is freed."""
+    def lend_file(self, fd: int, size: int, prepare: Callable[[int], object] = id) -> int:
+        """Announce a file that nobody writes any more as a segment, after `prepare(number)`; gives its number."""
         with self._lock:
             number, self._next = self._next, self._next + 1
+            prepare(number)
             self._announce(number, fd, size)
             self._files.add(number)
             return number

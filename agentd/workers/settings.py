@@ -41,7 +41,7 @@ class WorkerSettings:
     folder: str = ""
     """Working folder of users' code; empty: the daemon's."""
     task_folder: str = ""
-    """Where folders of tasks that use files are made; empty: where the system keeps temporary ones."""
+    """Where the folder for the files of tasks is made; empty: where the system keeps temporary ones."""
     secret: str = ""
     """Folder that is kept from users' code; empty: none is."""
     shown: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentd.model.values import Payload
     from agentd.workers.process import Process
     from agentd.workers.segments import Segments
+    from agentd.workers.task_folder import TaskFolder
 
 
 FILES = frozenset({Codec.FILE, Codec.DIRECTORY})
@@ -33,8 +34,13 @@ class Sharing:
     """
 
     def __init__(
-        self, segments: Segments, touch: Callable[[Process], None], open_stored: Callable[[int], int] | None
+        self,
+        segments: Segments,
+        touch: Callable[[Process], None],
+        open_stored: Callable[[int], int] | None,
+        folder: TaskFolder,
     ) -> None:
+        self._folder = folder
         self._segments = segments
         self._touch = touch
         self._open_stored = open_stored
@@ -119,7 +125,9 @@ class Sharing:
                 process.free(number)
                 self._touch(process)
 
-            process.own[number] = self._segments.adopt(fd, size, free, may_be_file=True)
+            segment = process.own[number] = self._segments.adopt(fd, size, free, may_be_file=True)
+            if self._segments.is_file(segment):
+                self._folder.name(process.number, number, segment)
         finally:
             os.close(fd)
 

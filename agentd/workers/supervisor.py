@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import struct
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ from agentd.workers.protocol import COUNT, NUMBER, Kind, ProtocolError, frame, n
 from agentd.workers.segments import Segments
 from agentd.workers.sharing import Sharing
 from agentd.workers.spawning import Spawner
+from agentd.workers.task_folder import TaskFolder
 from agentd.workers.written import Written
 
 if TYPE_CHECKING:
@@ -73,12 +75,14 @@ class Supervisor:
         open_stored: Callable[[int], int] | None = None,
     ) -> None:
         self._loop = loop
-        self._settings = settings
         self._post = post
         self.segments = Segments() if segments is None else segments
         self._outputs = Outputs(loop, settings.log_folder, settings.output_bytes)
-        errors = settings.log_folder / "workers" / "spawner.err"
-        self._spawner = Spawner(loop, settings, errors, self._on_exit)
+        folder = settings.log_folder / "workers"
+        base = settings.task_folder or settings.environment().get("TMPDIR", "")
+        self._folder = TaskFolder(base, folder / "tasks")
+        self._settings = settings = replace(settings, task_folder=self._folder.path)
+        self._spawner = Spawner(loop, settings, folder / "spawner.err", self._on_exit)
         self._processes: dict[int, Process] = {}
         self.output = Written(self._outputs, self._processes)
         """What users' code wrote."""
@@ -87,9 +91,10 @@ class Supervisor:
         self.hosts: Callable[[], int] = lambda: 1
         """Counts the agents that can take tasks, this one among them; the daemon joins it."""
         self._hosts_told = 1
-        self._sharing = Sharing(self.segments, self._touch, open_stored)
+        self._sharing = Sharing(self.segments, self._touch, open_stored, self._folder)
         self._asking = Asking(self._sharing, post)
         self.segments.on_gone(self._on_segment_gone)
+        self.segments.on_gone(self._folder.forget)
         self._oom = deaths.OutOfMemoryCount()
         self._watch: asyncio.TimerHandle | None = None
         self._all_lost: asyncio.Future[None] | None = None
@@ -267,6 +272,7 @@ class Supervisor:
         if self._watch is not None:
             self._watch.cancel()
         self._outputs.close()
+        self._folder.close()
 
     # --- what workers send --------------------------------------------------------------------------------------
 

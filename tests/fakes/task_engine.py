@@ -62,6 +62,7 @@ class FakePort:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.shared = os.path.join(self.folder, "shared")
         self.tasks = [1]
         """Ids of what runs, the topmost last."""
         self.families: list[Any] = []
@@ -142,6 +143,9 @@ class FakePort:
     def discard(self, parts: Any) -> None:
         """Nothing is held."""
 
+    def link(self, parts: Any, path: str) -> bool:
+        return False
+
     # --- the engine ---------------------------------------------------------------------------------------------
 
     def _spawn(self, parent: int, tasks: list[Spawned]) -> None:
@@ -207,7 +211,8 @@ class FakePort:
     def _run(self, one: Waiting) -> None:
         self.waiting.remove(one)
         reads = [self.versions[version] for version in one.spawned.reads]
-        bad = next((found for found in reads if found.standing != THERE), None)
+        after = [self.versions[version] for version in one.spawned.after]
+        bad = next((found for found in (*reads, *after) if found.standing != THERE), None)
         if bad is not None:
             self._end(one, CANCELLED, (), bad.failure)
             return

@@ -66,6 +66,11 @@ class Datum:
         self.is_undone = False
         """All its writers were cancelled: the object itself is what it was."""
 
+    @property
+    def had_value(self) -> bool:
+        """There was something before the last version, and not only a task that would return it."""
+        return bool(self.earlier) or self.is_object
+
     def renew(self, version: int) -> None:
         """Let a task write it: the version before is let go, what is known of its value does not count any more."""
         home = self.home

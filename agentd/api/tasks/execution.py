@@ -98,7 +98,12 @@ class Execution:
         if has_files(self._definition):
             self._workplace = Workplace(self._port)
             self._args, self._kwargs = self._workplace.settle(self._args, self._kwargs)
-        return self._definition.body(*self._args, **self._kwargs)
+        try:
+            return self._definition.body(*self._args, **self._kwargs)
+        except PermissionError as error:
+            if self._workplace is not None:
+                self._workplace.explain(error)
+            raise
 
     def made(self, value: Any, family: Family | None) -> list[Encoded]:
         """Write what it returned and wrote; `family` is what it asked for itself.

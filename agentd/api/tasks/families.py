@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks import references
@@ -16,8 +17,9 @@ from agentd.api.tasks.errors import NotOfKind
 from agentd.api.tasks.failures import exception_of
 from agentd.api.tasks.files import Files
 from agentd.api.tasks.images import Image, is_large, outline
+from agentd.api.tasks.joint import GATHERED, Joint
 from agentd.api.tasks.messages import number, numbers, packed, packed_task, packed_value
-from agentd.api.tasks.port import CANCELLED, THERE, Kind, Received
+from agentd.api.tasks.port import CANCELLED, FAILED, THERE, Kind, Received
 from agentd.api.tasks.storage import identifier_of
 from agentd.api.tasks.templates import template_of, with_program
 from agentd.api.tasks.values import decoded, renewed
@@ -32,11 +34,6 @@ if TYPE_CHECKING:
 
 _RELEASE_AT = 64
 """Versions that were let go are told when they are so many, or before a wait; chosen."""
-
-
-def _is_written(datum: Datum) -> bool:
-    """Tell whether there was something before the last version, and not only a task that would return it."""
-    return bool(datum.earlier) or datum.is_object
 
 
 class Family:
@@ -147,6 +144,16 @@ class Family:
         """Give what a task gets for an object that it writes and does not read."""
         return outline(value, self.port.threshold)
 
+    def gather(self, joint: Joint) -> int:
+        """Ask for what hands in a joint file when those who write it have ended; gives the version it makes."""
+        with self.lock:
+            template, _ = template_of(self._runtime, self._runtime.plan_of(GATHERED), (), {})
+            path = references.Path(None, joint.name, is_written=True, is_folder=False, joint=joint.folder)
+            version, call = self.new_version(), self.encode(([path], {}, 0, [(0, 0)]))
+            row = packed_task(self._runtime.new_ref(), template, call, [], [version], joint.members, (), 0)
+            self.port.send(Kind.SPAWN, self._spawn_head + row)
+            return version
+
     def put(self, version: int, encoded: Encoded) -> None:
         """Give a version whose value is here."""
         self.port.send(Kind.PUT, b"\x92" + self._parent + b"\x91\x92" + number(version) + packed_value(encoded))
@@ -240,17 +247,22 @@ class Family:
         again: list[Datum] = []
         for row in self._ask(list(wanted), wants_values=True):
             if reverts and row.standing == CANCELLED:
-                again.extend(datum for datum in wanted[row.version] if _is_written(datum) and datum.revert())
+                again.extend(datum for datum in wanted[row.version] if datum.had_value and datum.revert())
                 wanted[row.version] = [datum for datum in wanted[row.version] if datum.version == row.version]
             self._settle(wanted[row.version], row, mode)
         if again:
             self.await_all(again, mode, reverts=True)
 
-    def await_file(self, datum: Datum) -> Any:
-        """Wait for the content of a file or folder, which stays what its version holds; None where there is none."""
+    def await_file(self, datum: Datum, writers: list[int]) -> Any:
+        """Wait for the content of a file or folder, which stays what its version holds; None where there is none.
+
+        `writers` are versions of those that wrote it side by side: if one of them failed, that is why there is none.
+        """
         for row in self._ask([datum.version], wants_values=True):
-            if row.standing == CANCELLED and _is_written(datum):
-                return self.await_file(datum) if datum.revert() else None
+            if row.standing == CANCELLED and writers:
+                row = next((one for one in self._ask(writers, wants_values=True) if one.standing == FAILED), row)  # noqa: PLW2901
+            if row.standing == CANCELLED and self.home.keeps and datum.had_value:
+                return self.await_file(datum, []) if datum.revert() else None
             if row.standing != THERE:
                 self._settle([datum], row, "r")
             else:
@@ -345,10 +357,11 @@ class Family:
 
     def _revert_cancelled(self, group: int) -> None:
         """Have data whose writers were cancelled be what they were before; `group` of the writers, 0 for any."""
+        self.files.complete_all()
         written = {
             datum.version: datum
             for datum in list(self.home.written)
-            if datum.is_pending and _is_written(datum) and (not group or group in datum.groups)
+            if datum.is_pending and datum.had_value and (not group or group in datum.groups)
         }
         while written:
             rows = self._ask(list(written), wants_values=False)
@@ -399,7 +412,7 @@ class Family:
             return {self._resolved(key, mode, lost): self._resolved(item, mode, lost) for key, item in value.items()}
         if kind is tuple:
             items = tuple([self._resolved(item, mode, lost) for item in value])
-            return value if all(map(_same, items, value)) else items
+            return value if all(map(is_, items, value)) else items
         return value
 
     def _found(self, datum: Datum, value: Any, mode: str, lost: Callable[[BaseException], Any] | None) -> Any:
@@ -434,7 +447,3 @@ _SCALARS = frozenset({int, float, bool, str, bytes, type(None)})
 
 def _items(value: Any) -> Iterable[Any]:
     return [*value.keys(), *value.values()] if type(value) is dict else value
-
-
-def _same(left: Any, right: Any) -> bool:
-    return left is right

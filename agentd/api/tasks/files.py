@@ -10,11 +10,13 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from agentd.api.tasks.data import Datum
 from agentd.api.tasks.definition import Content, Direction
 from agentd.api.tasks.errors import NotOfKind
+from agentd.api.tasks.joint import Joint, is_joint
 from agentd.api.tasks.plans import WRITES
 from agentd.api.tasks.references import Path, Reference
 from agentd.api.tasks.workplace import handed_in, unpack, write_file
@@ -31,13 +33,17 @@ Stamp = tuple[int, int, int, int]
 class _File:
     """A path that tasks use."""
 
-    __slots__ = ("datum", "is_folder", "stamp")
+    __slots__ = ("datum", "is_folder", "joint", "stamp", "writers")
 
     def __init__(self, datum: Datum, *, is_folder: bool) -> None:
         self.datum = datum
         self.is_folder = is_folder
         self.stamp: Stamp | None = None
         """Of the file when it was what the version holds; None where it is not."""
+        self.joint: Joint | None = None
+        """Tasks that write it side by side, while nobody else has used it since."""
+        self.writers: list[int] = []
+        """Versions of the tasks that did so last."""
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -54,6 +60,8 @@ class Files:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._files: dict[str, _File] = {}
+        self._shared: list[str] = []
+        """Folders of files that tasks write side by side."""
 
     # --- arguments ----------------------------------------------------------------------------------------------
 
@@ -71,7 +79,11 @@ class Files:
         path = os.path.abspath(os.fspath(value))
         is_folder = spec.content is Content.DIRECTORY
         direction = spec.direction
+        if is_joint(spec) and self._family.port.shared:
+            return self._take_joint(call, path)
         file = self._files.get(path)
+        if file is not None:
+            self._complete(file)
         source = None if direction is Direction.OUT else self._read(call, path, file, is_folder=is_folder)
         file = self._files.get(path)
         is_written = direction in WRITES
@@ -102,9 +114,48 @@ class Files:
             version = self._family.new_version()
             self._family.put(version, encoded)
             file = self._files[path] = _File(Datum(self._family.home, version), is_folder=is_folder)
-            file.datum.is_pending = False
+            file.datum.is_pending, file.datum.is_object = False, True
             file.stamp = stamp
         return Reference(call.refer(file.datum))
+
+    # --- files that tasks write side by side ---------------------------------------------------------------------
+
+    def _take_joint(self, call: Call, path: str) -> tuple[Path, int]:
+        """Have a call write a file side by side with those before it that do."""
+        file, version = self._files.get(path), self._family.new_version()
+        joint = None if file is None else file.joint
+        if file is None or joint is None:
+            source = self._read(call, path, file, is_folder=False)
+            file = self._files[path]
+            joint = file.joint = Joint(f"{version:x}", os.path.basename(path))
+        else:
+            source = Reference(call.refer(file.datum))
+        call.makes.append(version)
+        call.later(partial(self._joined, joint, version))
+        return Path(source, joint.name, is_written=True, is_folder=False, joint=joint.folder), len(call.makes) - 1
+
+    def _joined(self, joint: Joint, version: int) -> None:
+        """A call was sent that writes a joint file."""
+        if not joint.members:
+            self._shared.append(joint.folder)
+        joint.members.append(version)
+        joint.groups = tuple(dict.fromkeys((*joint.groups, *self._family.open_groups)))
+
+    def _complete(self, file: _File) -> None:
+        """Let what tasks so far write side by side be the next version of a file, once they have ended."""
+        joint, file.joint = file.joint, None
+        if joint is not None and joint.members:
+            file.datum.renew(self._family.gather(joint))
+            file.datum.groups = joint.groups
+            file.stamp = None
+            file.datum.home.released.extend(file.writers)
+            file.writers = joint.members
+
+    def complete_all(self) -> None:
+        """As if somebody had read every file that tasks write side by side."""
+        with self._family.lock:
+            for file in self._files.values():
+                self._complete(file)
 
     # --- what users ask -----------------------------------------------------------------------------------------
 
@@ -117,6 +168,9 @@ class Files:
         del is_folder
         for path in paths:
             file = self._files.get(os.path.abspath(path))
+            if file is not None:
+                with self._family.lock:
+                    self._complete(file)
             if file is not None and file.datum.is_pending:
                 self._bring(os.path.abspath(path), file)
             if file is not None and file.datum.error is not None:
@@ -124,7 +178,9 @@ class Files:
         return paths
 
     def _bring(self, path: str, file: _File) -> None:
-        received = self._family.await_file(file.datum)
+        received = self._family.await_file(file.datum, file.writers)
+        file.datum.home.released.extend(file.writers)
+        file.writers = []
         if received is None:
             return
         folder, name = os.path.split(path)
@@ -155,7 +211,7 @@ class Files:
     def exists(self, path: str) -> bool:
         """Tell whether a file is there or will be."""
         file = self._files.get(os.path.abspath(path))
-        return (file is not None and file.datum.is_pending) or os.path.exists(path)
+        return (file is not None and (file.datum.is_pending or file.joint is not None)) or os.path.exists(path)
 
     def delete(self, path: str) -> None:
         """Remove a file: tasks that were called and read it have it as it was."""
@@ -172,6 +228,7 @@ class Files:
 
     def bring_back(self) -> None:
         """Bring every file that tasks write to its path; one whose task failed stays as it is."""
+        self.complete_all()
         for path, file in list(self._files.items()):
             if file.datum.is_pending:
                 self._bring(path, file)
@@ -179,3 +236,5 @@ class Files:
     def clear(self) -> None:
         """Forget all."""
         self._files.clear()
+        for folder in self._shared:
+            shutil.rmtree(os.path.join(self._family.port.shared, folder), ignore_errors=True)

@@ -38,7 +38,7 @@ class Nested:
         self.new_template: Callable[[], int] = templates.__next__
         self._reserved = 0
         self._families: list[Family] = []
-        self._plan_of = Plans().of
+        self.plan_of = Plans().of
         self._main = threading.main_thread().ident
         self._of_thread = threading.local()
         self._beginning = threading.Lock()
@@ -104,7 +104,7 @@ class Nested:
         family = self.family()
         if family is None:
             return self._in_place.call(definition, args, kwargs)
-        return family.call(self._plan_of(definition), args, kwargs)
+        return family.call(self.plan_of(definition), args, kwargs)
 
     def wait_on(
         self, values: tuple[Any, ...], *, mode: str = "rw", lost: Callable[[BaseException], Any] | None = None

@@ -37,8 +37,13 @@ class Port(Protocol):
     """Of the worker; it is in the upper half of each version's number."""
     threshold: int
     """From this size on, in bytes, buffers go into shared memory."""
-    folder: str
-    """Where folders of tasks are made; empty: where the system keeps temporary ones."""
+    shared: str
+    """Where files are that tasks of this agent share; empty: there is no place for them."""
+
+    @property
+    def folder(self) -> str:
+        """Where folders of tasks are made; empty: where the system keeps temporary ones."""
+        ...
 
     def task(self) -> int:
         """Give the task whose code runs on top; 0 between tasks."""
@@ -95,6 +100,13 @@ class Port(Protocol):
         Raises:
             OSError: it cannot be written.
             Exception: they are not there.
+        """
+        ...
+
+    def link(self, parts: Any, path: str) -> bool:
+        """Give a file that came a path without a copy of its bytes; False: it can only be copied.
+
+        It is not to be written, and may be the agent's own, which this user cannot write.
         """
         ...
 

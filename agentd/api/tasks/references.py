@@ -65,19 +65,22 @@ class Received:
 class Path:
     """Stands for a path in a call: of a file that the task reads, writes, or both, with the name that it has."""
 
-    __slots__ = ("is_folder", "is_written", "name", "source")
+    __slots__ = ("is_folder", "is_written", "joint", "name", "source")
 
-    def __init__(self, source: Any, name: str, *, is_written: bool, is_folder: bool) -> None:
+    def __init__(self, source: Any, name: str, *, is_written: bool, is_folder: bool, joint: str = "") -> None:
         self.source = source
         """A reference, and when it was read what was received; None where nothing is read."""
         self.name = name
         self.is_written = is_written
         self.is_folder = is_folder
+        self.joint = joint
+        """Name of the folder in which tasks share the file; empty: it is the task's own."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return path, (self.source, self.name, self.is_written, self.is_folder)
+        fields = self.source, self.name, self.is_written, self.is_folder
+        return path, (*fields, self.joint) if self.joint else fields
 
 
-def path(source: Any, name: str, is_written: bool, is_folder: bool) -> Path:
+def path(source: Any, name: str, is_written: bool, is_folder: bool, joint: str = "") -> Path:
     """Read a path again; named in pickles."""
-    return Path(source, name, is_written=is_written, is_folder=is_folder)
+    return Path(source, name, is_written=is_written, is_folder=is_folder, joint=joint)

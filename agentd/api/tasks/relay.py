@@ -73,7 +73,7 @@ def serve(path: str) -> None:
     sock.settimeout(None)
     line = Line(sock)
     told = {"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()}
-    line.send(told | {"storage": storage.chosen()})
+    line.send(told | {"storage": storage.chosen(), "shared": port.shared})
     try:
         with suppress(EOFError, ConnectionError):
             _answer_all(line, port)

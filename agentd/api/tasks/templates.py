@@ -8,6 +8,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.tasks.joint import has_joint
 from agentd.api.tasks.messages import packed
 from agentd.api.tasks.port import PICKLE, Kind
 
@@ -71,6 +72,8 @@ def _fields(definition: TaskDefinition, bound: Mapping[str, Any] | None) -> dict
     }
     constraints = {name: value(bound) if callable(value) else value for name, value in definition.constraints.items()}
     nodes = definition.options.get("nodes", 1)
+    if has_joint(definition):
+        constraints["is_local"] = True
     if constraints:
         fields["constraints"] = constraints
     if callable(nodes) or nodes != 1:

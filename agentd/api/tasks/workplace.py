@@ -9,7 +9,8 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.copying import copy_range
-from agentd.api.tasks.port import DIRECTORY, FILE
+from agentd.api.tasks.joint import opened
+from agentd.api.tasks.port import DIRECTORY, FILE, NONE
 from agentd.api.tasks.references import Path
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Workplace:
         self._folder = tempfile.mkdtemp(prefix="task-", dir=port.folder or None)
         self._made: dict[str, bool] = {}
         """Paths that we made, and whether each is a folder."""
+        self._linked: set[str] = set()
+        """Paths of files that are not the task's own."""
+        self._joint: set[str] = set()
+        """Paths of files that others write too: whoever comes next has them, not what this task hands in."""
+        self._ended: list[str] = []
+        """Folders of such files that nobody writes any more."""
         self._count = 0
 
     def settle(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -47,6 +54,23 @@ class Workplace:
         return value
 
     def _path(self, wanted: Path) -> str:
+        return self._joint_path(wanted) if wanted.joint else self._own_path(wanted)
+
+    def _joint_path(self, wanted: Path) -> str:
+        """Give the path of a file that tasks share; the one that reads nothing of it takes it away from them."""
+        folder, source = _join(self._port.shared, wanted.joint), wanted.source
+        if source is None:
+            path = _join(folder, wanted.name)
+            self._ended.append(folder)
+        else:
+            path, is_first = opened(folder, wanted.name, lambda path: write_file(self._port, source.parts, path))
+            if not is_first and source.parts:
+                self._port.discard(source.parts)
+            self._joint.add(path)
+        self._made[path] = False
+        return path
+
+    def _own_path(self, wanted: Path) -> str:
         path = _join(self._folder, wanted.name)
         if os.path.lexists(path):  # another file of the same name
             self._count += 1
@@ -58,13 +82,23 @@ class Workplace:
                 os.mkdir(path)
         elif wanted.is_folder:
             unpack(self._port, wanted.source.parts, path)
-        else:
+        elif wanted.is_written or not wanted.source.parts or not self._port.link(wanted.source.parts, path):
             write_file(self._port, wanted.source.parts, path)
+        else:
+            self._linked.add(path)
         return path
 
     def has(self, value: Any) -> bool:
         """Tell whether a value is the path of one of its files."""
         return isinstance(value, str) and value in self._made
+
+    def explain(self, error: PermissionError) -> None:
+        """Say why a file cannot be written that the task has said to read only."""
+        if error.filename in self._linked and hasattr(error, "add_note"):
+            error.add_note(
+                f"the task says that it only reads {os.path.basename(error.filename)}, which others read too: "
+                "say that it writes it (FILE_INOUT), or copy its content to another file"
+            )
 
     def put(self, source: str, path: str) -> None:
         """Copy a file of the user's to where one of ours was to be."""
@@ -76,6 +110,8 @@ class Workplace:
         Raises:
             FileNotFoundError: it was not written.
         """
+        if path in self._joint:
+            return NONE, b"", None
         is_folder = self._made[path]
         if not (os.path.isdir(path) if is_folder else os.path.isfile(path)):
             kind = "directory" if is_folder else "file"
@@ -84,7 +120,8 @@ class Workplace:
 
     def close(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, *self._ended):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def handed_in(port: Port, path: str, *, is_folder: bool, is_given: bool = False) -> Encoded:
@@ -115,7 +152,7 @@ def _content(port: Port, path: str, *, is_given: bool) -> Parts | None:
             return [(count, bytes(part) if not segment else b"", segment, at) for count, part, segment, at in parts]
         if is_given and os.fstat(file.fileno()).st_nlink == 1:
             return port.place_file(file.fileno(), size)
-        with tempfile.TemporaryFile("wb", 0, prefix="file-", dir=port.folder or None) as copy:
+        with tempfile.NamedTemporaryFile("wb", 0, prefix="file-", dir=port.folder or None) as copy:
             copy_range(file.fileno(), 0, size, copy.fileno())
             return port.place_file(copy.fileno(), size)
 

@@ -6,6 +6,7 @@ interrupts the task; a wait ends when its answer is there, or when its task is t
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,12 @@ class TaskPort:
     ) -> None:
         self.number = number
         self.threshold: int = config["segment_threshold_bytes"]
-        self.folder: str = config["task_folder"]
+        base: str = config["task_folder"]
+        self.files = os.path.join(base, "files") if base else ""
+        """Where the agent's large files have names, as in `agentd/workers/task_folder.py`."""
+        self.shared = os.path.join(base, "shared") if base else ""
+        self._folder = os.path.join(base, str(number)) if base else ""
+        self._has_folder = not base
         self.families: list[Any] = []
         """Of the tasks that run here, the topmost last."""
         self.stacked: deque[Any] = deque()
@@ -71,6 +77,14 @@ class TaskPort:
         """Take the parts of the worker that need the port themselves."""
         self._reader, self._writer, self._pool = reader, writer, pool
         self._receive, self._run_stacked = receive, run_stacked
+
+    @property
+    def folder(self) -> str:
+        """Where folders of this worker's tasks are made, which go with the worker at the latest."""
+        if not self._has_folder:
+            os.makedirs(self._folder, 0o700, exist_ok=True)
+            self._has_folder = True
+        return self._folder
 
     # --- families -----------------------------------------------------------------------------------------------
 
@@ -153,6 +167,10 @@ class TaskPort:
     def pour(self, parts: Any, to: int) -> None:
         """Write the content of a value that came into a file."""
         self._reader.pour(parts, to)
+
+    def link(self, parts: Any, path: str) -> bool:
+        """Give a large file that came a path without a copy, where that can be done; it is not to be written."""
+        return bool(self.files) and self._reader.link(parts, path, self.files)
 
     def look(self, segment: int, offset: int, size: int) -> memoryview:
         """Give what was written into a segment of ours."""

@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -191,6 +192,13 @@ class Spawner:
             if number is not None:
                 del self._workers[number]
                 self._link.send(frame(Kind.EXITED, STATUS_ROW.pack(number, pid, status)))
+                self._clear(number)
+
+    def _clear(self, number: int) -> None:
+        """Remove what is left of a worker's tasks in their folder."""
+        folder = os.path.join(self._config["task_folder"], str(number))
+        if self._config["task_folder"] and os.path.isdir(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill_group(group: int, which: int) -> None:

@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import pickle
+from contextlib import suppress
 from functools import partial
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..protocol import INLINE, INPUT, PART, SEGMENT, STORED
 from .borrowed import load
 from .failures import Reason, Refused
 from .readable import to_json
-from .shared import copy_range
+from .shared import clone, copy_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NONE, PICKLE, JSON, BYTES, BOTH, FILE, DIRECTORY = range(7)
 """As `agentd.model.values.Codec`, which this side cannot import."""
+LINK_BYTES = 16 << 20
+"""From this size on a file that a task reads is not copied for it (chosen: below, a copy costs some milliseconds)."""
 INLINE_LIMIT = 48 * 1024 * 1024
 """Bytes of a result that may travel through the socket; chosen below the daemon's limit of a frame."""
 _SCALARS = frozenset({int, float, bool})
@@ -99,6 +102,33 @@ class Reader:
             for kind, number, *_ in left[1:]:
                 if kind == STORED:
                     os.close(self._claim(number)[0])
+
+    def link(self, parts: Sequence[Part], path: str, files: str) -> bool:
+        """Give a large file that came a path, without a copy of its bytes, where that does nobody any harm.
+
+        A file system that can share what is the same makes a file of the task's own. Else it is another name of the
+        agent's file, if this user may not write that: root may write everything.
+
+        Args:
+            parts: of the file.
+            path: where nothing is yet.
+            files: folder of the agent's files.
+        """
+        if len(parts) != 1:
+            return False
+        kind, number, offset, size, _ = parts[0]
+        source = os.path.join(files, str(number))
+        if kind != SEGMENT or offset or size < LINK_BYTES or not os.path.exists(source):
+            return False
+        try:
+            if not clone(self._segments.fd(number), path):
+                if os.access(source, os.W_OK):
+                    return False
+                os.link(source, path)
+        except (OSError, LookupError):
+            return False
+        self._released(number)
+        return True
 
     def _pour_stored(self, number: int, offset: int, size: int, to: int) -> None:
         fd, _ = self._claim(number)
@@ -206,7 +236,11 @@ class _Raw:
 class Writer:
     """Writes results; buffers of together at least `threshold` bytes go into shared memory."""
 
-    def __init__(self, pool: SegmentPool, threshold: int, guard: Guard, catch_up: Callable[[], None]) -> None:
+    def __init__(
+        self, pool: SegmentPool, threshold: int, guard: Guard, catch_up: Callable[[], None], names: str = ""
+    ) -> None:
+        self._names = names
+        """What the names of files begin with that are handed over; empty: they get none."""
         self._pool = pool
         self._threshold = threshold
         self._guard = guard
@@ -240,11 +274,20 @@ class Writer:
         """
         task, self._guard.task = self._guard.task, 0
         try:
-            number = self._pool.lend_file(fd, size)
+            number = self._pool.lend_file(fd, size, partial(self._name, fd))
             self.placed.append(number)
         finally:
             self._guard.task = task
         return [(size, b"", number, 0)]
+
+    def _name(self, fd: int, number: int) -> None:
+        """Keep a name for a file that has one, which the agent takes over; nobody is to write it."""
+        if not self._names:
+            return
+        with suppress(OSError):
+            os.fchmod(fd, 0o444)
+            # The descriptor of a folder, of which an absolute path makes no use, is what has Python follow links.
+            os.link(f"/proc/self/fd/{fd}", f"{self._names}{number}", src_dir_fd=fd, follow_symlinks=True)
 
     def encode(self, value: Any, wants_json: bool) -> Encoded:
         """Write a result.

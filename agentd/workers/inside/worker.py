@@ -71,8 +71,9 @@ class Worker:
             total_limit_bytes=config["segment_bytes"],
         )
         self._reader = Reader(self._segments, released.append)
-        self._writer = Writer(self._pool, config["segment_threshold_bytes"], self._guard, self._catch_up)
         self._port = TaskPort(number, self._words, link, self._guard, self._outbox, config)
+        names = os.path.join(self._port.files, f"{number}-") if self._port.files else ""
+        self._writer = Writer(self._pool, config["segment_threshold_bytes"], self._guard, self._catch_up, names)
         self._port.join(self._reader, self._writer, self._pool, self._receive, self._run_stacked)
         self._families = self._port.families
         self._executions = Executions(self._port, self._words)

@@ -2,12 +2,26 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
+import traceback
 from pathlib import Path
 
 from agentd.api import FILE_IN, FILE_INOUT, FILE_OUT, task, wait_on, wait_on_file
 
 BLOCK = bytes(range(256)) * 4096
+
+MEET_S = 60
+
+
+def until(holds):
+    """Wait until something is so that another task does."""
+    deadline = time.monotonic() + MEET_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the others do not come")
+        time.sleep(0.005)
 
 
 @task(path=FILE_OUT)
@@ -53,3 +67,67 @@ def given(blocks):
         after = summed(str(path))
         wait_on_file(str(path))
         return [wait_on(before)[2], wait_on(after)[2], path.read_bytes()[:16].decode()]
+
+
+@task(path=FILE_IN, returns=list)
+def looked_at(path, folder, name, count):
+    """Tell which file it is, when all who read it are there; then try to write it."""
+    Path(folder, name).touch()
+    until(lambda: len(os.listdir(folder)) >= count)
+    found = os.stat(path).st_ino
+    try:
+        with open(path, "r+b") as file:
+            file.write(b"not to be seen by others")
+    except PermissionError as error:
+        return [found, "".join(getattr(error, "__notes__", ()))]
+    return [found, ""]
+
+
+@task(path=FILE_IN, returns=int)
+def forced(path):
+    """Write a file that it said to read only, and do not mind that it cannot."""
+    with open(path, "r+b") as file:
+        file.write(b"not to be seen by others")
+    return 1
+
+
+def readers(path, folder):
+    """Have a file of the caller's read by two tasks at once that try to write it, and by one behind them."""
+    before = Path(path).stat()
+    rows = wait_on([looked_at(path, folder, name, 2) for name in "ab"])
+    digest = wait_on(summed(path))[2]
+    try:
+        error = str(wait_on(forced(path)))
+    except PermissionError as caught:
+        error = "".join(traceback.format_exception(caught))
+    digests = [digest, wait_on(summed(path))[2]]
+    after = Path(path).stat()
+    same = (before.st_mode, before.st_ino, before.st_mtime_ns) == (after.st_mode, after.st_ino, after.st_mtime_ns)
+    return {"rows": rows, "digests": digests, "error": error, "same": same, "inode": after.st_ino}
+
+
+def copied(path):
+    """What a task writes anew from a large file that it reads is its own."""
+    changed(path, path + ".copy")
+    wait_on_file(path + ".copy")
+    return Path(path + ".copy").read_bytes()[:4].decode()
+
+
+@task(source=FILE_IN, target=FILE_OUT)
+def changed(source, target):
+    shutil.copyfile(source, target)
+    with open(target, "r+b") as file:
+        file.write(b"mine")
+
+
+def left_by_the_dead(path):
+    """Have a task with a large file killed together with its worker."""
+    try:
+        return wait_on(killed(path))
+    except Exception as error:  # noqa: BLE001 - what it is, is told
+        return type(error).__name__
+
+
+@task(path=FILE_INOUT, returns=int, on_failure="FAIL")
+def killed(path):
+    os.kill(os.getpid(), 9)
