@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -64,9 +65,17 @@ class Door:
     ) -> None:
         self._settings = settings
         self._security = security
-        self._floodgate = gate = Floodgate(is_full, settings.write_buffer_bytes)
+        self._floodgate = Floodgate(is_full, settings.write_buffer_bytes)
+        self._loop = asyncio.get_running_loop()
         self._wiring = Wiring(
-            agent=agent, settings=settings, post=post, admit=admit, inline=inline, held=held, floodgate=gate
+            agent=agent,
+            settings=settings,
+            post=post,
+            admit=admit,
+            inline=inline,
+            held=held,
+            floodgate=self._floodgate,
+            later=partial(self._loop.call_later, settings.patience_s),
         )
         self._reception = Reception(
             self._wiring,
@@ -80,7 +89,6 @@ class Door:
             on_met=on_met,
         )
         self._tasks = asyncio.TaskGroup()
-        self._loop = asyncio.get_running_loop()
         self._ticker: asyncio.TimerHandle | None = None
 
     # --- the door itself ----------------------------------------------------------------------------------------
@@ -186,6 +194,8 @@ class Door:
         self._reception.listener.close()
         for neighbour in self._reception.roster:
             neighbour.stop_dialling()
+        for end in self._reception.peers.values():
+            end.catch_up()
         for link in list(self._reception.links()):
             link.close("stopping", reason)
         if self._ticker is not None:
@@ -259,7 +269,7 @@ class Door:
         """Answer offers, over the link over which they came; over another they will be offered again."""
         end = self._end_of(command.neighbour)
         if end is not None and end.link.number == command.link:
-            end.answer(command.accepted, command.refused)
+            end.answer(command.accepted, command.refused, may_wait=command.may_wait)
 
     def send_ends(self, command: c.SendEnds) -> None:
         """Tell a neighbour how its tasks ended."""
@@ -327,6 +337,7 @@ class Door:
         if not command.redial:
             neighbour.stop_dialling()
         if neighbour.end is not None:
+            neighbour.end.catch_up()
             neighbour.end.link.close("removed", "the other agent ended this connection")
 
     def _end_of(self, neighbour: str) -> PeerEnd | None:

@@ -56,6 +56,8 @@ NAMED_MOST = 32_768
 """Tasks named in one INVENTORY (chosen: a third of a megabyte, behind which a heartbeat may wait)."""
 HEARD_S = 0.25
 """The engine is told of a sign of life at most so often."""
+PATIENT_MOST = 64
+"""Of what may be told later, so many at most wait (chosen: their frame costs as much as theirs alone by then)."""
 DEFAULT_LATENCY_S = 0.0005
 """Half of a round trip until one was measured (a quiet local network)."""
 
@@ -86,6 +88,12 @@ class PeerEnd:
         """Our templates that could not be told, and why."""
         self._unanswered: set[tuple[int, int]] = set()
         """Its offers that the engine has not answered: (task, attempt)."""
+        self._accepted: list[tuple[int, int, int]] = []
+        """Offers of its that were accepted, of which it will be told with others."""
+        self._recorded: list[tuple[int, int]] = []
+        """Ends of our tasks that are recorded, of which it will be told with others."""
+        self._is_patient = False
+        """Somebody will see to it that it is told of those."""
         self._held: set[int] | None = None
         """Tasks of its that have not ended here; None until somebody wants to know."""
         self._heard_s = -HEARD_S
@@ -299,7 +307,9 @@ class PeerEnd:
     def _unsendable(self, offer: Offer, words: str) -> None:
         self._decline(offer, f"its arguments cannot be sent: {words}")
 
-    def answer(self, accepted: tuple[tuple[int, int, int], ...], refused: tuple[Refusal, ...]) -> None:
+    def answer(
+        self, accepted: tuple[tuple[int, int, int], ...], refused: tuple[Refusal, ...], *, may_wait: bool = False
+    ) -> None:
         """Answer its offers; a refusal of what was accepted before gives the task back."""
         accepted = tuple(each for each in accepted if self._settles(each[0], each[1]))
         declined: list[Refusal] = []
@@ -309,7 +319,11 @@ class PeerEnd:
         if self._held is not None:
             self._held.update(task for task, _, _ in accepted)
             self._held.difference_update(refusal.task for refusal in returned)
-        if accepted or declined or returned:
+        if may_wait:
+            self._accepted += accepted
+            self._be_patient()
+        elif accepted or declined or returned:
+            accepted, self._accepted = (*self._accepted, *accepted), []  # nothing is given back before it was accepted
             self._wiring.send(self.link, Answers(accepted, tuple(declined), tuple(returned)))
 
     def _settles(self, task: int, attempt: int) -> bool:
@@ -345,7 +359,30 @@ class PeerEnd:
 
     def acknowledge(self, tasks: tuple[tuple[int, int], ...]) -> None:
         """Tell it that ends are recorded."""
-        self._wiring.send(self.link, EndsAck(tasks))
+        self._recorded += tasks
+        self._be_patient()
+
+    def _be_patient(self) -> None:
+        """Let what nobody waits for wait for more of it: each frame of its own costs both ends a turn."""
+        if len(self._accepted) + len(self._recorded) >= PATIENT_MOST:
+            self.catch_up()
+        elif not self._is_patient:
+            self._is_patient = True
+            self._wiring.later(self._patience_over)
+
+    def _patience_over(self) -> None:
+        self._is_patient = False
+        self.catch_up()
+        self.link.flush()
+
+    def catch_up(self) -> None:
+        """Tell it what was held back."""
+        if self._accepted:
+            accepted, self._accepted = self._accepted, []
+            self._wiring.send(self.link, Answers(tuple(accepted)))
+        if self._recorded:
+            recorded, self._recorded = self._recorded, []
+            self._wiring.send(self.link, EndsAck(tuple(recorded)))
 
     def cancel(self, tasks: tuple[tuple[int, int], ...]) -> None:
         """Ask it to stop tasks of ours; offers that have not left yet never will."""

@@ -39,6 +39,9 @@ class CommSettings:
     stalled_s: float = 30.0
     """How long a slow end may go without reading `progress_bytes`."""
     progress_bytes: int = 65_536
+    patience_s: float = 0.005
+    """How long what nobody waits for may be held back for a frame in common (chosen: ten calls over one hop, and a
+    quarter of the least time between two reports)."""
     linger_s: float = 2.0
     """How long a closing connection may take to deliver its last words."""
     dial_s: float = 5.0

@@ -91,6 +91,7 @@ class Wiring:
         lands: who gives room for the bytes of large chunks; none, or one.
         guards: who tells whether a task of a neighbour that has few rights may read an object; none, or one.
         floodgate: lets users wait.
+        later: calls something when what it has to say has waited for long enough.
         dirty: links to be flushed at the end of the drain.
     """
 
@@ -100,6 +101,7 @@ class Wiring:
     admit: Callable[[Template], str | None]
     inline: Callable[[Payload], Payload]
     floodgate: Floodgate
+    later: Callable[[Callable[[], None]], object]
     held: Callable[[str], set[int]] = lambda _: set()
     routes: dict[type[Message], Route] = field(default_factory=dict)
     lands: list[Land] = field(default_factory=list)

@@ -170,12 +170,16 @@ class SendOffers(Command, frozen=True, gc=False):
 
 
 class AnswerOffers(Command, frozen=True, gc=False):
-    """Accept or decline what a neighbour offered."""
+    """Accept or decline what a neighbour offered.
+
+    `may_wait`: nobody waits for it, so that it may be told a little later with others, also behind the ends.
+    """
 
     neighbour: str
     link: int
     accepted: tuple[tuple[int, int, int], ...]
     refused: tuple[Refusal, ...] = ()
+    may_wait: bool = False
 
 
 class SendEnds(Command, frozen=True, gc=False):
@@ -186,7 +190,7 @@ class SendEnds(Command, frozen=True, gc=False):
 
 
 class AcknowledgeEnds(Command, frozen=True, gc=False):
-    """Tell a neighbour that the ends are recorded."""
+    """Tell a neighbour that the ends are recorded; a little later, with others, is soon enough."""
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]

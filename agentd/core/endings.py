@@ -172,6 +172,8 @@ class Endings:
         operation.is_ending = True
         operation.outcome = outcome
         operation.ended_wall = state.wall(now)
+        if outcome.seconds and not operation.started_wall:  # a neighbour had no time to say that it has begun
+            operation.started_wall = operation.ended_wall - outcome.seconds
         if operation.durable:
             entry, reply = self._entry(operation, outcome, now)
             number = state.outbox.record(entry)

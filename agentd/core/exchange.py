@@ -232,6 +232,9 @@ class Exchange:
         outbox = self._state.outbox
         tasks, outcomes = [task for task, _ in ended], [outcome for _, outcome in ended]
         neighbour.unbook(*tasks)
+        if not neighbour.held and len(ended) == 1 and tasks[0].state is State.OFFERED:
+            # The answer to an offer of something brief comes behind its end; this one was alone, and waited for nobody.
+            neighbour.answered(now - tasks[0].placed_at - outcomes[0].seconds)
         learn_all(tasks, outcomes, 1.0)
         before = outbox.number
         self._endings.end_all(tasks, outcomes, now)

@@ -41,6 +41,8 @@ class Outbox:
         self._settled: dict[int, list[Settled]] = {}
         self._offers: dict[str, list[Offer]] = {}
         self._accepted: dict[tuple[str, int], tuple[list[tuple[int, int, int]], list[Refusal]]] = {}
+        self._awaited: set[tuple[str, int]] = set()
+        """For whom there is an answer among them that somebody waits for."""
         self._ends: dict[str, list[End]] = {}
         self._acknowledged: dict[str, list[tuple[int, int]]] = {}
         self._cancelled: dict[str, list[tuple[int, int]]] = {}
@@ -97,13 +99,16 @@ class Outbox:
         """Ask a neighbour to take a task."""
         self._offers.setdefault(neighbour, []).append(offer)
 
-    def accept(self, neighbour: str, link: int, accepted: tuple[int, int, int]) -> None:
-        """Accept an offer: (task, attempt, epoch)."""
+    def accept(self, neighbour: str, link: int, accepted: tuple[int, int, int], *, may_wait: bool = False) -> None:
+        """Accept an offer: (task, attempt, epoch); it may wait where its end is about to come anyway."""
         self._accepted.setdefault((neighbour, link), ([], []))[0].append(accepted)
+        if not may_wait:
+            self._awaited.add((neighbour, link))
 
     def refuse(self, neighbour: str, link: int, refusal: Refusal) -> None:
         """Decline an offer."""
         self._accepted.setdefault((neighbour, link), ([], []))[1].append(refusal)
+        self._awaited.add((neighbour, link))
 
     def end(self, neighbour: str, end: End) -> None:
         """Tell a neighbour how its task ended."""
@@ -181,10 +186,11 @@ class Outbox:
     def _drain_neighbours(self, commands: list[Command]) -> None:
         commands.extend(SendOffers(name, offers) for name, offers in self._offers.items())
         commands.extend(
-            AnswerOffers(name, link, tuple(accepted), tuple(refused))
+            AnswerOffers(name, link, tuple(accepted), tuple(refused), (name, link) not in self._awaited)
             for (name, link), (accepted, refused) in self._accepted.items()
         )
         commands.extend(SendEnds(name, ends) for name, ends in self._ends.items())
         commands.extend(AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items())
         commands.extend(CancelTasks(name, tuple(tasks)) for name, tasks in self._cancelled.items())
         self._offers, self._accepted, self._ends, self._acknowledged, self._cancelled = {}, {}, {}, {}, {}
+        self._awaited.clear()

@@ -15,6 +15,7 @@ from agentd.core import events as e
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentd.model.exchange import Refusal
     from tests.fakes.world import World
     from tests.fakes.world_agent import Host
 
@@ -23,6 +24,8 @@ BEAT_S = 1.0
 SILENCE_S = 5.0
 """An end that has heard nothing for so long gives the connection up."""
 DIAL_S = 0.3
+PATIENCE_S = 0.1
+"""Acceptances and acknowledgements that nobody waits for are told after so long at most, far behind their subjects."""
 
 
 class End:
@@ -41,6 +44,8 @@ class End:
         """What its host does when the connection is given up."""
         self.unanswered: set[tuple[int, int]] = set()
         """Offers that came in and were not answered."""
+        self.accepted: list[tuple[int, int, int]] = []
+        """Of the offers, what was accepted and will be told later."""
 
     @property
     def other(self) -> End:
@@ -256,7 +261,25 @@ class Comm:
         returned = tuple(one for one, is_answer in zip(command.refused, answers, strict=True) if not is_answer)
         for refusal in refused:
             mine.unanswered.discard((refusal.task, refusal.attempt))
-        self._to(command.neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, refused, returned))
+        mine.accepted += accepted
+        if command.may_wait and not self._host.world.is_exact:
+            self._later(mine, lambda: self._tell_answers(command.neighbour, mine))
+        else:
+            self._tell_answers(command.neighbour, mine, refused, returned)
+
+    def _tell_answers(
+        self, neighbour: str, mine: End, refused: tuple[Refusal, ...] = (), returned: tuple[Refusal, ...] = ()
+    ) -> None:
+        accepted, mine.accepted = tuple(mine.accepted), []
+        if accepted or refused or returned:
+            self._to(neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, refused, returned))
+
+    def _later(self, mine: End, act: Callable[[], None]) -> None:
+        """Do something after a while, over the same connection if that is still there."""
+        world, host = self._host.world, self._host
+        world.after(
+            world.jitter(0.0, PATIENCE_S), lambda: act() if mine.is_alive and mine in host.ends.values() else None
+        )
 
     def _end(self, command: c.SendEnds) -> None:
         # A connection doubles nothing; ends are said again over the next one, and each time grants leases anew.
@@ -266,7 +289,15 @@ class Comm:
         self._to(command.neighbour, lambda *_: e.EndsReceived(self._host.name, command.ends), again=not grants)
 
     def _acknowledge(self, command: c.AcknowledgeEnds) -> None:
-        self._to(command.neighbour, lambda *_: e.EndsAcknowledged(self._host.name, command.tasks), again=True)
+        mine = self._host.ends.get(command.neighbour)
+
+        def tell() -> None:
+            self._to(command.neighbour, lambda *_: e.EndsAcknowledged(self._host.name, command.tasks), again=True)
+
+        if mine is not None and not self._host.world.is_exact:
+            self._later(mine, tell)
+        else:
+            tell()
 
     def _cancel(self, command: c.CancelTasks) -> None:
         self._to(command.neighbour, lambda *_: e.CancelReceived(self._host.name, command.tasks), again=True)
