@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fakes.nursery import Nursery, Split
+
 settings.register_profile("gate", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gate")  # no law depends on how fast the machine is
 
@@ -26,6 +28,9 @@ LOOK_S = 0.02
 """How often the ready file is looked for."""
 GRACE_S = "0.2"
 """Left to what still runs when a test is over, unless the test says otherwise."""
+
+READ_BY_PYTHON = ("PYTHON", "LD_", "LC_")
+"""How variables begin that are read only as a process starts."""
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 """Of the environment: nothing that could set an agent up otherwise than the test says."""
@@ -44,7 +49,7 @@ def small_heap() -> Iterator[None]:
 class RunningAgent:
     """A daemon in a process of its own, that said that it is ready."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Split
     state: Path
     log: Path
     """What it wrote to stderr."""
@@ -96,7 +101,7 @@ def agent_environment(**more: str) -> dict[str, str]:
     return {**own, "PYTHONPATH": str(ROOT), "AGENTD_GRACE_S": GRACE_S, **more}
 
 
-def _until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, str | None]:
+def _until_ready(process: subprocess.Popen[bytes] | Split, ready: Path, log: Path) -> dict[str, str | None]:
     deadline = time.monotonic() + READY_S
     while not ready.exists():
         try:
@@ -109,12 +114,21 @@ def _until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> di
     return found
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A process that has loaded what agents load, so that most tests need not wait for that again."""
+    made = Nursery(agent_environment())
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent]:
+def start_agent(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[StartAgent]:
     """Start agents: `start_agent(*options, state=None, env={}, prefix=())`; each must end well, with the test.
 
-    `prefix` stands before the command and becomes it, as `ip netns exec NAME` does. An agent that the test has ended
-    itself, or killed, is left alone.
+    `prefix` stands before the command and becomes it, as `ip netns exec NAME` does; with one (`env` does nothing), and
+    with variables that Python itself reads, the command is loaded anew. An agent that the test has ended itself, or
+    killed, is left alone.
     """
     started: list[RunningAgent] = []
 
@@ -125,15 +139,15 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAgent
         state = state or folder / "state"
         ready, log, out = folder / "ready.json", folder / "stderr", folder / "stdout"
         ports = ("--rest-port", "auto", "--comm-port", "auto")
-        command = [*prefix, sys.executable, "-m", "agentd", "start", "--state", state, *ports, "--ready-file", ready]
+        words = ["start", "--state", str(state), *ports, "--ready-file", str(ready), *map(str, options)]
+        environment = agent_environment(**env or {})
         with log.open("wb") as stderr, out.open("wb") as stdout:
-            process = subprocess.Popen(
-                [*command, *options],
-                cwd=folder,
-                env=agent_environment(**env or {}),
-                stdout=stdout,
-                stderr=stderr,
-            )
+            process: subprocess.Popen[bytes] | Split
+            if prefix or any(name.startswith(READ_BY_PYTHON) for name in env or {}):
+                command = [*prefix, sys.executable, "-m", "agentd", *words]
+                process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
+            else:
+                process = nursery.start(words, folder, environment, stdout.fileno(), stderr.fileno())
         try:
             said = _until_ready(process, ready, log)
         except BaseException:

@@ -70,7 +70,7 @@ def use_it(agent: RunningAgent) -> None:
 def test_nothing_secret_is_told(start_agent: StartAgent) -> None:
     """At the most talkative level, after all of that; and what was looked through is where it would have been."""
     environment = {"AGENTD_TOKEN": CANARY, "MY_PASSWORD": CANARY}
-    agent = start_agent(*WITH_APPS, "--log-level", "trace", env=environment)
+    agent = start_agent(*WITH_APPS, "--log-level", "trace", env=environment, prefix=("env",))
     token = json.loads(command(agent, "token", "add", "guest", "--scope", "read", "--json"))["token"]
     invitation = json.loads(command(agent, "invite", "--json"))["invitation"]
     use_it(agent)

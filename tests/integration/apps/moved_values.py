@@ -42,6 +42,13 @@ def looked_at_in_turn(value):
     return here(), len(value), value[0]
 
 
+@task(returns=1, is_distributed=True)
+def grown_in_turn(value):
+    value = bytearray(value)
+    value[0] += 1
+    return value
+
+
 def _until(path):
     ends_at = time.monotonic() + PATIENCE_S
     while not path.exists():
@@ -67,9 +74,10 @@ def used_next_door(size, hosts):
 
 
 def lost_on_the_way(size, path, hosts):
-    """Have each host make a value, wait for a word from outside, then ask for all that was made."""
+    """Have each host make a value and change it, wait for a word from outside, then ask for all that was made."""
     values = [made_in_turn(size, number) for number in range(hosts)]
-    values = [grown(value) for value in values]
+    barrier()  # all hosts are free again: each value is changed where it was made
+    values = [grown_in_turn(value) for value in values]
     barrier()
     Path(path + ".ready").touch()
     _until(Path(path + ".go"))

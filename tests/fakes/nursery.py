@@ -1,0 +1,184 @@
+"""A process that has loaded an agent's code and splits off agents: loading it takes nine tenths of a start.
+
+What is split off is a process of its own that runs `agentd.__main__.main` with the arguments, environment, folder and
+outputs it was given, as `python -m agentd` would. Only what Python itself reads as it starts cannot be set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_DESCRIPTORS = 1 << 16
+LOADED = (
+    *("agentd.daemon.main", "agentd.daemon.profile", "agentd.rest.app", "agentd.rest.server"),
+    *("agentd.rest.compss.routes", "cli.app", "cli.start", "resources_xml", "schedulers.load_balancing"),
+    *("encodings.idna", "pydantic.v1", "uvloop"),
+)
+"""Who is imported has the rest imported."""
+
+
+class Split:
+    """A process that the nursery has split off, as `subprocess.Popen` shows one: a pid, signals, and how it ended."""
+
+    def __init__(self, pid: int, ends: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ends = ends
+        """Says how it ended, once."""
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._pidfd = -1
+
+    def poll(self) -> int | None:
+        """Tell how it ended; None while it runs."""
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        Raises:
+            TimeoutExpired: it goes on.
+        """
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"agent {self.pid}", timeout or 0.0)
+        return code
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._ends], [], [], timeout)[0]:
+            said = os.read(self._ends, 64)
+            self.returncode = int(said) if said else -signal.SIGKILL
+            os.close(self._ends)
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None and self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Nursery:
+    """The process that splits off others; ends with this one, or when it is closed."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdout=subprocess.DEVNULL,
+            )
+
+    def start(self, words: Sequence[str], folder: Path, environment: dict[str, str], out: int, err: int) -> Split:
+        """Start `agentd` with these words there; its outputs go to the descriptors."""
+        ends, told = os.pipe()
+        try:
+            request = json.dumps([list(words), str(folder), environment]).encode()
+            socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], [out, err, told])
+            self._socket.sendall(request)
+        finally:
+            os.close(told)
+        said = self._socket.recv(64)
+        if not said:
+            raise ChildProcessError("the nursery has ended")
+        return Split(int(said), ends)
+
+    def close(self) -> None:
+        """Let it end."""
+        self._socket.close()
+        self._process.wait()
+
+
+# --- inside -------------------------------------------------------------------------------------------------------
+
+
+def serve(connection: socket.socket) -> None:
+    """Split off what is asked for until nobody can ask any more. Returns in the processes that were split off, too."""
+    while True:
+        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+        if not head:
+            os._exit(0)
+        request = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+        told, tells = os.pipe()
+        if os.fork() == 0:
+            os.close(told)
+            if _split_off(tells, fds[2]):
+                _become(json.loads(request), fds)
+                return
+        os.close(tells)
+        connection.sendall(os.read(told, 64))
+        for fd in (told, *fds):
+            os.close(fd)
+
+
+def _split_off(tells: int, end: int) -> bool:
+    """Go on as the new process, which gets True; this one stays beside it, and says at `end` how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        return True
+    os.write(tells, b"%d" % pid)
+    os.close(tells)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        os.write(end, b"%d" % code)
+    os._exit(0)
+
+
+def _become(request: tuple[list[str], str, dict[str, str]], fds: list[int]) -> None:
+    words, folder, environment = request
+    os.dup2(fds[0], 1)
+    os.dup2(fds[1], 2)
+    os.closerange(3, MOST_DESCRIPTORS)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    sys.argv = [str(ROOT / "agentd" / "__main__.py"), *words]
+
+
+def main() -> int:
+    """Load, and serve; in what is split off, run the agent."""
+    for name in LOADED:
+        with contextlib.suppress(ImportError):  # what others bring is not everywhere
+            import_module(name)
+    from agentd.__main__ import main as run
+
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    serve(connection)
+    connection.detach()
+    return run()
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # instead of the folder of this file
+    sys.exit(main())
