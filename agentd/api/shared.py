@@ -18,7 +18,8 @@ from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.api.segments import SegmentMap, SegmentPool
+    from agentd.api.segment_map import SegmentMap
+    from agentd.api.segments import SegmentPool
     from agentd.model.values import Payload
     from agentd.wire.messages import Message
 
@@ -177,7 +178,7 @@ class SharedMemory:
         Raises:
             OSError: it cannot be mapped.
         """
-        from agentd.api.segments import SegmentMap  # large results only: it loads ctypes and mmap
+        from agentd.api.segment_map import SegmentMap  # large results only: it loads ctypes and mmap
 
         if self._map is None:
             self._map = SegmentMap(partial(self._release, self._released))

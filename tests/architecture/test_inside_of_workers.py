@@ -14,12 +14,12 @@ OLDEST = (3, 10)
 """Python that users' code may need (said by `agentd/workers/child.py`)."""
 BESIDE = ("child.py", "page.py", "protocol.py")
 """Of `agentd/workers/`: loaded on both sides."""
-SHARED = "agentd/api/segments.py"
+SHARED = {f"agentd/api/{name}.py" for name in ("copying", "memory_copy", "segment_map", "segments")}
 """Loaded by path in a worker."""
 
 
 def _inside() -> list[Source]:
-    names = {f"agentd/workers/{name}" for name in BESIDE} | {SHARED}
+    names = {f"agentd/workers/{name}" for name in BESIDE} | SHARED
     return [
         source
         for source in sources("agentd")
@@ -58,12 +58,15 @@ def test_workers_load_the_standard_library_alone() -> None:
 def test_relative_imports_stay_among_what_is_loaded_by_path() -> None:
     """A dot leads from the inside to the inside, or to the files that both sides load."""
     beside = {name.removesuffix(".py") for name in BESIDE}
+    shared = {name.rpartition("/")[2].removesuffix(".py") for name in SHARED}
     found = [
         f"{source.name}:{node.lineno}: {ast.unparse(node)}"
         for source in _inside()
         for node in ast.walk(source.parse())
         if isinstance(node, ast.ImportFrom)
-        if node.level > 2 or (node.level == 2 and not {node.module or alias.name for alias in node.names} <= beside)
+        if node.level > 2
+        or (node.level == 2 and not {node.module or alias.name for alias in node.names} <= beside)
+        or (node.level and source.name in SHARED and node.module not in shared)
     ]
     assert not found
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-_API = Path(__file__).resolve().parents[2] / "api"
+_PACKAGE = "_agentd_worker_api"
+"""What `agentd/api` is called here: users' code has no module of that name."""
 
 
-def load(name: str) -> ModuleType | Any:
-    """Give a module of `agentd/api`, such as `segments` or `tasks.culprits`, which itself needs nothing of ours."""
-    known = f"_agentd_worker.api.{name}"
-    module = sys.modules.get(known)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(known, _API.joinpath(*name.split(".")).with_suffix(".py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[known] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+def load(name: str) -> types.ModuleType | Any:
+    """Give a module of `agentd/api`, such as `segments` or `tasks.culprits`, which needs nothing but its siblings."""
+    if _PACKAGE not in sys.modules:
+        package = types.ModuleType(_PACKAGE)
+        package.__path__ = [str(Path(__file__).resolve().parents[2] / "api")]
+        sys.modules[_PACKAGE] = package
+    return importlib.import_module(f"{_PACKAGE}.{name}")

@@ -1,4 +1,4 @@
-"""The shared memory of `agentd/api/segments.py`."""
+"""The shared memory of `agentd/api`, both sides of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .borrowed import load
 
 if TYPE_CHECKING:
     from agentd.api.copying import clone, copy_range
-    from agentd.api.segments import SegmentMap, SegmentPool
+    from agentd.api.segment_map import SegmentMap
+    from agentd.api.segments import SegmentPool
 else:
-    _segments = load("segments")
-    SegmentMap = _segments.SegmentMap
-    SegmentPool = _segments.SegmentPool
+    SegmentMap = load("segment_map").SegmentMap
+    SegmentPool = load("segments").SegmentPool
     _copying = load("copying")
     clone, copy_range = _copying.clone, _copying.copy_range
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.api.copying import copy_range
-from agentd.api.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentMap, SegmentPool, layout
+from agentd.api.segment_map import SegmentMap
+from agentd.api.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentPool, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
