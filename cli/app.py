@@ -100,7 +100,6 @@ def _told(error: Exception, program: str) -> int:
 
 
 def _say(words: str) -> None:
-    from agentd.api.tables import printable
+    from cli.output import tell  # what starts an agent does without
 
-    rows = words.splitlines() or [""]
-    print("agentd: " + "\n".join(printable(row) for row in rows), file=sys.stderr)
+    tell(words)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentd.api import requests, submissions
 from agentd.api.compss import start_application
 from agentd.model.errors import ConfigError, Unreachable
-from cli.output import print_fields, print_json
+from cli.options import options_of
+from cli.output import print_fields, print_json, tell
 from cli.parsing import UsageError
 from cli.progress import Follower
-from cli.results import print_result, wait_for
+from cli.results import print_result, wait_for, wait_over_restarts
 from cli.target import agent_of
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def run(line: Line) -> int:
     if any(line.values.get(name) for name in HOOKS):
         return _run_hooked(line, timeout_s, waits=waits)
     body = _body(line)
+    if "script" not in body and not line.is_compss:
+        _remark_on_options(line.arguments[1:])
     with agent_of(line) as agent:
         operation = agent.send(requests.submit(body))
         if not waits:
@@ -50,6 +54,15 @@ def run(line: Line) -> int:
                 print(operation.id)
             return 0
         return _finish(line, agent, operation, timeout_s, is_program="script" in body)
+
+
+def _remark_on_options(words: list[str]) -> None:
+    """Say that what looks like an option of ours goes to the function, as it stands behind the target."""
+    known = {f"--{option.name}" for option in options_of("call")} | {"--help"}
+    names = (word.partition("=")[0].replace("_", "-") for word in words)
+    found = next((name for name in names if name in known), None)
+    if found is not None:
+        tell(f"{found} stands behind TARGET and is given to it as an argument: options of `call` stand before TARGET")
 
 
 def _run_hooked(line: Line, timeout_s: float | None, *, waits: bool) -> int:
@@ -126,11 +139,13 @@ def _finish(
 ) -> int:
     """Wait, and print: of a function its value, of a program what it prints itself."""
     as_json, follows = line.flag("json"), line.flag("follow")
-    if follows or (is_program and not as_json):
-        with Follower(agent, operation, as_own=not follows):
-            ended = wait_for(agent, operation.id, timeout_s)
-    else:
-        ended = wait_for(agent, operation.id, timeout_s)
+    shows = Follower(agent, operation, as_own=not follows) if follows or (is_program and not as_json) else nullcontext()
+    try:
+        with shows:
+            ended = wait_over_restarts(line, agent, operation.id, timeout_s)
+    except KeyboardInterrupt:
+        tell(f"operation {operation.id} goes on: `agentd result {operation.id}` waits for it, `agentd cancel` stops it")
+        raise
     return print_result(agent, ended, as_json=as_json, is_program=is_program)
 
 

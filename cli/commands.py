@@ -45,7 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "run",
         "cli.program:run",
-        "Run a program whose tasks an agent runs that is there for it alone; gives the program's exit code.",
+        "Run a program with an agent of its own; gives the program's exit code.",
         "PROGRAM [ARG]...",
         "agentd run --cpu 4 kmeans.py 10",
         least=1,
@@ -141,21 +141,21 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "status",
         "cli.status:run",
-        "Show on one screen who the agent is, its neighbours, its queue and its health.",
+        "Show the agent on one screen: who it is, its neighbours, its queue and its health.",
         "",
         "agentd status",
     ),
     Command(
         "demo",
         "cli.demonstration:run",
-        "Start three agents on this machine, send a real operation through them, and show what ran where.",
+        "Show three agents at work on this machine: a real operation goes through them, and what ran where is shown.",
         "",
         "agentd demo",
     ),
     Command(
         "start-service",
         "cli.service:run",
-        "Start several linked agents on this machine, and run one operation on them or wait.",
+        "Start several linked agents on this machine; run one operation on them, or wait.",
         "[TARGET] [ARG]...",
         "agentd start-service --num-agents 4 --topology tree --exec-time 2s",
         most=None,
@@ -164,7 +164,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "doctor",
         "cli.doctor:run",
-        "Check this device, and show which settings hold and where they come from.",
+        "Check this device; show which settings hold and where they come from.",
         "",
         "agentd doctor",
     ),
@@ -225,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "join",
         "cli.pairing:join",
-        "Pair with the agent that made an invitation, and link with it; without STRING it is read from the input.",
+        "Pair with the agent that made an invitation, and link; without STRING it is read from the input.",
         "[STRING]",
         "agentd join agentd1_afagygk...",
         most=1,

@@ -24,8 +24,8 @@ SPARE = ("out", "in", "longest", "lease", "round trip", "attempt", "done", "toge
 """Columns that can be missed, in the order in which they are; `--json` has them all."""
 GAP, NARROW_GAP = 3, 2
 """Signs between columns, and where they would not fit."""
-ROOM = 30
-"""Signs of a line into which words are folded; with less they go below. Chosen: five words."""
+ROOM = 24
+"""Signs of a line into which words are folded; with less they go below. Chosen: four words."""
 SHORTEST = 14
 """To which a name may be cut; chosen: the end of it, which is the function, is mostly shorter."""
 INDENT = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Annotated, Any
 
 import typer
@@ -36,18 +37,22 @@ def app() -> typer.Typer:
     groups = dict.fromkeys(("",), root)
     for command in COMMANDS:
         group, _, word = command.name.rpartition(" ")
+        told: dict[str, Any] = {
+            "help": command.summary,
+            "short_help": _short(command),
+            "epilog": f"Example: {command.example}",
+        }
         if command.name in GROUPS:
-            groups[command.name] = typer.Typer(
-                help=command.summary, invoke_without_command=True, callback=_function(command), epilog=_epilog(command)
-            )
+            groups[command.name] = typer.Typer(invoke_without_command=True, callback=_function(command), **told)
             root.add_typer(groups[command.name], name=command.name)
         else:
-            groups[group].command(word, help=command.summary, epilog=_epilog(command))(_function(command))
+            groups[group].command(word, **told)(_function(command))
     return root
 
 
-def _epilog(command: Command) -> str:
-    return f"Example: {command.example}"
+def _short(command: Command) -> str:
+    """Give what stands in the list of commands: what its summary says first, uncut on 80 columns."""
+    return re.split(r"[;:] ", command.summary)[0].removesuffix(".") + "."
 
 
 def _function(command: Command) -> Any:

@@ -10,7 +10,7 @@ from agentd.model.views import STATES, TERMINAL, OperationView
 from cli.call import seconds
 from cli.output import moment, print_fields, print_json, print_rows, print_text
 from cli.parsing import UsageError
-from cli.results import print_result, reason_of, wait_for
+from cli.results import print_result, reason_of, wait_over_restarts
 from cli.target import agent_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def run(line: Line) -> int:
     state = line.text("in_state")
     if state is not None and state not in STATES:
         raise UsageError(f"--in-state {state!r} is none of {', '.join(STATES)}", "operations")
+    folder = line.text("state")
+    if folder in STATES and not Path(folder).exists():
+        raise UsageError(f"--state names an agent's folder: say --in-state {folder}", "operations")
     limit = _count(line)
     with agent_of(line) as agent:
         found: list[OperationView] = []
@@ -169,7 +172,7 @@ def _task_row(task: TaskView) -> tuple[str, ...]:
 def result(line: Line) -> int:
     """Wait for an operation and print its result."""
     with agent_of(line) as agent:
-        ended = wait_for(agent, line.arguments[0], seconds(line, "timeout"))
+        ended = wait_over_restarts(line, agent, line.arguments[0], seconds(line, "timeout"))
         return print_result(agent, ended, as_json=line.flag("json"), file=line.text("output"))
 
 

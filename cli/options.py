@@ -100,7 +100,7 @@ def _idle(name: str, commands: tuple[str, ...], why: str, metavar: str = "", **m
 
 
 _JVM = "There is no Java virtual machine."
-_TRACING = "Traces are not recorded here; `agentd show ID --tasks` tells what ran where."
+_TRACING = "Nothing need be recorded beforehand: `agentd show ID --trace F.json` writes the trace of an operation."
 
 _OWN_SETTINGS = (
     _setting("hostname", "Name of this agent.", "NAME", "the machine's name", is_compss=True),
@@ -185,7 +185,7 @@ _COMPSS_SETTINGS = (
     _setting("log-level", "off, info, api, debug or trace.", "LEVEL", "info", is_compss=True),
     _setting(
         "scheduler",
-        "fifo, lifo, load-balancing, `package.module:Class`, or a COMPSs class name.",
+        "fifo, fifo-data, lifo, ready, load-balancing, data, `package.module:Class`, or a COMPSs class name.",
         "NAME",
         "load-balancing",
         is_compss=True,

@@ -19,6 +19,12 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def tell(words: str) -> None:
+    """Say something beside what was asked for: on stderr, in our name."""
+    rows = words.splitlines() or [""]
+    print("agentd: " + "\n".join(printable(row) for row in rows), file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; what cannot be printed is escaped as JSON does it."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -98,6 +98,9 @@ def _check_count(line: Line) -> None:
         raise UsageError(f"`{command.name}` needs {command.usage}; for example: {command.example}", command.name)
     if command.most is not None and given > command.most:
         extra = line.arguments[command.most]
+        if command.name in GROUPS:
+            words = ", ".join(sorted(name.partition(" ")[2] for name in BY_NAME if name.startswith(f"{command.name} ")))
+            raise UsageError(f"`{command.name}` has no command {extra!r}: there are {words}", command.name)
         raise UsageError(f"`{command.name}` does not take the argument {extra!r}", command.name)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from agentd.api.tables import printable
-from agentd.model.errors import AgentdError
+from agentd.model.errors import AgentdError, Unreachable
 from agentd.model.views import TERMINAL
 from cli.output import print_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentd.api.client import Agent
     from agentd.model.views import OperationView
 
@@ -69,10 +73,29 @@ class Follower:
                     print(f"agentd: {printable(str(error))}", file=sys.stderr)
 
     def _logs(self) -> None:
+        shown: Counter[str] = Counter()
+        while True:
+            try:
+                for stream, text in self._unseen(shown):
+                    with self._output:
+                        self._erase()
+                        print_text(text, on_stderr=not self._as_own or stream == "stderr")
+            except Unreachable:
+                if self._ended.is_set():
+                    raise
+                self._ended.wait(LOOK_S)  # whoever waits for the end decides how long an agent is waited for
+            else:
+                return
+
+    def _unseen(self, shown: Counter[str]) -> Iterator[tuple[str, str]]:
+        """Yield what was printed and not yet shown; `shown` counts the signs of each stream that were."""
+        told: Counter[str] = Counter()
         for piece in self._agent.logs(self._operation, follow=True):
-            with self._output:
-                self._erase()
-                print_text(piece.text, on_stderr=not self._as_own or piece.stream == "stderr")
+            new = piece.text[max(0, shown[piece.stream] - told[piece.stream]) :]
+            told[piece.stream] += len(piece.text)
+            if new:
+                shown[piece.stream] += len(new)
+                yield piece.stream, new
 
     def _progress(self) -> None:
         view = self._operation
@@ -80,7 +103,8 @@ class Follower:
             self._show(summary(view))
             if view.state in TERMINAL or self._ended.wait(LOOK_S):
                 return
-            view = self._agent.get(self._operation)
+            with suppress(Unreachable):  # as for the output
+                view = self._agent.get(self._operation)
 
     def _show(self, words: str) -> None:
         """Renew the line on a terminal; elsewhere write a line only when it says something new."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from msgspec import json
@@ -13,13 +13,20 @@ from agentd.api import requests
 from agentd.api.client import LONGEST_WAIT_S
 from agentd.api.requests import NotInThisForm
 from agentd.api.tables import printable
-from agentd.model.errors import ConfigError, TaskFailed
+from agentd.model.errors import ConfigError, TaskFailed, Unreachable
 from agentd.model.views import TERMINAL
-from cli.output import print_json, print_value
+from cli.output import print_json, print_value, tell
+from cli.target import place_of
 
 if TYPE_CHECKING:
     from agentd.api.client import Agent
     from agentd.model.views import OperationView
+    from cli.parsing import Line
+
+RETURN_S = 60.0
+"""How long an agent that went away is waited for; chosen: a small device restarts an agent within it."""
+LOOK_S = 0.5
+"""How often it is looked for."""
 
 
 def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
@@ -39,6 +46,38 @@ def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> Operatio
                 f"gave up after {timeout_s:g} s: operation {view.id} is {view.state}{why} and goes on; "
                 f"`agentd result {view.id}` waits for it again"
             )
+
+
+def wait_over_restarts(line: Line, agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
+    """Wait for the end of an operation, also if its agent goes away and comes back: what it accepted outlives that.
+
+    Raises:
+        TimeoutError: it has not ended after `timeout_s`; it goes on.
+        Unreachable: the agent did not come back.
+    """
+    end_s = None if timeout_s is None else monotonic() + timeout_s
+    while True:
+        try:
+            return wait_for(agent, identifier, None if end_s is None else max(0.0, end_s - monotonic()))
+        except Unreachable as error:
+            _await_return(line, agent, identifier, error)
+
+
+def _await_return(line: Line, agent: Agent, identifier: str, loss: Unreachable) -> None:
+    tell(f"{loss}; operation {identifier} is on its disk and outlives that: waiting {RETURN_S:g} s for it to come back")
+    end_s = monotonic() + RETURN_S
+    while True:
+        sleep(LOOK_S)
+        try:
+            agent.go_on_at(place_of(line))
+            agent.get(identifier)
+        except Unreachable as error:
+            if monotonic() < end_s:
+                continue
+            words = f"operation {identifier} goes on when it is started again, and `agentd result {identifier}` waits"
+            raise Unreachable(f"{error}; {words}") from error
+        tell("the agent is back")
+        return
 
 
 def print_result(

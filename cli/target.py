@@ -11,6 +11,7 @@ from agentd.model.errors import ConfigError
 from cli.parsing import UsageError
 
 if TYPE_CHECKING:
+    from agentd.api.places import Place
     from cli.parsing import Line
 
 DEFAULT_HOST, DEFAULT_PORT = "localhost", "46101"
@@ -25,12 +26,17 @@ def agent_of(line: Line) -> Agent:
         ConfigError: the address is none, or the token file cannot be read.
         Unreachable: there is no agent on this device.
     """
+    return Agent(place_of(line))
+
+
+def place_of(line: Line) -> Place:
+    """Find where the agent that the line names is now; raises as `agent_of`."""
     named = line.text("agent")
     host, port = line.text("agent_node"), line.text("agent_port")
     state = line.text("state")
     if sum(given is not None for given in (named, host or port, state)) > 1:
         raise UsageError("name the agent once: --agent, --agent-node with --agent-port, or --state", line.command.name)
-    return Agent(with_rest(find(_address(line, named, host, port, state), _token(line))))
+    return with_rest(find(_address(line, named, host, port, state), _token(line)))
 
 
 def _address(line: Line, named: str | None, host: str | None, port: str | None, state: str | None) -> str | Path | None:

@@ -87,8 +87,8 @@ def patience(wait_s: float) -> httpx.Timeout:
     return httpx.Timeout(None if math.isinf(wait_s) else wait_s + PATIENCE_S, connect=CONNECT_S)
 
 
-def unreachable(place: Place, error: Exception) -> Unreachable:
-    """Say that no answer came, with the address."""
+def unreachable(place: Place, error: Exception, *, has_answered: bool = False) -> Unreachable:
+    """Say that no answer came, with the address; one that has answered before speaks what we speak."""
     words = str(error) or type(error).__name__
     if MISMATCH in words:
         words = (
@@ -96,6 +96,8 @@ def unreachable(place: Place, error: Exception) -> Unreachable:
             if place.certificate
             else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
         )
+    elif has_answered and "disconnected" in words:
+        words = "it closed the connection"
     elif place.url.startswith("http:") and "disconnected" in words:
         words += f" If its port speaks TLS: https{place.url.removeprefix('http')}"
     return Unreachable(f"the agent at {place.url} cannot be reached: {words}")
@@ -113,6 +115,7 @@ class Agent:
 
         self._place = place
         self._http = httpx.Client(**http_options(place))
+        self._has_answered = False
 
     # --- operations ---------------------------------------------------------------------------------------------
 
@@ -334,7 +337,8 @@ class Agent:
                 timeout=patience(request.wait_s),
             )
         except httpx.TransportError as error:
-            raise unreachable(self._place, error) from error
+            raise unreachable(self._place, error, has_answered=self._has_answered) from error
+        self._has_answered = True
         return request.outcome(Answer(response.status_code, response.headers, response.content))
 
     @contextmanager
@@ -349,7 +353,16 @@ class Agent:
                     request.outcome(Answer(response.status_code, response.headers, response.read()))
                 yield response.iter_lines()
         except httpx.TransportError as error:
-            raise unreachable(self._place, error) from error
+            raise unreachable(self._place, error, has_answered=self._has_answered) from error
+
+    def go_on_at(self, place: Place) -> None:
+        """Ask at another place from now on: an agent that was restarted may have another port."""
+        import httpx
+
+        if place == self._place:
+            return
+        self._place, before, self._http = place, self._http, httpx.Client(**http_options(place))
+        before.close()
 
     @property
     def url(self) -> str:

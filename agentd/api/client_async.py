@@ -52,6 +52,7 @@ class AsyncAgent:
 
         self._place = place
         self._http = httpx.AsyncClient(**http_options(place))
+        self._has_answered = False
 
     # --- operations ---------------------------------------------------------------------------------------------
 
@@ -277,7 +278,8 @@ class AsyncAgent:
                 timeout=patience(request.wait_s),
             )
         except httpx.TransportError as error:
-            raise unreachable(self._place, error) from error
+            raise unreachable(self._place, error, has_answered=self._has_answered) from error
+        self._has_answered = True
         return request.outcome(Answer(response.status_code, response.headers, response.content))
 
     @asynccontextmanager
@@ -292,7 +294,16 @@ class AsyncAgent:
                     request.outcome(Answer(response.status_code, response.headers, await response.aread()))
                 yield response.aiter_lines()
         except httpx.TransportError as error:
-            raise unreachable(self._place, error) from error
+            raise unreachable(self._place, error, has_answered=self._has_answered) from error
+
+    async def go_on_at(self, place: Place) -> None:
+        """Ask at another place from now on: an agent that was restarted may have another port."""
+        import httpx
+
+        if place == self._place:
+            return
+        self._place, before, self._http = place, self._http, httpx.AsyncClient(**http_options(place))
+        await before.aclose()
 
     @property
     def url(self) -> str:

@@ -111,7 +111,8 @@ def _as_error(said: Problem, status: int, retry_after: str = "") -> AgentdError:
     detail = said.detail or said.title or f"the agent answered {status}"
     if said.state:
         error = said.error or _Error(said.state, detail)
-        return TaskFailed(error.message or detail, kind=error.type, traceback=error.traceback)
+        words = f"{error.type}: {error.message}" if error.message else detail
+        return TaskFailed(words, kind=error.type, traceback=error.traceback)
     if status == 406:
         return NotInThisForm(detail, said.available)
     return RequestError(detail, status=status, retry_after_s=int(retry_after) if retry_after.isdigit() else None)

@@ -6,6 +6,7 @@ environment.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -166,7 +167,10 @@ def _folders(text: str) -> tuple[Path, ...]:
 def _port(text: str) -> int:
     if text.strip().lower() == "auto":
         return AUTO
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError("give a port, `auto` for any that is free, or 0 for none") from None
     if number > 65535:
         raise ValueError("a port is at most 65535")
     return number if number > 0 else OFF
@@ -189,9 +193,12 @@ def _name(text: str) -> str:
 
 def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], Any]:
     def convert(text: str) -> float:
-        number = kind(text)
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
         if not number >= least:
-            raise ValueError(f"at least {least:g}")
+            raise ValueError(f"give a {'whole ' if isinstance(least, int) else ''}number from {least:g}")
         return number
 
     return convert

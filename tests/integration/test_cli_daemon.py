@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,18 @@ class Shell:
             text=True,
             timeout=PATIENCE_S,
             check=False,
+        )
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        """Start `agentd` with these words; Ctrl-C works there as at a terminal."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "agentd", *map(str, words)],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         )
 
     def said(self, *words: str | Path) -> str:
@@ -351,3 +364,50 @@ def test_users_modules_may_be_named_as_ours(start_agent: StartAgent, tmp_path: P
     assert shell.said("call", "cli:whose") == "the cli of the users"
     assert shell.json("status", "--json")["agent"]["ready"]
     assert shell.run_as("compss_agent_call_operation", "--method_name=whose", "app").returncode == 0
+
+
+def test_arguments_that_do_not_fit_show_none_of_our_frames(shell: Shell) -> None:
+    """The function was never entered: what Python says of that is all there is to say."""
+    failed = shell.run("call", "sums:increment", "1", "2")
+    assert failed.returncode == 1
+    assert failed.stderr == "TypeError: increment() takes 1 positional argument but 2 were given\n"
+
+
+# --- an agent that goes away --------------------------------------------------------------------------------------
+
+
+def test_a_wait_outlives_the_agent(shell: Shell, start_agent: StartAgent, tmp_path: Path) -> None:
+    """What was accepted is on the disk: who waits is told, waits on, and gets the result of the agent's next run."""
+    gate, program = tmp_path / "gate", tmp_path / "waits.py"
+    program.write_text(
+        f"import time\nfrom pathlib import Path\nprint('begins', flush=True)\n"
+        f"while not Path({str(gate)!r}).exists():\n    time.sleep(0.02)\nprint('ends')\n"
+    )
+    waiting = shell.start("call", program)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "begins\n"
+    shell.agent.process.kill()
+    shell.agent.process.wait(PATIENCE_S)
+    assert waiting.stderr is not None
+    said = waiting.stderr.readline()
+    assert "is on its disk" in said
+    assert "TLS" not in said
+    start_agent(*WITH_APPS, "--cpu", "2", "--hostname", "alpha", state=shell.agent.state)
+    assert "is back" in waiting.stderr.readline()
+    gate.touch()
+    out, _ = waiting.communicate(timeout=PATIENCE_S)
+    assert (waiting.returncode, out) == (0, "ends\n")
+
+
+def test_ctrl_c_leaves_an_operation_and_says_how_to_come_back(shell: Shell) -> None:
+    """The id is told, which a call that waits has not printed; the operation goes on."""
+    waiting = shell.start("call", "sums:nap", FOR_EVER)
+    identifier = ""
+    while not identifier:
+        identifier = "".join(row[0] for row in shell.rows("operations", "--in-state", "running"))
+    waiting.send_signal(signal.SIGINT)
+    _, said = waiting.communicate(timeout=PATIENCE_S)
+    assert waiting.returncode == 130
+    assert f"`agentd result {identifier}` waits for it" in said
+    assert shell.json("show", identifier, "--json")["state"] == "running"
+    shell.said("cancel", identifier)

@@ -61,6 +61,8 @@ _REASON_NAMES = {
 }
 _OWN = str(Path(__file__).parents[2])
 """The folder of our package."""
+_CALLER = str(Path(__file__).with_name("callees.py"))
+"""The file from which users' code is called."""
 
 
 def shortened(text: str, limit: int) -> str:
@@ -103,10 +105,11 @@ def _trace(error: BaseException) -> str:
 
 
 def _without_own(trace: TracebackType | None) -> TracebackType | None:
-    users = trace
-    while users is not None and users.tb_frame.f_code.co_filename.startswith(_OWN):
+    """Pass over our frames; one that calls users' code and got no further, as with too many arguments, is no news."""
+    users, last = trace, ""
+    while users is not None and (last := users.tb_frame.f_code.co_filename).startswith(_OWN):
         users = users.tb_next
-    return trace if users is None else users
+    return trace if users is None and last != _CALLER else users
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -1,0 +1,65 @@
+"""Where a line is not what was meant, the commands say what would be."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentd.daemon.settings import resolve
+from agentd.model.errors import ConfigError
+from cli import call, operations
+from cli.app import main
+from cli.help import app
+from cli.parsing import UsageError, parse
+
+
+def test_the_list_of_commands_is_whole_on_eighty_columns(capsys, monkeypatch):
+    """No summary is cut, and none goes over its line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        app()(["--help"], prog_name="agentd")
+    _, _, listed = capsys.readouterr().out.partition("\nCommands:\n")
+    rows = [row for row in listed.splitlines() if row.strip()]
+    assert len(rows) > 15
+    assert all(row[2] != " " and row.endswith(".") and not row.endswith("...") for row in rows), listed
+
+
+@pytest.mark.parametrize("word", ["--timeout", "--no_wait", "--json=true", "--help"])
+def test_an_option_behind_the_target_is_remarked_upon(word, capsys):
+    """It is an argument of the function there, which is seldom meant."""
+    call._remark_on_options(["5", word, "1"])
+    assert "options of `call` stand before TARGET" in capsys.readouterr().err
+
+
+def test_arguments_of_users_are_not_remarked_upon(capsys):
+    """Whatever else they look like."""
+    call._remark_on_options(["5", "--depth", "--", "-x", "timeout"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_state_of_operations_is_no_folder(tmp_path, monkeypatch):
+    """`--state` names the folder of an agent; who means the other is told."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="say --in-state queued"):
+        operations.run(parse(["--state", "queued"], command="operations"))
+
+
+def test_a_group_names_its_commands(capsys):
+    """An unknown one is no argument that is too many."""
+    assert main(["agentd", "resources", "bogus"]) == 2
+    assert "`resources` has no command 'bogus': there are add, lost, reduce, remove" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("cpu", "many", "give a whole number from 0"),
+        ("lease_s", "x", "give a number from 0.001"),
+        ("rest_port", "x", "give a port, `auto` for any that is free, or 0 for none"),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_words(name, value, words, tmp_path):
+    """Not in those of the language that it is written in."""
+    with pytest.raises(ConfigError) as told:
+        resolve({"state": str(tmp_path), name: value}, {})
+    assert words in str(told.value)
+    assert "invalid literal" not in str(told.value)
