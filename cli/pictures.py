@@ -5,6 +5,7 @@ Law: what is drawn depends on the tasks alone, and whatever they are called, the
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from html import escape
 from typing import TYPE_CHECKING
@@ -38,6 +39,10 @@ _UNKNOWN = "#ffffff"
 _WIDE, _HIGH, _GAP_X, _GAP_Y = 132, 34, 18, 42
 """Of a box, in SVG units, and between boxes; chosen: twenty characters are readable."""
 _LONGEST = 20
+_TOP, _LEAST_WIDE, _LEAST_COLUMNS = 84, 420, 8
+"""Room for the legend, the least width that it needs, and boxes in a row at the least."""
+_MANY = 8
+"""Tasks that were asked for by the operation itself, above which that is not drawn."""
 
 Edge = tuple[int, int, bool]
 """Places of two tasks, and whether data goes along it (else the first only asked for the second)."""
@@ -107,76 +112,141 @@ def _quoted(text: str) -> str:
 
 
 def svg(tasks: Sequence[TaskView]) -> str:
-    """Draw the graph: a row for each step that must follow another, who needs what below it."""
+    """Draw the graph: what belongs together is together, and who needs what stands below it."""
     shown = drawable(tasks)
-    found = edges(shown)
-    where = _laid_out(shown, found)
+    found = _telling(shown, edges(shown))
+    where = _laid_out(len(shown), found)
     borders = _agents(shown)
-    width = max((x for x, _ in where), default=0) + _WIDE + _GAP_X
-    top = _GAP_Y + 18 * (1 + len(borders))
-    height = max((y for _, y in where), default=0) + _HIGH + _GAP_Y + top
+    width = max(max((x for x, _ in where), default=0) + _WIDE + _GAP_X, _LEAST_WIDE)
+    height = max((y for _, y in where), default=0) + _HIGH + _GAP_Y + _TOP
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {max(width, 420)} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="12">'
     )
-    lines = [head, *_legend(shown, len(tasks), borders), f'<g transform="translate(0 {top})">']
+    paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    lines = [head, paper, *_legend(shown, len(tasks), borders), f'<g transform="translate(0 {_TOP})">']
     lines += [_line(where[source], where[target], carries=carries) for source, target, carries in found]
     lines += [_box(task, where[place], borders.get(task.host, "#9e9e9e")) for place, task in enumerate(shown)]
     return "\n".join([*lines, "</g>", "</svg>", ""])
 
 
-def _laid_out(tasks: Sequence[TaskView], found: Sequence[Edge]) -> list[tuple[int, int]]:
-    """Give each task its place: its row by the longest way to it, its column near those that it needs."""
+def _telling(tasks: Sequence[TaskView], found: list[Edge]) -> list[Edge]:
+    """Leave out that the operation itself asked for nearly all: where those are many, nothing else would be seen."""
+    known = {task.id for task in tasks}
+    roots = {place for place, task in enumerate(tasks) if task.parent not in known}
+    others = [edge for edge in found if edge[0] not in roots or edge[2]]
+    return others if len(found) - len(others) > _MANY else found
+
+
+def _laid_out(count: int, found: Sequence[Edge]) -> list[tuple[int, int]]:
+    """Give each task its place: groups that no line joins stand side by side, what asked for all above them."""
+    widest = max(_LEAST_COLUMNS, math.isqrt(2 * count))
     before: dict[int, list[int]] = defaultdict(list)
     for source, target, _ in found:
         before[target].append(source)
-    level = _levels(len(tasks), before)
-    rows: dict[int, list[int]] = defaultdict(list)
-    for place in range(len(tasks)):
-        rows[level[place]].append(place)
-    column: dict[int, float] = {}
-    for number in sorted(rows):
-        wishes = {place: _mean([column[one] for one in before[place] if one in column]) for place in rows[number]}
-        order = sorted(rows[number], key=lambda one: (wishes[one], one))
-        column.update((place, position) for position, place in enumerate(order))
-    return [
-        (_GAP_X + int(column[place]) * (_WIDE + _GAP_X), level[place] * (_HIGH + _GAP_Y)) for place in range(len(tasks))
-    ]
+    where = [(0, 0)] * count
+    left = top = bottom = 0
+    for group in _groups(count, found):
+        cells = _grid(group, before, widest)
+        wide = 1 + max(column for column, _ in cells.values())
+        if left and left + wide > widest:
+            left, top = 0, bottom
+        for place, (column, row) in cells.items():
+            where[place] = (_GAP_X + (left + column) * (_WIDE + _GAP_X), (top + row) * (_HIGH + _GAP_Y))
+        left, bottom = left + wide, max([bottom, *(top + row + 1 for _, row in cells.values())])
+        if group == [0]:
+            left, top = 0, bottom
+    return where
 
 
-def _mean(columns: list[float]) -> float:
+def _groups(count: int, found: Sequence[Edge]) -> list[list[int]]:
+    """Part tasks into those that lines join, in the order of each one's first."""
+    beside: dict[int, list[int]] = defaultdict(list)
+    for source, target, _ in found:
+        beside[source].append(target)
+        beside[target].append(source)
+    seen: set[int] = set()
+    groups = []
+    for start in range(count):
+        if start in seen:
+            continue
+        seen.add(start)
+        group, stack = [], [start]
+        while stack:
+            place = stack.pop()
+            group.append(place)
+            new = [one for one in dict.fromkeys(beside[place]) if one not in seen]
+            seen.update(new)
+            stack += new
+        groups.append(sorted(group))
+    return groups
+
+
+def _grid(group: list[int], before: dict[int, list[int]], widest: int) -> dict[int, tuple[int, int]]:
+    """Give each task of a group its column, near those that it needs, and its row, by the longest way to it."""
+    level = _levels(group, before)
+    steps: dict[int, list[int]] = defaultdict(list)
+    for place in group:
+        steps[level[place]].append(place)
+    cells: dict[int, tuple[int, int]] = {}
+    row = 0
+    for step in sorted(steps):
+        wishes = {place: _mean([cells[one][0] for one in before[place] if one in cells]) for place in steps[step]}
+        order = sorted(steps[step], key=lambda one: (wishes[one], one))
+        for start in range(0, len(order), widest):  # a step of very many takes several rows
+            part = order[start : start + widest]
+            columns = _spread([wishes[place] for place in part], widest)
+            cells.update((place, (column, row)) for place, column in zip(part, columns, strict=True))
+            row += 1
+    return cells
+
+
+def _spread(wishes: Sequence[float], widest: int) -> list[int]:
+    """Give each its own column, in order, each as near to its wish as those before it let it."""
+    columns: list[int] = []
+    for left, wish in zip(range(len(wishes), 0, -1), wishes, strict=True):
+        least = columns[-1] + 1 if columns else 0
+        columns.append(min(max(least, round(wish)), widest - left))
+    return columns
+
+
+def _mean(columns: list[int]) -> float:
     return sum(columns) / len(columns) if columns else 0.0
 
 
-def _levels(count: int, before: dict[int, list[int]]) -> list[int]:
+def _levels(group: list[int], before: dict[int, list[int]]) -> dict[int, int]:
     """Count the longest way to each task; in a circle, which data cannot have, it is cut."""
-    level = [-1] * count
-    for start in range(count):
+    level: dict[int, int] = {}
+    for start in group:
         stack = [start]
         while stack:
             place = stack[-1]
-            missing = [one for one in before[place] if level[one] < 0 and one not in stack]
-            if level[place] < 0 and missing:
-                stack.append(missing[0])
+            missing = next((one for one in before[place] if one not in level and one not in stack), None)
+            if place not in level and missing is not None:
+                stack.append(missing)
             else:
-                level[place] = 1 + max((level[one] for one in before[place]), default=-1)
+                level[place] = 1 + max((level.get(one, -1) for one in before[place]), default=-1)
                 stack.pop()
     return level
 
 
 def _legend(shown: Sequence[TaskView], count: int, borders: dict[str, str]) -> Iterator[str]:
     left_out = f", {count - len(shown)} more are not drawn" if count > len(shown) else ""
-    states = " ".join(dict.fromkeys(task.state for task in shown))
-    yield f'<text x="{_GAP_X}" y="20">{len(shown)} tasks{left_out}: {escape(states)}</text>'
-    for number, (name, colour) in enumerate(borders.items()):
-        y = 38 + 18 * number
-        yield f'<rect x="{_GAP_X}" y="{y - 10}" width="12" height="12" fill="none" stroke="{colour}" stroke-width="3"/>'
-        yield f'<text x="{_GAP_X + 20}" y="{y}">{escape(printable(name))}</text>'
+    yield f'<text x="{_GAP_X}" y="20">{len(shown)} tasks{left_out}; dashed: asked for by, without data</text>'
+    states = {state: (COLOURS.get(state, _UNKNOWN), "#9e9e9e") for state in dict.fromkeys(one.state for one in shown)}
+    agents = {printable(name): (_UNKNOWN, colour) for name, colour in borders.items()}
+    for y, signs in ((38, states), (56, agents)):
+        x = _GAP_X
+        for name, (fill, colour) in signs.items():
+            box = f'x="{x}" y="{y - 10}" width="12" height="12"'
+            yield f'<rect {box} fill="{fill}" stroke="{colour}" stroke-width="2"/>'
+            yield f'<text x="{x + 20}" y="{y}">{escape(name)}</text>'
+            x += 36 + 7 * len(name)
 
 
 def _line(source: tuple[int, int], target: tuple[int, int], *, carries: bool) -> str:
     x1, y1, x2, y2 = source[0] + _WIDE // 2, source[1] + _HIGH, target[0] + _WIDE // 2, target[1]
-    look = 'stroke="#616161"' if carries else 'stroke="#bdbdbd" stroke-dasharray="4 3"'
+    look = 'stroke="#616161"' if carries else 'stroke="#9e9e9e" stroke-dasharray="4 3"'
     middle = (y1 + y2) // 2
     return f'<path d="M{x1} {y1} C{x1} {middle} {x2} {middle} {x2} {y2}" fill="none" {look}/>'
 

@@ -92,6 +92,29 @@ def test_any_graph_is_drawn(count: int, links: list[tuple[int, int]]) -> None:
     assert len({(box.get("x"), box.get("y")) for box in boxes}) == count
 
 
+def test_many_tasks_side_by_side_make_a_picture_for_a_screen() -> None:
+    """Chains that nothing joins, and very many inputs of one task, stand in several rows, below who asked."""
+    chains = [_task(n, parent="1", makes=(f"v{n}",), reads=(f"v{n - 1}",) if n % 3 else ()) for n in range(3, 303)]
+    wide = [_task(n, parent="1", makes=(f"v{n}",)) for n in range(400, 600)]
+    last = _task(700, parent="1", reads=tuple(f"v{n}" for n in range(400, 600)))
+    root = ET.fromstring(pictures.svg([_task(1), *chains, *wide, last]))
+    assert int(root.get("width", "")) < 3 * int(root.get("height", ""))
+    boxes = [box for box in root.iter("{http://www.w3.org/2000/svg}rect") if box.get("rx")]
+    tops = [int(box.get("y", "")) for box in boxes]
+    assert min(tops[1:]) > tops[0]
+    assert tops[-1] > max(tops[-201:-1])
+
+
+def test_a_picture_is_readable_on_any_ground() -> None:
+    """It has paper of its own, its own size, and a sign for each state and agent that occurs."""
+    text = pictures.svg(CHAIN)
+    root = ET.fromstring(text)
+    assert (root.get("width"), root.get("height")) == tuple(root.get("viewBox", "").split()[2:])
+    assert root[0].attrib == {"width": "100%", "height": "100%", "fill": "#ffffff"}
+    legend = [element.text for element in root.findall("{http://www.w3.org/2000/svg}text")]
+    assert legend[1:] == ["done", "failed", "queued", "home", "far"]
+
+
 def test_a_graph_that_is_too_large_says_so() -> None:
     """The oldest are drawn, and how many are not is written beside them."""
     tasks = [_task(number, submitted_at=float(number)) for number in range(pictures.MOST + 5)]
