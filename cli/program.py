@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import subprocess
 import sys
 import tempfile
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agentd
 from agentd.daemon.settings import process_environment
-from cli.output import print_text
 from cli.parsing import UsageError
 from cli.service.fleet import Fleet
 from cli.service.plan import Member
@@ -25,11 +21,8 @@ if TYPE_CHECKING:
     from cli.parsing import Line
 
 NAME = "run"
-LOOK_S = 0.1
-"""How often it is looked for what tasks have written (chosen: a person does not see the difference)."""
 PATIENCE_S = 10.0
 """How long the program may take to end after Ctrl-C; chosen: then it is killed."""
-_DECODER = codecs.getincrementaldecoder("utf-8")
 _BEGIN = """
 import sys
 sys.path.append(sys.argv[1])
@@ -50,45 +43,11 @@ def run(line: Line) -> int:
         fleet = Fleet([member], Path(folder), _settings(line.settings, path))
         with fleet:
             fleet.await_ready()
-            with _Tail(Path(folder) / NAME / "operations"):
-                code = _run(path, words, Path(folder) / NAME / "state")
+            code = _run(path, words, Path(folder) / NAME / "state")
         if line.settings.get("summary"):
             _, title, table = fleet.output(NAME).partition("Summary:")
             print(title + table, file=sys.stderr, end="")  # stdout is the program's
         return code
-
-
-class _Tail:
-    """Shows what the tasks of the program write, as they end, for as long as it is entered."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shown: dict[Path, tuple[int, codecs.IncrementalDecoder]] = {}
-        """How much of each file was shown, in bytes, and what knows of a letter that was cut in two."""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._show()
-
-    def _follow(self) -> None:
-        while not self._over.wait(LOOK_S):
-            self._show()
-
-    def _show(self) -> None:
-        for path in sorted(self._folder.glob("*.*")):
-            shown, decoder = self._shown.get(path) or (0, _DECODER("replace"))
-            with suppress(OSError), path.open("rb") as file:
-                file.seek(shown)
-                data = file.read()
-                self._shown[path] = shown + len(data), decoder
-                if data:
-                    print_text(decoder.decode(data), on_stderr=path.suffix == ".err")
 
 
 def _settings(given: Mapping[str, str | bool | list[str]], script: Path) -> dict[str, str | bool | list[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from agentd.daemon.output import NAMES, STREAMS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from agentd.core.events import EndsReceived
@@ -87,6 +88,21 @@ class Gathering:
                         break
                     self._written.add(root, NAMES[number], data)
                     offset += len(data)
+
+    def after(self, operation: int, act: Callable[[], None]) -> None:
+        """Do something when the output of an operation's tasks that have ended by now is here, or does not come."""
+        left = set(self._under_way.get(operation, ()))
+        if not left:
+            act()
+            return
+
+        def over(done: asyncio.Task[None]) -> None:
+            left.discard(done)
+            if not left:
+                act()
+
+        for task in tuple(left):
+            task.add_done_callback(over)
 
     async def settled(self, operation: int) -> None:
         """Wait until the output of an operation's tasks that have ended is here, or does not come."""

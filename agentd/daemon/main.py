@@ -246,6 +246,7 @@ class Daemon:
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)
         output = RemoteOutput(door, supervisor.output, links.output)
         gathering = await stack.enter_async_context(Gathering(output, supervisor.output))
+        output.when_here = gathering.after
         agent.join(lane, output, gathering, transfers, self._stopping_of(door))
         supervisor.output.root_of = agent.showing.root_of
         if jobs.is_debug:

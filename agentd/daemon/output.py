@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentd.wire.messages import Output, OutputRequest
@@ -36,6 +37,8 @@ class RemoteOutput:
         self._waiting: dict[tuple[int, int, int], list[asyncio.Future[bytes]]] = {}
         self.holder_of: Callable[[int], str] = _nobody
         """Tells the neighbour that holds a task; empty for this agent."""
+        self.when_here: Callable[[int, Callable[[], None]], None] = _at_once
+        """Does something when what other agents wrote for an operation is here."""
         door.route(OutputRequest, self._asked)
         door.route(Output, self._answered)
 
@@ -79,9 +82,11 @@ class RemoteOutput:
         if onward is not None and onward is not link:
             self._forward(link, onward, message)
             return
+        self.when_here(message.task, partial(self._answer_here, link, message))
+
+    def _answer_here(self, link: Link, message: OutputRequest) -> None:
         limit = min(message.limit, MOST_BYTES)
-        data = self._written.read(message.task, NAMES[message.stream], message.offset, limit)
-        self._answer(link, message, data)
+        self._answer(link, message, self._written.read(message.task, NAMES[message.stream], message.offset, limit))
 
     def _forward(self, link: Link, onward: Link, message: OutputRequest) -> None:
         waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -112,3 +117,7 @@ class RemoteOutput:
 
 def _nobody(_: int) -> str:
     return ""
+
+
+def _at_once(_: int, act: Callable[[], None]) -> None:
+    act()

@@ -6,36 +6,65 @@ the session ends with whichever end goes first.
 
 from __future__ import annotations
 
+import itertools
+import os
 import pickle
 import socket
 import struct
 import sys
+from collections import deque
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks import storage
+from agentd.api.tasks.port import DIRECTORY, FILE, THERE
 from agentd.api.tasks.runtime import PORT, current
 from agentd.socket_path import fitting
 
-SEND, WAIT, PLACE, END, HOSTS = range(5)
-"""What is asked: (SEND, kind, body) has no answer; (WAIT, token), (PLACE, bytes), (HOSTS,) have; (END,) is the last."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEND, WAIT, PLACE, END, HOSTS, PLACE_FILE, POUR, DISCARD = range(8)
+"""What is asked.
+
+(SEND, kind, body) and (DISCARD, number) have no answer; (WAIT, token), (PLACE, bytes), (HOSTS,), (PLACE_FILE, size)
+and (POUR, number) have; (END,) is the last. With PLACE_FILE comes the descriptor of the file that the agent is to have,
+with POUR that of the one to be written with what a file of the answer to WAIT holds, whose number the program was told.
+"""
+_FILES = frozenset({FILE, DIRECTORY})
 HEAD = struct.Struct("<Q")
 """Length of a pickle in bytes."""
+_ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 CONNECT_S = 30.0
 """How long the program may take to take the connection."""
 
 
 class Line:
-    """Pickles over a stream socket."""
+    """Pickles over a stream socket, and descriptors with them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._descriptors: deque[int] = deque()
 
-    def send(self, value: Any) -> None:
-        """Send one."""
+    def send(self, value: Any, *descriptors: int) -> None:
+        """Send one; descriptors that go with it stay the caller's."""
         data = pickle.dumps(value, 5)
-        self._sock.sendall(HEAD.pack(len(data)))
+        head = HEAD.pack(len(data))
+        if descriptors:
+            head = head[socket.send_fds(self._sock, [head], descriptors) :]
+        self._sock.sendall(head)
         self._sock.sendall(data)
+
+    def claim(self) -> int:
+        """Take a descriptor that came with what was received, which is the caller's from then on.
+
+        Raises:
+            EOFError: none came.
+        """
+        if not self._descriptors:
+            raise EOFError("the other end of the session sent no descriptor where one belongs")
+        return self._descriptors.popleft()
 
     def receive(self) -> Any:
         """Wait for one.
@@ -50,7 +79,10 @@ class Line:
         data = bytearray(length)
         view = memoryview(data)
         while view:
-            count = self._sock.recv_into(view)
+            count, ancillary, _, _ = self._sock.recvmsg_into([view], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+            for level, kind, raw in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    self._descriptors.extend(memoryview(raw[: len(raw) - len(raw) % 4]).cast("i"))
             if not count:
                 raise EOFError("the other end of the session is gone")
             view = view[count:]
@@ -59,6 +91,8 @@ class Line:
     def close(self) -> None:
         """Let it go."""
         self._sock.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
 
 
 def serve(path: str) -> None:
@@ -73,31 +107,73 @@ def serve(path: str) -> None:
     sock.settimeout(None)
     line = Line(sock)
     told = {"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()}
-    line.send(told | {"storage": storage.chosen(), "shared": port.shared})
+    line.send(told | {"storage": storage.chosen(), "shared": port.shared, "folder": port.folder})
     try:
         with suppress(EOFError, ConnectionError):
-            _answer_all(line, port)
+            _Answers(line, port).give()
     finally:
         line.close()
 
 
-def _answer_all(line: Line, port: Any) -> None:
-    while True:
-        what, *rest = line.receive()
-        if what == SEND:
-            port.send(*rest)
-        elif what == WAIT:
-            line.send([_carried(port, row) for row in port.wait(*rest)])
-        elif what == PLACE:
-            line.send([(size, bytes(data), *where) for size, data, *where in port.place(memoryview(rest[0]))])
-        elif what == HOSTS:
-            line.send(port.hosts())
-        else:
-            return
+class _Answers:
+    """Answers the program, until it says that it is done."""
+
+    def __init__(self, line: Line, port: Any) -> None:
+        self._line = line
+        self._port = port
+        self._files: dict[int, Any] = {}
+        """What the program was told of and has not fetched, by the number that it was told."""
+        self._numbers = itertools.count(1)
+
+    def give(self) -> None:
+        """Answer what is asked.
+
+        Raises:
+            EOFError: the program is gone.
+        """
+        line, port = self._line, self._port
+        while True:
+            what, *rest = line.receive()
+            if what == SEND:
+                port.send(*rest)
+            elif what == WAIT:
+                line.send([self._carried(row) for row in port.wait(*rest)])
+            elif what == PLACE:
+                line.send(_plain(port.place(memoryview(rest[0]))))
+            elif what == HOSTS:
+                line.send(port.hosts())
+            elif what == PLACE_FILE:
+                line.send(self._with_file(partial(self._place_file, *rest)))
+            elif what == POUR:
+                line.send(self._with_file(partial(port.pour, self._files.pop(*rest))))
+            elif what == DISCARD:
+                port.discard(self._files.pop(rest[0]))
+            else:
+                return
+
+    def _place_file(self, size: int, file: int) -> list[tuple[int, bytes, int, int]]:
+        return _plain(self._port.place_file(file, size))
+
+    def _with_file(self, act: Callable[[int], Any]) -> tuple[Any, str]:
+        """Do something with the file whose descriptor came; gives what came of it, or what was in the way."""
+        file = self._line.claim()
+        try:
+            return act(file), ""
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program is to know
+            return None, f"{type(error).__name__}: {error}"
+        finally:
+            os.close(file)
+
+    def _carried(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Turn a version that came into bytes; a file stays here until it is fetched."""
+        version, standing, codec, data, parts = row
+        if parts and standing == THERE and codec in _FILES:
+            number = next(self._numbers)
+            self._files[number] = parts
+            return version, standing, codec, bytes(data), [number]
+        carried = [bytes(view) for view in self._port.buffers(parts, writable=False)] if parts else []
+        return version, standing, codec, bytes(data), carried
 
 
-def _carried(port: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Turn a version that came into bytes."""
-    version, standing, codec, data, parts = row
-    carried = [bytes(view) for view in port.buffers(parts, writable=False)] if parts else []
-    return version, standing, codec, bytes(data), carried
+def _plain(parts: Any) -> list[tuple[int, bytes, int, int]]:
+    return [(size, bytes(data), *where) for size, data, *where in parts]

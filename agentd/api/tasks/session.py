@@ -6,7 +6,6 @@ of operations holds for the program.
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 import shutil
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.tasks import storage
 from agentd.api.tasks.nested import Nested
-from agentd.api.tasks.relay import END, HOSTS, PLACE, SEND, WAIT, Line
+from agentd.api.tasks.prints import Prints
+from agentd.api.tasks.relay import DISCARD, END, HOSTS, PLACE, PLACE_FILE, POUR, SEND, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
 from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from agentd.api.executor import AgentExecutor
+    from agentd.api.places import Place
     from agentd.api.tasks.messages import Encoded, Parts
 
 _LOOK_S = 0.2
@@ -39,10 +40,11 @@ _LOOK_S = 0.2
 class _SessionPort:
     """The port of a program: it asks the worker that asks for it."""
 
-    def __init__(self, line: Line, told: dict[str, Any]) -> None:
+    def __init__(self, line: Line, told: dict[str, Any], prints: Prints | None) -> None:
+        self._prints = prints
         self.number: int = told["number"]
         self.threshold: int = told["threshold"]
-        self.folder = ""
+        self.folder: str = told["folder"] if os.access(told["folder"], os.W_OK) else ""
         self.shared: str = told["shared"]
         self._lacks_source = not source_of_main()
         self._task: int = told["task"]
@@ -62,14 +64,18 @@ class _SessionPort:
     def send(self, kind: int, body: bytes) -> None:
         with self._lock:
             self._line.send((SEND, kind, body))
+        if self._prints is not None:
+            self._prints.expect()
 
     def wait(self, token: int) -> list[tuple[int, int, int, Any, Any]]:
         found: list[tuple[int, int, int, Any, Any]] = self._asked(WAIT, token)
+        if self._prints is not None:
+            self._prints.settle()
         return found
 
-    def _asked(self, *question: Any) -> Any:
+    def _asked(self, *question: Any, files: tuple[int, ...] = ()) -> Any:
         with self._lock:
-            self._line.send(question)
+            self._line.send(question, *files)
             try:
                 return self._line.receive()
             except KeyboardInterrupt:
@@ -102,12 +108,18 @@ class _SessionPort:
         return parts
 
     def place_file(self, fd: int, size: int) -> Parts:
-        with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            return self.place(view)
+        parts: Parts = self._with_file(fd, PLACE_FILE, size)
+        return parts
 
     def pour(self, parts: Any, to: int) -> None:
-        with open(to, "wb", closefd=False) as file:
-            file.writelines(parts)
+        self._with_file(to, POUR, *parts)
+
+    def _with_file(self, file: int, *question: Any) -> Any:
+        """Have the worker read or write a file of ours: its bytes do not come through here."""
+        found, trouble = self._asked(*question, files=(file,))
+        if trouble:
+            raise OSError(f"the agent could not have, or give, a file: {trouble}")
+        return found
 
     def link(self, parts: Any, path: str) -> bool:
         del parts, path  # what a program gets is its own
@@ -121,14 +133,16 @@ class _SessionPort:
         return [memoryview(bytearray(part) if writable else part) for part in parts]
 
     def discard(self, parts: Any) -> None:
-        """Nothing is held."""
+        """Let a file go that was not fetched."""
+        with self._lock:
+            self._line.send((DISCARD, *parts))
 
 
 class Session:
     """Tasks of this program are run by an agent, until it is closed; use it as a context, or call `close`."""
 
-    def __init__(self, executor: AgentExecutor) -> None:
-        """Begin it.
+    def __init__(self, executor: AgentExecutor, place: Place | None = None) -> None:
+        """Begin it; what tasks print is shown where `place` says where the agent is.
 
         Raises:
             AgentdError: the agent cannot be reached, or refuses; the message says why.
@@ -151,7 +165,8 @@ class Session:
         finally:
             listener.close()
         told = self._line.receive()
-        self._runtime = Nested(_SessionPort(self._line, told), IN_PLACE)
+        self._prints = None if place is None else Prints(place, told["task"])
+        self._runtime = Nested(_SessionPort(self._line, told, self._prints), IN_PLACE)
         self._runtime.start_at(told["first"])
         storage.choose(*told["storage"])
         self._is_open = True
@@ -198,6 +213,8 @@ class Session:
             self._let_go()
 
     def _let_go(self) -> None:
+        if self._prints is not None:
+            self._prints.close()
         if current() is self._runtime:
             use(None)
         self._line.close()
@@ -219,17 +236,21 @@ class Session:
 _RELAY = "agentd.api.tasks.relay"
 
 
-def attach(address: str | os.PathLike[str] | None = None) -> Session:
+def attach(address: str | os.PathLike[str] | None = None, *, prints: bool = True) -> Session:
     """Have the tasks of this program run by the agent on this device (or the one whose state folder is `address`).
+
+    What they write to stdout and stderr is written by this program too, unless `prints` is false.
 
     Raises:
         AgentdError: there is none, or it refuses; or this is a task of an agent already, or a session is open.
     """
     from agentd.api.executor import AgentExecutor
+    from agentd.api.places import find
 
     if PORT in sys.modules:
         raise AgentdError("this is a task of an agent: the tasks that it calls are the agent's already")
     if current() is not IN_PLACE:
         raise AgentdError("a session is open already: close it first")
     wants = {"computing_units": 0, "is_local": True}
-    return Session(AgentExecutor(address, constraints=wants, max_attempts=1, idempotent=False))
+    executor = AgentExecutor(address, constraints=wants, max_attempts=1, idempotent=False)
+    return Session(executor, find(address) if prints else None)
