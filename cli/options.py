@@ -266,7 +266,9 @@ _CALL = (
 _RESOURCES = (
     Option("from-xml", ("resources",), "Show what an agent would understand of project.xml and resources.xml.",
            "PROJECT RESOURCES"),
-    Option("cpu", GROW, "CPU units.", "N", "1; 0 where GPU or FPGA units are given", is_compss=True),
+    Option("cpu", GROW, "CPU units.", "N",
+           "what the added host reports, if nothing is said of it; else 1, or 0 where GPU or FPGA units are given",
+           is_compss=True),
     Option("cpu-name", GROW, "Name of the processor that they belong to.", "NAME",
            "any; under a compss name an added one is MainProcessor", is_compss=True),
     Option("gpu", GROW, "GPU units.", "N", "0", is_compss=True),

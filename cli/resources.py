@@ -25,6 +25,9 @@ _UNKNOWN = "[unassigned]"
 FIELD_NAMES: dict[str, str | None] = {"CPU": "MainProcessor", "GPU": "gpu", "FPGA": "FPGA"}
 """Names that COMPSs' scripts give to processors that are added."""
 
+FIGURES = ("cpu", "cpu_name", "gpu", "fpga", "mem_size", "mem_type", "os_type", "os_distr", "os_version")
+"""Options that say what a host has; without any of them an added one grants what it reports of itself."""
+
 
 def run(line: Line) -> int:
     """Show the pool, or what an agent would understand of two files."""
@@ -47,7 +50,7 @@ def _print(rows: list[ResourceView]) -> None:
             (
                 row.name,
                 row.adaptor,
-                units(row.total) + (f" {row.memory_mib} MiB" if row.memory_mib else ""),
+                " ".join(filter(None, (units(row.total), _memory_of(row)))),
                 units(row.free),
                 units(row.owed),
                 duration(row.rtt_s),
@@ -78,11 +81,28 @@ def add(line: Line) -> int:
         if not equals or not key:
             raise UsageError(f"{pair!r} is no property: write NAME=VALUE, such as Port=46102", line.command.name)
         properties[key] = value
+    is_said = line.is_compss or any(line.text(figure) is not None for figure in FIGURES)
+    capacity = capacity_of(line) if is_said else {}
     with agent_of(line) as agent:
-        row = agent.add(
-            name, capacity_of(line), line.text("adaptor") or "comm", properties, is_parent=line.flag("parent")
-        )
-    return _show(line, row)
+        row = agent.add(name, capacity, line.text("adaptor") or "comm", properties, is_parent=line.flag("parent"))
+    code = _show(line, row)
+    if not is_said:
+        print(f"agentd: {_grants(row)}", file=sys.stderr)
+    return code
+
+
+def _grants(row: ResourceView) -> str:
+    """Say what a host grants for which nothing was said."""
+    name, granted = printable(row.name), ", ".join(filter(None, (units(row.total), _memory_of(row))))
+    if row.declared:
+        return f"{name} was in the pool already, with {granted or 'nothing'}: --cpu N adds to that"
+    if granted:
+        return f"{name} grants what it reports of itself: {granted}; with --cpu N it would be what you say"
+    return f"{name} grants what it will report of itself: `agentd resources` shows it once the link is up"
+
+
+def _memory_of(row: ResourceView) -> str:
+    return f"{row.memory_mib} MiB" if row.memory_mib else ""
 
 
 def reduce(line: Line) -> int:

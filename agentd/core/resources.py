@@ -53,7 +53,8 @@ class Resources:
         if is_new:
             if neighbour.is_leaving and neighbour.link:
                 state.outbox.add(CloseLink(event.name, redial=True))  # it was told that we leave: we meet anew
-            neighbour.granted, neighbour.declared = event.capacity, event.declared
+            neighbour.granted = event.capacity if event.declared else neighbour.reported
+            neighbour.declared = event.declared
             neighbour.adaptor, neighbour.properties = event.adaptor, event.properties
             neighbour.is_parent, neighbour.is_pooled = event.is_parent, True
             neighbour.limit_of_tasks = event.limit_of_tasks

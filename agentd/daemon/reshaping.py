@@ -17,6 +17,7 @@ from agentd.daemon.showing import Showing
 from agentd.model.errors import RequestError
 from agentd.rest.port import Pooled
 from agentd.wire.messages import Message, ResourceChange
+from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
     from agentd.comm.link import Link
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from agentd.daemon.pairing import Pairing
     from agentd.model.peers import Peer
     from agentd.model.views import NeighbourView, ResourceView
-    from schedulers.capacity import Capacity
 
 log = logging.getLogger("agentd")
 
@@ -107,7 +107,9 @@ class Reshaping(Asking):
     async def add_resource(
         self, name: str, capacity: Capacity, adaptor: str, properties: dict[str, str], is_parent: bool
     ) -> ResourceView:
-        """Add a host, or let a known one grow."""
+        """Add a host, or let a known one grow; one of which nothing is said grants what it reports of itself."""
+        if name == self._state.identity.name and capacity == Capacity():
+            raise RequestError(f"{name} is this agent: say how much it is to have more, such as --cpu 1")
         adaptor, properties = self._reached(name, adaptor, properties)
         caller, waiter = self._ask()
         self._lane.post(

@@ -272,6 +272,7 @@ class Showing:
             memory_mib=row.granted.memory_mib,
             rtt_s=2 * row.latency_s if row.link else None,
             limit_of_tasks=row.limit_of_tasks,
+            declared=row.declared,
         )
 
     def neighbours(self, now: float) -> list[NeighbourView]:

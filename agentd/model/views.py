@@ -113,6 +113,8 @@ class ResourceView(Struct, frozen=True):
     rtt_s: float | None = None
     limit_of_tasks: int | None = None
     """Most tasks of ours that it may hold at a time."""
+    declared: bool = True
+    """The operator said what it grants; else that is what it reports of itself."""
     warnings: list[str] = []
     """What the operator should know, such as more units than the machine has."""
 

@@ -265,6 +265,7 @@ class Resource(Shown):
     memory_mib: int | None = None
     rtt_s: float | None = None
     limit_of_tasks: int | None = None
+    declared: Annotated[bool, Field(description="The operator said what it grants; else it is what it reports.")] = True
     warnings: list[str] = []
 
 

@@ -283,8 +283,13 @@ def test_the_pool_is_reshaped(shell: Shell) -> None:
     assert shell.json("resources", "add", "--json", "--cpu", "2", "beta")["total"]["CPU"] == 6
     assert shell.rows("resources", "reduce", "--cpu", "1", "beta")[0][2] == "5 CPU"
     assert [row["name"] for row in shell.json("resources", "--json")["resources"]] == ["alpha", "beta"]
+    again = shell.run("resources", "add", "beta")
+    assert (again.returncode, "was in the pool already, with 5 CPU" in again.stderr) == (0, True)
     shell.said("resources", "remove", "beta")
-    shell.said("resources", "add", "gamma", "Host=127.0.0.1", "Port=1")
+    own = shell.run("resources", "add", "alpha")
+    assert (own.returncode, "alpha is this agent: say how much" in own.stderr) == (3, True)
+    added = shell.run("resources", "add", "gamma", "Host=127.0.0.1", "Port=1")
+    assert (added.returncode, "gamma grants what it will report of itself" in added.stderr) == (0, True)
     shell.said("resources", "lost", "gamma")
     assert [row[0] for row in shell.rows("resources")] == ["alpha"]
 

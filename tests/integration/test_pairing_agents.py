@@ -146,6 +146,22 @@ def test_a_peer_stops_this_agent_only_where_that_is_allowed(
     assert phone.agent.process.wait(PATIENCE_S) == 0
 
 
+def test_a_peer_that_is_added_grants_what_it_reports(start_device: Callable[..., Device]) -> None:
+    """Without a figure the operator gets all that the peer has, and is told what that is; also after a restart."""
+    server, phone = start_device("server"), start_device("phone", "--memory-mib", "700", cores=3)
+    assert phone.type("join", server.invite()).returncode == 0
+    server.until("phone", lambda row: row["advertised"]["cores"] == 3)
+    added = server.type("resources", "add", "phone")
+    assert added.returncode == 0, added.stderr
+    assert "phone grants what it reports of itself: 3 CPU, 700 MiB; with --cpu N" in added.stderr
+    (row,) = [row for row in server.says("resources")["resources"] if row["name"] == "phone"]
+    assert (row["total"]["CPU"], row["memory_mib"], row["declared"]) == (3, 700, False)
+    again = server.type("resources", "add", "--cpu", "1", "phone")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert server.says("resources")["resources"][1]["total"]["CPU"] == 4
+    assert "in the pool already, with 4 CPU, 700 MiB" in server.type("resources", "add", "phone").stderr
+
+
 def test_a_pair_finds_itself_again_after_a_crash(
     pair: tuple[Device, Device], start_device: Callable[..., Device]
 ) -> None:

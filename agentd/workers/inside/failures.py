@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 MESSAGE_LIMIT = 16 * 1024
 TRACEBACK_LIMIT = 64 * 1024
@@ -59,10 +56,8 @@ _REASON_NAMES = {
     Reason.NOT_DECODABLE: "NotDecodable",
     Reason.NOT_ENCODABLE: "NotEncodable",
 }
-_OWN = str(Path(__file__).parents[2])
-"""The folder of our package."""
-_CALLER = str(Path(__file__).with_name("callees.py"))
-"""The file from which users' code is called."""
+_OWN = os.path.join(Path(__file__).parents[2], "")
+"""The folder of our package, with `pycompss` in it."""
 
 
 def shortened(text: str, limit: int) -> str:
@@ -97,19 +92,28 @@ def _text(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Write the traceback from the first frame of users' code on."""
+    """Write the traceback as far as it is users' code."""
     try:
-        return "".join(traceback.format_exception(type(error), error, _without_own(error.__traceback__), chain=True))
+        told = traceback.TracebackException(type(error), error, error.__traceback__)
+        _leave_out_own(told)
+        return "".join(told.format(chain=True))
     except Exception as second:  # noqa: BLE001 - users' code runs here
         return f"<the traceback cannot be had: {type(second).__name__}>\n"
 
 
-def _without_own(trace: TracebackType | None) -> TracebackType | None:
-    """Pass over our frames; one that calls users' code and got no further, as with too many arguments, is no news."""
-    users, last = trace, ""
-    while users is not None and (last := users.tb_frame.f_code.co_filename).startswith(_OWN):
-        users = users.tb_next
-    return trace if users is None and last != _CALLER else users
+def _leave_out_own(told: traceback.TracebackException) -> None:
+    """Take our frames out of it, and out of all that it was caused by or brings together.
+
+    What is left of one that was raised in our code, as by arguments that do not fit, is its last line: what was wrong.
+    """
+    left, seen = [told], set()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_OWN)]
+        left += [each for each in (one.__cause__, one.__context__, *(one.exceptions or ())) if each is not None]
 
 
 def _pickled(error: BaseException) -> bytes:
