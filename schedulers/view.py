@@ -166,7 +166,7 @@ class NeighbourRow(Protocol):
         ...
 
     def has_room(self, task: TaskRow) -> bool:
-        """Tell whether `task` may be handed over now without exceeding what was granted."""
+        """Tell whether `task` may be handed over now, without exceeding what was granted or what may be under way."""
         ...
 
 

@@ -224,12 +224,15 @@ class TcpCarrier(asyncio.BufferedProtocol):
 
 
 class UnixCarrier:
-    """A carrier over a Unix socket. It is never full: the kernel's buffer is next to it, and nobody else waits."""
-
-    is_full = False
+    """A carrier over a Unix socket: full while the kernel has not taken what it holds, which is little."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, receiver: Receiver) -> None:
-        self._connection = UnixConnection(loop, sock, receiver.received, receiver.lost)
+        self._connection = UnixConnection(loop, sock, receiver.received, receiver.lost, receiver.writable)
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether to wait for `writable`, which is told when all that was written is with the kernel."""
+        return self._connection.pending_bytes >= CARRIER_BYTES
 
     @property
     def pending_bytes(self) -> int:

@@ -102,7 +102,7 @@ class Link:
         self._is_local = session.terms.local
         self._loop = asyncio.get_running_loop()
         self._carrier: Carrier | None = None
-        self._outbox = Outbox()
+        self._outbox = Outbox(settings.write_buffer_bytes, settings.overflow_folder)
         self._bulk: deque[Bulk] = deque()
         """What has chunks to send, in turn; they wait for everything else, and nothing waits for them but one chunk."""
         self._written_bytes = 0
@@ -149,7 +149,9 @@ class Link:
     # --- sending ------------------------------------------------------------------------------------------------
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Append a message, to be written at the next `flush`; descriptors stay the caller's until then.
+        """Append a message, to be written from the next `flush` on.
+
+        Descriptors stay the caller's, who keeps them open until the other end has answered them or the link is gone.
 
         Raises:
             LocalError: it may not be sent now.
@@ -161,6 +163,8 @@ class Link:
         urgent = message.kind in _URGENT
         for pieces in frames:
             self._outbox.put(pieces, urgent=urgent, fds=fds)
+        if self._outbox.fault:
+            self._loop.call_soon(self.close, "slow", f"it does not keep up, and {self._outbox.fault}")
 
     def flush(self) -> None:
         """Write what the carrier takes."""
@@ -169,6 +173,8 @@ class Link:
             return
         outbox = self._outbox
         while outbox.pending_bytes or self._bulk:
+            if carrier.is_full:
+                carrier.flush()
             if carrier.is_full:
                 self.bandwidth.begin(self._loop.time(), self._drained_bytes)
                 break
@@ -323,7 +329,7 @@ class Link:
 
     def _is_stalled(self, now: float) -> bool:
         pending = self.pending_bytes
-        if pending <= self._settings.write_buffer_bytes:
+        if pending <= self._settings.progress_bytes:
             self._slow_since = None
             return False
         if pending > self._settings.write_cap_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentd.wire.framing import MAX_FRAME_BYTES
 from agentd.wire.terms import PROTOCOL_MAX, PROTOCOL_MIN, Terms
@@ -33,11 +34,13 @@ class CommSettings:
     templates_bytes: int = 256 * 1024 * 1024
     """Code that one connection may declare."""
     write_buffer_bytes: int = 8 * 1024 * 1024
-    """Above this, an end that does not read is slow."""
+    """What may wait in memory for an end that does not keep up; more of it waits on the disk (chosen)."""
+    overflow_folder: Path | None = None
+    """Where on the disk; None: where the system has its temporary files."""
     write_cap_bytes: int = 512 * 1024 * 1024
     """Above this it is dropped at once: a user's largest burst of inline results stays below (chosen)."""
     stalled_s: float = 30.0
-    """How long a slow end may go without reading `progress_bytes`."""
+    """How long an end may go without reading `progress_bytes` while there are more for it."""
     progress_bytes: int = 65_536
     patience_s: float = 0.005
     """How long what nobody waits for may be held back for a frame in common (chosen: ten calls over one hop, and a

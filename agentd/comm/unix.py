@@ -53,7 +53,8 @@ class UnixConnection:
     `on_bytes(data, fds)` is called with what was read, at most 256 KiB, and with the descriptors that came with it, no
     later than the first byte that they were written with (the kernel may join bytes before them); they belong to the
     callee, who claims them in order. `on_closed(reason)` is called once, after all bytes that could be read.
-    Both are called from the loop; `on_closed` also from within `close()`.
+    Both are called from the loop; `on_closed` also from within `close()`. `on_drained` is called from the loop when the
+    kernel has taken all that had to wait for it.
 
     Attributes:
         pending_bytes: written here, and not taken by the kernel yet.
@@ -67,6 +68,7 @@ class UnixConnection:
         "_loop",
         "_on_bytes",
         "_on_closed",
+        "_on_drained",
         "_out",
         "_paused",
         "_read_bytes",
@@ -81,12 +83,14 @@ class UnixConnection:
         sock: socket.socket,
         on_bytes: Callable[[bytes, list[int]], None],
         on_closed: Callable[[str], None],
+        on_drained: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
         self._loop = loop
         self._sock: socket.socket | None = sock
         self._on_bytes = on_bytes
         self._on_closed = on_closed
+        self._on_drained = on_drained
         self._out: deque[tuple[bytes | memoryview, tuple[int, ...]]] = deque()
         self.pending_bytes = 0
         self._writing = False
@@ -153,7 +157,7 @@ class UnixConnection:
         except (BlockingIOError, InterruptedError):
             if not self._writing:
                 self._writing = True
-                self._loop.add_writer(sock.fileno(), self._send)
+                self._loop.add_writer(sock.fileno(), self._send_more)
             return
         except OSError as error:
             # The peer is gone, but what it sent before may still be unread; and a caller that writes expects no end.
@@ -163,6 +167,11 @@ class UnixConnection:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(sock.fileno())
+
+    def _send_more(self) -> None:
+        self._send()
+        if not self._writing and not self._broken:
+            self._on_drained()
 
     def _send_some(self, sock: socket.socket) -> int:
         """Hand the kernel the next buffers, up to the next that carries descriptors."""

@@ -57,11 +57,13 @@ class Exchange:
         state = self._state
         state.queue.take(task)
         tasks = [task]
+        neighbour.send(task)
         room = min(most, neighbour.room(task.shape)) - 1
         if room > 0:
             for one in state.queue.take_alike(task, room):
-                if neighbour.objection(one) is None:
+                if neighbour.objection(one) is None and neighbour.has_way(one):
                     tasks.append(one)
+                    neighbour.send(one)
                 else:
                     state.wait(one)
         state.counters["forwarded"] += len(tasks)
@@ -152,7 +154,7 @@ class Exchange:
             if task.state is State.OFFERED and not is_timed:
                 neighbour.answered(now - task.placed_at)
                 is_timed = True
-            self.accepted(task, now)
+            self.accepted(task, neighbour, now)
             task.epoch = epoch
         for refusal in event.refused:
             self._refused(neighbour, refusal, now)
@@ -163,8 +165,10 @@ class Exchange:
             if held is not None and held.state is not State.OFFERED:
                 self._refused(neighbour, refusal, now)
 
-    def accepted(self, task: Task, now: float) -> None:
+    def accepted(self, task: Task, neighbour: Neighbour, now: float) -> None:
         """A neighbour has a task of ours."""
+        if neighbour.travelling.bytes and neighbour.travelling.arrived(task.id):
+            self._state.changes.add(Change.ROOM)
         if task.state is State.OFFERED:
             task.state = State.FORWARDED
         operation = self._state.operation_of(task)

@@ -73,7 +73,7 @@ class Inventories:
         if task.state is State.STOPPING:
             self._state.outbox.cancel(neighbour.name, task_id, attempt)
         else:
-            self._exchange.accepted(task, now)
+            self._exchange.accepted(task, neighbour, now)
 
     def _reclaim(self, neighbour: Neighbour, task_id: int, attempt: int, now: float, *, has_ended: bool) -> None:
         """It has a task under an attempt that we gave up, or never knew of after a crash of our own."""

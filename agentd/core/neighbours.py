@@ -13,6 +13,7 @@ from agentd.core.loads import Told, Unseen, checked
 from agentd.core.pool import Pool, simultaneous
 from agentd.core.shapes import SMOOTHING
 from agentd.core.tasks import Task
+from agentd.core.travelling import Travelling, carried_bytes
 from agentd.model.exchange import Report
 from agentd.model.task import Form
 from schedulers.capacity import Capacity, Kind, shortfalls
@@ -87,9 +88,7 @@ class Neighbour:
         self.name = name
         self._candidates = candidates
         self.hop_limit = hop_limit
-        self.agent_id = ""
-        self.boot = ""
-        self.link = 0
+        self.agent_id, self.boot, self.link = "", "", 0
         self.state = LinkState.CONNECTING
         self.adaptor = ""
         self.properties: tuple[tuple[str, str], ...] = ()
@@ -118,6 +117,7 @@ class Neighbour:
         """By shape: why it declined, and whether for good; what is not for good is forgotten after a while."""
         self.last_refusal = ""
         self.unseen = Unseen()
+        self.travelling = Travelling()
         self._counts: dict[int, tuple[Capacity, int]] = {}
         self._lacking: dict[int, bool] = {}
         """By shape, whether its function is known to be missing there; forgotten when it reports other modules."""
@@ -171,8 +171,21 @@ class Neighbour:
         return self.objection(task) is None
 
     def has_room(self, task: Any) -> bool:
-        """Tell whether the task may be handed over now, within what was granted and a little ahead of it."""
-        return self.room(task.shape) > 0
+        """Tell whether the task may be handed over now: within what was granted and a little ahead, its bytes too."""
+        return self.room(task.shape) > 0 and self.has_way(task)
+
+    def has_way(self, task: Task) -> bool:
+        """Tell whether there is room for the bytes of a task beside those that are under way."""
+        return not self.travelling.bytes or self.travelling.has_room(self._weight(task))
+
+    def send(self, task: Task) -> None:
+        """Note the bytes of a task as under way."""
+        self.travelling.add(task.id, self._weight(task))
+
+    def _weight(self, task: Task) -> int:
+        shape = task.shape
+        code_bytes = 0 if shape.number in self.declared_shapes else shape.template.code_bytes
+        return carried_bytes(task, fetches=self.fetches) + code_bytes
 
     def room(self, shape: Shape) -> int:
         """Count how many tasks of this shape may be handed over now."""
@@ -245,16 +258,9 @@ class Neighbour:
             return ""
         if not self.fetches and task.missing_bytes:
             return "it cannot fetch what the task reads"
-        if self._carried_bytes(task) > MOST_TRAVEL_BYTES:
+        if carried_bytes(task, fetches=self.fetches) > MOST_TRAVEL_BYTES:
             return f"its arguments of {task.size_bytes} bytes do not fit into one message"
         return ""
-
-    def _carried_bytes(self, task: Task) -> int:
-        """Count what a message to it carries of a task: not what it can fetch."""
-        if not self.fetches:
-            return task.size_bytes
-        inline = sum(part.size for value in task.values for part in value.parts if part.data is not None)
-        return inline + sum(len(value.data) for value in task.values)
 
     def could_take(self, shape: Shape) -> bool:
         """Tell whether what it granted would do for a task of this shape."""
@@ -338,6 +344,8 @@ class Neighbour:
             else:
                 del self._booked[task.worker]
             task.worker = 0
+            if self.travelling.bytes:
+                self.travelling.arrived(task.id)
         self._weigh()
         if not self.held:
             self.unseen.clear()

@@ -219,6 +219,12 @@ def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall:
         if row.is_pooled:
             objection = row.objection(task)
             if objection is None and not row.has_room(task):
-                objection = f"all that it granted is in use: it has {len(row.held)} of our tasks"
+                objection = _want_of_room(row, task)
             words.append(f"{row.name}: {objection or 'has room, the scheduler keeps the task here'}")
     return "; ".join(words)
+
+
+def _want_of_room(row: Neighbour, task: Task) -> str:
+    if row.has_way(task):
+        return f"all that it granted is in use: it has {len(row.held)} of our tasks"
+    return f"{row.travelling.bytes >> 20} MiB are under way to it, and it has not answered yet"

@@ -59,7 +59,11 @@ def worker_settings(settings: Settings, described: Nodes | None = None) -> Worke
 
 def comm_settings(settings: Settings) -> CommSettings:
     """Say how links to other agents are kept."""
-    return CommSettings(heartbeat_s=settings.heartbeat_s, lost_beats=settings.lease_s / settings.heartbeat_s)
+    return CommSettings(
+        heartbeat_s=settings.heartbeat_s,
+        lost_beats=settings.lease_s / settings.heartbeat_s,
+        overflow_folder=settings.state,
+    )
 
 
 def rules(settings: Settings) -> Rules:

@@ -295,7 +295,7 @@ def test_a_revoked_peer_is_out_at_once(pair: tuple[Device, Device], start_device
     friend = start_device("friend")
     assert friend.type("join", server.invite()).returncode == 0
     server.linked("friend")
-    held = [server.door.submit("sums:nap", 1.0)["id"] for _ in range(2)]
+    held = [server.door.submit("sums:nap", 4.0)["id"] for _ in range(2)]
     server.until("phone", lambda row: row["running"] > 0)
     revoked = server.type("peers", "revoke", "phone", "--reason", "stolen")
     assert revoked.returncode == 0, revoked.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -87,9 +88,11 @@ class Rig:
 
 def rigged(test: Callable[[Rig], Awaitable[None] | None]) -> None:
     async def main() -> None:
-        result = test(Rig())
+        rig = Rig()
+        result = test(rig)
         if result is not None:
             await result
+        rig.link.lost("the test is over")
 
     asyncio.run(main())
 
@@ -185,8 +188,8 @@ def test_progress_is_what_the_reader_takes(per_tick, survives):
     rigged(test)
 
 
-def test_below_the_limit_a_reader_may_take_its_time():
-    """Only memory that matters is defended."""
+def test_little_that_waits_is_no_fault_of_the_reader():
+    """What is less than counts as progress may wait for as long as it takes."""
 
     def test(rig: Rig) -> None:
         rig.carrier.is_full = True
@@ -199,8 +202,47 @@ def test_below_the_limit_a_reader_may_take_its_time():
     rigged(test)
 
 
+def test_much_that_waits_is_kept_on_the_disk_and_arrives_in_its_order():
+    """Beyond its share of memory what a user does not read waits in a file, and comes when the user goes on."""
+
+    def test(rig: Rig) -> None:
+        rig.carrier.is_full = True
+        for ref in range(50):
+            rig.settle(ref, 10_000)
+        rig.link.flush()
+        assert rig.link.pending_bytes > 500_000
+        assert rig.link._outbox.held_bytes < 11_100
+        rig.link.tick(100.0)
+        rig.carrier.is_full = False
+        rig.link.writable()
+        heard = rig.user.receive(rig.carrier.written, 0.0)
+        told = [message.settled[0].ref for message in heard if isinstance(message, m.SettledCalls)]
+        assert told == list(range(50))
+        assert rig.closed == []
+
+    rigged(test)
+
+
+def test_a_disk_that_takes_no_more_ends_the_link(monkeypatch):
+    """A result that cannot be kept is not left out in silence: its reader is told why it has to come again."""
+
+    async def test(rig: Rig) -> None:
+        def full(*_: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "pwritev", full)
+        rig.carrier.is_full = True
+        rig.settle(0, 10_000)
+        rig.settle(1, 10_000)
+        await asyncio.sleep(0)
+        assert rig.closed == ["it does not keep up, and the disk takes no more of it: No space left on device"]
+        assert rig.link.closed_for == "slow"
+
+    rigged(test)
+
+
 def test_above_the_hard_cap_it_is_dropped_at_once():
-    """Memory is bounded whatever the progress."""
+    """What one of them costs is bounded, whatever its progress."""
 
     def test(rig: Rig) -> None:
         rig.carrier.is_full = True
