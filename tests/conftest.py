@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,13 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> I
     with variables that Python itself reads, the command is loaded anew. An agent that the test has ended itself, or
     killed, is left alone.
     """
+    with agents_started(tmp_path_factory, nursery) as start:
+        yield start
+
+
+@contextmanager
+def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[StartAgent]:
+    """As `start_agent`, for fixtures that last for several tests."""
     started: list[RunningAgent] = []
 
     def start(

@@ -146,6 +146,8 @@ class Dialer:
         linger_s = None if context is None else self._settings.linger_s
         try:
             async with asyncio.timeout(self._settings.dial_s):
+                # By itself first: within a connection that is given up, uvloop leaves its failure for nobody to take.
+                await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 _, carrier = await loop.create_connection(
                     partial(TcpCarrier), host, port, ssl=context, ssl_shutdown_timeout=linger_s
                 )

@@ -120,7 +120,8 @@ class Reception:
         """Give where a neighbour may be: where the operator says, and where the book says; a mere name is a guess."""
         peer = self._security.book.named(name)
         if peer is None:
-            return (address,)
+            is_revoked = any(each.name == name for each in self._security.book.peers)
+            return () if is_revoked and host_of(address) == name else (address,)
         if host_of(address) != name:
             return (address, *peer.addresses)
         return (*peer.addresses, address) if peer.addresses else ()

@@ -14,6 +14,7 @@ from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.entries import Ended, Forgotten, Returned
 from agentd.core.ledger import STATES
 from agentd.core.tasks import ENDED, State, Task
+from agentd.core.travelling import inline_bytes
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import End, Refusal, Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -215,7 +216,7 @@ class Endings:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
         state = self._state
         neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
-        neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
+        neighbour.expect(operation.id, operation.sender_attempt, inline_bytes(outcome.value))
         neighbour.told.is_expecting = True
         told = replace(outcome, hops=outcome.hops + 1)
         if outcome.value.parts or outcome.made:

@@ -82,7 +82,8 @@ class Engine:
         self._links = Links(state, self._endings, self._exchange)
         self._resources = Resources(state, self._links, self._execution)
         self._reports = Reports(state)
-        own = OwnSide(state.crew, state.queue, state.rules.speed, self._supply.may_fetch)
+        is_deaf = state.neighbourhood.asked.is_deaf
+        own = OwnSide(state.crew, state.queue, state.rules.speed, self._supply.may_fetch, is_deaf)
         self.window = Window(own, state.queue, state.neighbourhood)
         self.placing = Placing(
             scheduler,
@@ -236,7 +237,7 @@ class Engine:
         for operation in gone:
             sender = state.neighbourhood.get(operation.path.sender or "")
             if sender is not None:
-                sender.ends_unacknowledged.pop(operation.id, None)
+                sender.confirmed(operation.id)
             if operation.outcome is not None:
                 self._endings.release_outcome(operation.outcome)
         if gone:

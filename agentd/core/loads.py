@@ -79,3 +79,16 @@ class Unseen:
         """Nothing is under way any more."""
         self._offers.clear()
         self.seconds = 0.0
+
+
+def less_unseen(tiers: Sequence[Tier], unseen: Unseen) -> list[Tier]:
+    """Take off what was sent and not yet seen: from the fastest cores first, and never below nothing."""
+    left = float(len(unseen))
+    corrected = []
+    for row in sorted(tiers, key=lambda tier: -tier.speed):
+        taken = min(row.free, left)
+        left -= taken
+        corrected.append(row._replace(free=row.free - taken))
+    fastest = corrected[0]
+    corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + unseen.seconds)
+    return corrected

@@ -9,11 +9,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from agentd.core.candidates import Candidates
-from agentd.core.loads import Told, Unseen, checked
+from agentd.core.loads import Told, Unseen, checked, less_unseen
 from agentd.core.pool import Pool, simultaneous
 from agentd.core.shapes import SMOOTHING
 from agentd.core.tasks import Task
-from agentd.core.travelling import Travelling, carried_bytes
+from agentd.core.travelling import AWAY_MOST_BYTES, UNREAD_MOST_BYTES, Travelling, carried_bytes, overweight
 from agentd.model.exchange import Report
 from agentd.model.task import Form
 from schedulers.capacity import Capacity, Kind, shortfalls
@@ -22,14 +22,12 @@ from schedulers.view import Tier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentd.core.tasks import Shape
+    from agentd.core.tasks import Path, Shape
 
 UNKNOWN_S = 0.1
 """What a function never seen is taken to run, in seconds (chosen: longer than a link, shorter than patience)."""
 LEAD_S = 0.002
 """Work that may be under way to a neighbour beyond its cores, at least (chosen: hides a loopback round trip)."""
-MOST_TRAVEL_BYTES = 15 << 20
-"""Of one task's arguments (specified: a frame holds 16 MiB)."""
 COUNTS_MOST = 4096
 """Shapes of which it is remembered how many fit (chosen: far above those in use at one time)."""
 ANSWER_MOST_S = 1.0
@@ -53,7 +51,14 @@ class LinkState(Enum):
 class Asked:
     """When the policy was asked last: one for all neighbours, so that asking costs the same however many there are."""
 
-    now_s = 0.0
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.by_name: dict[str, Neighbour] = {}
+
+    def is_deaf(self, name: str | None) -> bool:
+        """Tell whether a neighbour takes the results of its tasks so slowly that no more of them are to be made."""
+        row = self.by_name.get(name) if name is not None else None
+        return row is not None and row.unread.bytes > (UNREAD_MOST_BYTES if row.link else AWAY_MOST_BYTES)
 
 
 class Neighbour:
@@ -117,7 +122,8 @@ class Neighbour:
         """By shape: why it declined, and whether for good; what is not for good is forgotten after a while."""
         self.last_refusal = ""
         self.unseen = Unseen()
-        self.travelling = Travelling()
+        self.travelling, self.unread = Travelling(), Travelling()
+        """What offers carry that it has not answered, and what those ends carry that it has not confirmed."""
         self._counts: dict[int, tuple[Capacity, int]] = {}
         self._lacking: dict[int, bool] = {}
         """By shape, whether its function is known to be missing there; forgotten when it reports other modules."""
@@ -154,17 +160,7 @@ class Neighbour:
         if not rows:
             cores = float(self.granted.units())
             rows = (Tier(1.0, max(cores - len(self.held), 0.0), cores, max(cores, 0.001), 0.0),)
-        if not self.unseen:
-            return rows
-        left, seconds = float(len(self.unseen)), self.unseen.seconds
-        corrected = []
-        for row in sorted(rows, key=lambda tier: -tier.speed):
-            taken = min(row.free, left)
-            left -= taken
-            corrected.append(row._replace(free=row.free - taken))
-        fastest = corrected[0]
-        corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + seconds)
-        return corrected
+        return less_unseen(rows, self.unseen) if self.unseen else rows
 
     def admits(self, task: Any) -> bool:
         """Tell whether the task may go there at all."""
@@ -177,6 +173,16 @@ class Neighbour:
     def has_way(self, task: Task) -> bool:
         """Tell whether there is room for the bytes of a task beside those that are under way."""
         return not self.travelling.bytes or self.travelling.has_room(self._weight(task))
+
+    def expect(self, task: int, attempt: int, size_bytes: int) -> None:
+        """An end of so many bytes is told, which it has to confirm."""
+        self.ends_unacknowledged[task] = attempt
+        self.unread.add(task, size_bytes)
+
+    def confirmed(self, task: int) -> bool:
+        """It has an end, or needs it no more; tell whether that makes room."""
+        self.ends_unacknowledged.pop(task, None)
+        return self.unread.arrived(task)
 
     def send(self, task: Task) -> None:
         """Note the bytes of a task as under way."""
@@ -230,11 +236,9 @@ class Neighbour:
             return "it gives us work and was not added to the pool"
         if self.report.draining:
             return "it is draining"
-        path = task.path
-        if self.agent_id in path.visited or self.name == path.sender:
-            return "the task came through it"
-        if path.hops >= self.hop_limit:
-            return f"the task has made {path.hops} hops, the limit is {self.hop_limit}"
+        no_way = self._no_way(task.path)
+        if no_way:
+            return no_way
         refused = self.refusals.get(task.shape.number)
         if refused is not None:
             return f"it declined: {refused[0]}"
@@ -245,22 +249,20 @@ class Neighbour:
         only = task.shape.only
         if only != self.name if only is not None else task.shape.template.constraints.is_local:
             return f"the task is to stay on {only or 'the agent that was asked'}"
-        too_much = self._too_much(task)
+        too_much = overweight(task, fetches=self.fetches)
         if too_much:
             return too_much
         if not self._fit(task.shape):
             return "; ".join(shortfalls(self.granted, task.shape.demand)) or "nothing was granted"
         return None
 
-    def _too_much(self, task: Task) -> str:
-        """Say why what a task reads cannot get to it; empty: it can."""
-        if self.fetches and task.size_bytes <= MOST_TRAVEL_BYTES:
-            return ""
-        if not self.fetches and task.missing_bytes:
-            return "it cannot fetch what the task reads"
-        if carried_bytes(task, fetches=self.fetches) > MOST_TRAVEL_BYTES:
-            return f"its arguments of {task.size_bytes} bytes do not fit into one message"
-        return ""
+    def _no_way(self, path: Path) -> str:
+        """Say why a task that came on this path may not go on to it; empty: it may."""
+        if self.agent_id in path.visited or self.name == path.sender:
+            return "the task came through it"
+        if path.hops >= self.hop_limit:
+            return f"the task has made {path.hops} hops, the limit is {self.hop_limit}"
+        return f"{path.sender} does not take the results of its tasks" if self._asked.is_deaf(path.sender) else ""
 
     def could_take(self, shape: Shape) -> bool:
         """Tell whether what it granted would do for a task of this shape."""
@@ -416,6 +418,7 @@ class Neighbourhood:
         """Those that work may be handed to, in the order in which they were added."""
         self._candidates = Candidates()
         self.asked = Asked()
+        self.asked.by_name = self.by_name
 
     def get(self, name: str) -> Neighbour | None:
         """Find a neighbour."""

@@ -38,10 +38,12 @@ class OwnSide:
         queue: Queue,
         speed: float,
         may_fetch: Callable[[Task], bool] = lambda _: True,
+        is_deaf: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._crew = crew
         self._queue = queue
         self._may_fetch = may_fetch
+        self._is_deaf = is_deaf
         self.speed = speed
         self._backlog_s: float | None = None
 
@@ -60,11 +62,18 @@ class OwnSide:
         return self._may_begin(task)
 
     def _may_begin(self, task: Any) -> bool:
+        if self._is_held(task):
+            return False
         return (not task.payload.parts and not task.places) or self._may_fetch(task)
 
+    def _is_held(self, task: Any) -> bool:
+        """Tell whether whoever gave the task does not take the results that there are."""
+        sender = task.path.sender
+        return sender is not None and self._is_deaf(sender)
+
     def could_host(self, task: Any) -> bool:
-        """Tell whether `task` would fit if all own cores were free."""
-        return task.shape.is_here and could_fit(self._crew.pool, task.shape)
+        """Tell whether `task` would fit if all own cores were free, and may begin."""
+        return task.shape.is_here and could_fit(self._crew.pool, task.shape) and not self._is_held(task)
 
     def wait_s(self, task: TaskRow) -> float:
         """Estimate how long `task` waits for an own core, in seconds; infinite if it never fits."""
@@ -213,6 +222,8 @@ def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall:
         words.append("the function is not on this agent")
     elif shortfall:
         words.append(f"this agent: {shortfall}")
+    elif neighbourhood.asked.is_deaf(task.path.sender):
+        words.append(f"{task.path.sender} does not take the results of its tasks, so no more of them are made")
     elif not window.own.has_room(task):
         words.append(f"this agent: all fitting cores are busy, {ahead} tasks wait")
     for row in neighbourhood.by_name.values():

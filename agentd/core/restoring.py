@@ -9,6 +9,7 @@ import msgspec
 from agentd.core.commands import Alarm, CallBack, OpenLink
 from agentd.core.ledger import Operation
 from agentd.core.tasks import State, Task
+from agentd.core.travelling import inline_bytes
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
 from schedulers.capacity import Capacity, Kind
 
@@ -97,7 +98,7 @@ class Restoring:
             for value in outcome.values:
                 state.objects.take(value, "")
             neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
-            neighbour.ends_unacknowledged[operation.id] = operation.sender_attempt
+            neighbour.expect(operation.id, operation.sender_attempt, inline_bytes(outcome.value))
 
     def _live(self, live: Live, now: float) -> None:
         state, accepted = self._state, live.accepted

@@ -187,7 +187,7 @@ class Taking:
         state = self._state
         sender = state.neighbourhood.get(operation.path.sender or "")
         if sender is not None:
-            sender.ends_unacknowledged.pop(operation.id, None)
+            sender.confirmed(operation.id)
         if operation.outcome is not None:
             self._endings.release_outcome(operation.outcome)
         state.ledger.forget(operation)
@@ -209,8 +209,8 @@ class Taking:
             if operation.outcome is not None:
                 self._endings.release_outcome(operation.outcome)
                 operation.outcome = None
-            if neighbour is not None:
-                neighbour.ends_unacknowledged.pop(task_id, None)
+            if neighbour is not None and neighbour.confirmed(task_id):
+                state.changes.add(Change.ROOM)
             if operation.durable:
                 delivered.append(task_id)
                 state.ledger.spare(operation)

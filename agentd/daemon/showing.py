@@ -301,6 +301,8 @@ class Showing:
             refusal=row.last_refusal,
             python=".".join(map(str, row.python)) if any(row.python) else "",
             libraries=dict(row.libraries),
+            under_way_bytes=row.travelling.bytes,
+            unread_bytes=row.unread.bytes,
             why_not="" if row.state is LinkState.CONNECTED else row.why_not,
         )
 

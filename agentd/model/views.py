@@ -143,6 +143,10 @@ class NeighbourView(Struct, frozen=True):
     """Minor version of the Python that runs users' code there; empty when it has not said."""
     libraries: dict[str, str] = {}
     """Versions of libraries there whose pickles other versions may not read."""
+    under_way_bytes: int = 0
+    """What offers carry that it has not answered."""
+    unread_bytes: int = 0
+    """What results of its tasks carry that it has not confirmed."""
 
 
 class AgentView(Struct, frozen=True):

@@ -292,6 +292,8 @@ class Neighbour(Shown):
     why_not: Annotated[str, Field(description="Why there is no connection.")] = ""
     python: Annotated[str, Field(description="Minor version of the Python that runs users' code there.")] = ""
     libraries: Annotated[dict[str, str], Field(description="Versions of libraries there.")] = {}
+    under_way_bytes: Annotated[int, Field(description="What offers carry that it has not answered.")] = 0
+    unread_bytes: Annotated[int, Field(description="What results of its tasks carry that it has not confirmed.")] = 0
 
 
 class Neighbours(Shown):

@@ -70,6 +70,11 @@ def _private() -> None:
     """Not to be called."""
 
 
+def blank(size: int) -> str:
+    """Return a text of that size."""
+    return " " * size
+
+
 def count_bytes(text: str) -> int:
     """Say how much was sent."""
     return len(text)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.placing import explain
-from agentd.core.travelling import LIGHT_BYTES, MOST_BYTES, Travelling
+from agentd.core.tasks import State
+from agentd.core.travelling import LIGHT_BYTES, MOST_BYTES, UNREAD_MOST_BYTES, Travelling
 from agentd.model.exchange import Refusal
 from agentd.model.task import Template
 from agentd.model.values import Payload
@@ -123,3 +124,56 @@ def test_the_share_is_what_is_under_way(steps: list[tuple[int, int, bool]]) -> N
     for task in list(open_offers):
         travelling.arrived(task)
     assert travelling.bytes == 0
+
+
+def told(desk: Desk) -> list[int]:
+    """Give the tasks of which the neighbour was told the end in the last turn."""
+    return [end.task for command in desk.of(c.SendEnds) for end in command.ends]
+
+
+def test_who_does_not_take_results_has_no_more_of_them_made() -> None:
+    """Its tasks wait with that reason, here and for neighbours; others' run; what it confirms lets them go on."""
+    desk = Desk(1)
+    desk.neighbour("n", 0, is_pooled=False)
+    desk.neighbour("m", 4, link=LINK + 1)
+    desk.call(desk.open_session(), 1)
+    desk.turn(e.ResourceRemoved(1, "m", lost=True))
+    desk.state.neighbourhood.ensure("n", 8).unread.add(99, UNREAD_MOST_BYTES + 1)
+    (own,) = desk.state.tasks
+    desk.offer(5_000_001, CALL)
+    desk.end(desk.state.tasks[own].worker, own)
+    waiting = desk.state.tasks[5_000_001]
+    assert waiting.state is State.WAITING
+    words = "n does not take the results of its tasks"
+    assert words in explain(waiting, desk.engine.window, desk.state.neighbourhood, "", 0)
+    desk.neighbour("o", 4, link=LINK + 2)
+    assert offered(desk, "o") == []
+    assert desk.state.neighbourhood.by_name["o"].objection(waiting) == words
+    desk.call(70, 2)
+    assert len(desk.of(c.RunTasks)) + len(offered(desk, "o")) == 1
+    desk.state.neighbourhood.by_name["n"].unread.arrived(99)
+    desk.call(70, 3)
+    assert waiting.state is not State.WAITING
+
+
+def test_results_are_counted_until_they_are_confirmed() -> None:
+    """Once each, however often they are told; with the last confirmation nothing is left, and the tasks go on."""
+    desk = Desk(1)
+    desk.neighbour("n", 0, is_pooled=False)
+    for number in range(40):
+        desk.offer(5_000_001 + number, CALL)
+    row, ended = desk.state.neighbourhood.by_name["n"], []
+    for _ in range(100):
+        running = [task for task in desk.state.tasks.values() if task.state in {State.RUNNING, State.ASSIGNED}]
+        if not running:
+            break
+        desk.end(running[0].worker, running[0].id, value=Payload(1, bytes(MIB)))
+        desk.commit()
+        ended += told(desk)
+    assert row.unread.bytes == 33 * MIB
+    desk.turn(e.LinkClosed("n", LINK, "cut"))
+    desk.turn(e.LinkOpened("n", "id-n", "b1", LINK + 1))
+    assert row.unread.bytes <= 40 * MIB
+    desk.turn(e.EndsAcknowledged("n", tuple((task, 1) for task in row.ends_unacknowledged)))
+    assert row.unread.bytes == 0
+    assert any(task.state is not State.WAITING for task in desk.state.tasks.values()) or not desk.state.tasks
