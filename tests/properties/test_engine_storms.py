@@ -6,11 +6,14 @@ AGENTD_SEEDS sets how many histories are tried (1,000,000 is a night's work).
 from __future__ import annotations
 
 import os
+import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agentd.core.endings import Endings
+from agentd.core.events import ClockRead
 from agentd.core.exchange import Exchange
 from agentd.core.intake import Intake
 from agentd.core.line import Line
@@ -18,13 +21,15 @@ from agentd.core.links import Links
 from agentd.core.neighbours import Neighbour
 from agentd.core.pool import Pool, Reservation
 from agentd.core.restoring import Restoring
-from tests.fakes.world_storm import Storm
+from tests.fakes.world_storm import STORM_S, Storm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEDS = int(os.environ.get("AGENTD_SEEDS", "1000"))
 BLOCKS = 20
+JUMPED_SEEDS = 10
+JUMPS = 20
 FOUND_ONCE = (912, 2165, 5169)
 """Seeds beyond the first hundreds that found a fault, and must not again."""
 PLANTED_SEEDS = 300
@@ -63,6 +68,27 @@ def test_the_same_seed_gives_the_same_history() -> None:
         storm.run()
         histories.append((dict(storm.world.history.runs), dict(storm.world.history.seen), storm.log))
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("seed", range(JUMPED_SEEDS))
+def test_the_wall_clock_decides_nothing(seed: int) -> None:
+    """However it jumps, in steps from seconds to decades: what happens, and when, is what happens without."""
+    histories = []
+    for jumps in (0, JUMPS):
+        storm = Storm(seed)
+        chance = random.Random(f"clock {seed}")
+        for _ in range(jumps):
+            storm.world.after(chance.uniform(0.0, STORM_S), partial(_jump, storm, chance))
+        assert storm.run() == []
+        histories.append((dict(storm.world.history.runs), dict(storm.world.history.seen), storm.log))
+    assert histories[0] == histories[1]
+
+
+def _jump(storm: Storm, chance: random.Random) -> None:
+    """Set the wall clock of some agent."""
+    host = chance.choice(list(storm.world.hosts.values()))
+    if not host.is_down:
+        host.engine.handle(ClockRead(chance.choice((-1, 1)) * 10 ** chance.uniform(0, 9)), storm.world.now)
 
 
 # --- the checker can fail ---------------------------------------------------------------------------------------
