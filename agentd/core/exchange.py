@@ -58,8 +58,8 @@ class Exchange:
         state.queue.take(task)
         tasks = [task]
         neighbour.send(task)
-        room = min(most, neighbour.room(task.shape)) - 1
-        if room > 0:
+        if most > 1 and state.queue.size:
+            room = min(most, neighbour.room(task.shape)) - 1
             for one in state.queue.take_alike(task, room):
                 if neighbour.objection(one) is None and neighbour.has_way(one):
                     tasks.append(one)
@@ -212,9 +212,10 @@ class Exchange:
         if neighbour is None:
             return
         plain = {} if self._state.stopping or self._state.families else self._plain(neighbour, event.ends)
-        for end in event.ends:
-            if end.task not in plain:
-                self._end_received(neighbour, end, now)
+        if len(plain) < len(event.ends):
+            for end in event.ends:
+                if end.task not in plain:
+                    self._end_received(neighbour, end, now)
         if plain:
             self._end_plain(neighbour, list(plain.values()), now)
         self._state.changes.add(Change.ROOM)
@@ -239,9 +240,13 @@ class Exchange:
         if not neighbour.held and len(ended) == 1 and tasks[0].state is State.OFFERED:
             # The answer to an offer of something brief comes behind its end; this one was alone, and waited for nobody.
             neighbour.answered(now - tasks[0].placed_at - outcomes[0].seconds)
-        learn_all(tasks, outcomes, 1.0)
         before = outbox.number
-        self._endings.end_all(tasks, outcomes, now)
+        if len(tasks) == 1 and tasks[0].caller:  # a session's call, alone
+            learn(tasks[0].shape, outcomes[0].seconds, len(outcomes[0].value.data))
+            self._endings.end(tasks[0], outcomes[0], now)
+        else:
+            learn_all(tasks, outcomes, 1.0)
+            self._endings.end_all(tasks, outcomes, now)
         named = [(task.id, task.attempt) for task in tasks]
         if outbox.number > before and (early := self._unrecorded(tasks)):  # they need not wait for the others' entries
             told, named = named[:early], named[early:]

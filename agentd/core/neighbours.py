@@ -199,8 +199,10 @@ class Neighbour:
         fit = known[1] if known is not None and known[0] is self.granted else self._fit(shape)
         if not fit:
             return 0
-        ahead = 0.0 if shape.estimate_s is None else min(self._lead_s() / max(shape.estimate_s, 1e-6), AHEAD_MOST)
-        count = int((1.0 + 1e-9 + ahead - self._share) * fit)
+        free = 1.0 + 1e-9 - self._share
+        if shape.estimate_s is not None:
+            free += min(self._lead_s() / max(shape.estimate_s, 1e-6), AHEAD_MOST)
+        count = int(free * fit)
         return count if self.limit_of_tasks is None else min(count, self.limit_of_tasks - len(self.held))
 
     def _lead_s(self) -> float:

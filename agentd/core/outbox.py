@@ -184,13 +184,22 @@ class Outbox:
         return commands
 
     def _drain_neighbours(self, commands: list[Command]) -> None:
-        commands.extend(SendOffers(name, offers) for name, offers in self._offers.items())
-        commands.extend(
-            AnswerOffers(name, link, tuple(accepted), tuple(refused), (name, link) not in self._awaited)
-            for (name, link), (accepted, refused) in self._accepted.items()
-        )
-        commands.extend(SendEnds(name, ends) for name, ends in self._ends.items())
-        commands.extend(AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items())
-        commands.extend(CancelTasks(name, tuple(tasks)) for name, tasks in self._cancelled.items())
-        self._offers, self._accepted, self._ends, self._acknowledged, self._cancelled = {}, {}, {}, {}, {}
-        self._awaited.clear()
+        if self._offers:
+            commands += [SendOffers(name, offers) for name, offers in self._offers.items()]
+            self._offers = {}
+        if self._accepted:
+            commands += [
+                AnswerOffers(name, link, tuple(accepted), tuple(refused), (name, link) not in self._awaited)
+                for (name, link), (accepted, refused) in self._accepted.items()
+            ]
+            self._accepted = {}
+            self._awaited.clear()
+        if self._ends:
+            commands += [SendEnds(name, ends) for name, ends in self._ends.items()]
+            self._ends = {}
+        if self._acknowledged:
+            commands += [AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items()]
+            self._acknowledged = {}
+        if self._cancelled:
+            commands += [CancelTasks(name, tuple(tasks)) for name, tasks in self._cancelled.items()]
+            self._cancelled = {}

@@ -77,10 +77,10 @@ class OwnSide:
 
     def wait_s(self, task: TaskRow) -> float:
         """Estimate how long `task` waits for an own core, in seconds; infinite if it never fits."""
-        if self.is_idle(task):
-            return 0.0
         if not self.could_host(task):
             return inf
+        if self.is_idle(task):
+            return 0.0
         if self._backlog_s is None:
             self._backlog_s = self._crew.backlog_s(UNKNOWN_S) + self._queue.backlog_s(UNKNOWN_S)
         cores = max(self._crew.pool.total(), 1) * self.speed

@@ -88,7 +88,8 @@ class Reports:
         if not self._is_stale or not self._state.neighbourhood.by_name:
             return
         if now - self._looked_at < LOOK_S:
-            self._wake(self._looked_at + LOOK_S)
+            if not self._looked_at < self._wake_at <= self._looked_at + LOOK_S:
+                self._wake(self._looked_at + LOOK_S)
             return
         self._is_stale = False
         connected = [row for row in self._state.neighbourhood.by_name.values() if row.link]
