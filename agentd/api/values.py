@@ -286,10 +286,13 @@ def is_local(name: str, module: Any) -> bool:
     file = getattr(module, "__file__", None)
     if name == "__main__" or not isinstance(file, str) or getattr(module, "__name__", None) != name:
         return False
+    if any(folder in file for folder in _PACKAGES):  # of another environment, on PYTHONPATH or by a .pth file
+        return False
     return name.partition(".")[0] not in _OURS and not file.startswith(_installed())
 
 
 _OURS = frozenset({"agentd", "cli", "schedulers", "resources_xml"})
+_PACKAGES = ("/site-packages/", "/dist-packages/")
 
 
 @cache

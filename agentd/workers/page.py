@@ -25,6 +25,8 @@ TIMED_OUT = 6
 """Task that is stopped because its time is over."""
 HOSTS = 7
 """How many agents can take tasks, this one among them."""
+BROUGHT = 8
+"""Grows when other tasks have written for the operation of a task in this worker's line."""
 
 
 class Page:

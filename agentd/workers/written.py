@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.workers.output import STREAMS
+from agentd.workers.page import BROUGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,12 +73,20 @@ class Written:
                 root = self.root_of(result.task)
                 if root != result.task:
                     self._take_early(root)
+                    self._tell(root)
                 self._outputs.take(process.output, root, sizes)
 
     def add(self, root: int, stream: str, data: bytes) -> None:
         """Append to an operation's output what was written for it on another agent."""
         self._take_early(root)
         self._outputs.add(root, STREAMS.index(stream), data)
+        self._tell(root)
+
+    def _tell(self, root: int) -> None:
+        """Let an operation know that others have written for it: it may be that of a program which shows that."""
+        for process in self._processes.values():
+            if root in process.line:
+                process.page.words[BROUGHT] += 1
 
     def _take_early(self, root: int) -> None:
         """Keep what an operation that runs here has written by now, since more is to follow behind it."""

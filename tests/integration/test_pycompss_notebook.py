@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, RunningAgent, agent_environment
 from daemon_rig import APPS
 
@@ -52,6 +53,21 @@ def test_cells_see_what_earlier_cells_left(agent: RunningAgent, tmp_path: Path) 
     said = ["ZeroDivisionError", "[5, 6, 7]", "51", "1001", "2", "None", "[1000, 1001]", "1003 False", "1002 True"]
     assert done.stdout.splitlines() == said
     assert "<cell 8>:5: RuntimeWarning" in done.stderr
+
+
+def test_magics_of_notebooks_work_with_tasks(tmp_path: Path) -> None:
+    """What tasks print is in the cell that waits for them: `%%capture` has it, `%%time` and `%%timeit` show it.
+
+    A module that `%%writefile` has written has tasks too; a future that is printed, or looked at, is not waited for.
+    """
+    pytest.importorskip("IPython", reason="IPython is not installed")
+    lines = _notebook(tmp_path / "nowhere", tmp_path, "notebook_shell").stdout.splitlines()
+    said = [line for line in lines if line.startswith(("in ", "a ", "kept ", "g ", "c ", "later ", "<F", "Out["))]
+    assert said[:6] == ["in f 1", "a 6", "kept ['in', 'f', '2'] 7", "in g 4", "g 8", "in f 3"]
+    assert said[6] == "in f 4"
+    assert "<Future" in said[7]
+    assert "pending" in said[8]
+    assert said[9:] == ["in f 5", "c 10", "later 9"]
 
 
 def test_the_notebooks_own_agent_ends_with_it(tmp_path: Path) -> None:

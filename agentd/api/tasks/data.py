@@ -225,15 +225,13 @@ class Future:
         state = "pending" if datum.error is None else f"failed: {type(datum.error).__name__}"
         return f"<Future {datum.version & 0xFFFFFFFF}: {state}>"
 
-    def __str__(self) -> str:
+    def __format__(self, spec: str) -> str:
+        """Warn of a future in an f-string, which may become a name or a command; to print one is no mistake."""
+        if spec:
+            self._refuse(f"a format ({spec})")
         if self._datum.value is ABSENT:
             warn(f"{self._named()} is no value yet and is written as {self!r}: {_WAIT}", RuntimeWarning)
         return repr(self)
-
-    def __format__(self, spec: str) -> str:
-        if spec:
-            self._refuse(f"a format ({spec})")
-        return str(self)
 
     def __eq__(self, other: object) -> bool:
         if type(other) in _COMPARED:

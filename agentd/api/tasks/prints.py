@@ -1,7 +1,7 @@
 """What the tasks of a session write to stdout and stderr, shown by the program as if they had run in it.
 
 Law: each byte is shown once, in the order in which the agent has it; what tasks that have ended wrote is shown before a
-wait for them is over, unless waits follow each other at once, and at the latest when the session ends.
+wait for them is over if they ran on the agent of the session, else soon after, at the latest when the session ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import codecs
 import sys
 import threading
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from agentd.api.connection import dial
@@ -25,8 +24,6 @@ LOOK_S = 0.1
 """How often it is looked for more while there is some (chosen: a person does not see the difference)."""
 SELDOM_S = 2.0
 """The same of a program that calls no tasks; chosen."""
-REST_S = 0.01
-"""Between two looks because of waits; chosen: a look takes 0.2 ms, so that a program that only waits loses little."""
 PIECE_BYTES = 256 << 10
 _DECODER = codecs.getincrementaldecoder("utf-8")
 _STREAMS = {1: "stdout", 2: "stderr"}
@@ -49,7 +46,7 @@ class Prints:
         self._decoders = {stream: _DECODER("replace") for stream in _STREAMS}
         self._connection: Connection | None = None
         self._is_lost = False
-        self._looked_at = 0.0
+        self._brought = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._called = threading.Event()
@@ -70,11 +67,14 @@ class Prints:
                 return
             patience_s = LOOK_S if self.look() else min(2 * patience_s, SELDOM_S)
 
-    def settle(self) -> None:
-        """A wait is over: show what those wrote that were waited for, before the program goes on."""
-        if monotonic() - self._looked_at >= REST_S:
+    def settle(self, brought: int) -> None:
+        """A wait is over: show what those wrote that were waited for, before the program goes on.
+
+        `brought` is another number than at the last wait if there is anything: a look costs more than a short wait.
+        """
+        if brought != self._brought:
+            self._brought = brought
             self.look()
-            self._looked_at = monotonic()
 
     def look(self) -> bool:
         """Show what there is; tells whether there was anything."""

@@ -137,7 +137,8 @@ class _Answers:
             if what == SEND:
                 port.send(*rest)
             elif what == WAIT:
-                line.send([self._carried(row) for row in port.wait(*rest)])
+                rows = [self._carried(row) for row in port.wait(*rest)]
+                line.send((rows, port.brought()))
             elif what == PLACE:
                 line.send(_plain(port.place(memoryview(rest[0]))))
             elif what == HOSTS:

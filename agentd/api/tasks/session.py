@@ -68,9 +68,10 @@ class _SessionPort:
             self._prints.expect()
 
     def wait(self, token: int) -> list[tuple[int, int, int, Any, Any]]:
-        found: list[tuple[int, int, int, Any, Any]] = self._asked(WAIT, token)
+        found: list[tuple[int, int, int, Any, Any]]
+        found, brought = self._asked(WAIT, token)
         if self._prints is not None:
-            self._prints.settle()
+            self._prints.settle(brought)
         return found
 
     def _asked(self, *question: Any, files: tuple[int, ...] = ()) -> Any:

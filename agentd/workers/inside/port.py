@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..page import HOSTS, INTERRUPTED, RUNNING
+from ..page import BROUGHT, HOSTS, INTERRUPTED, RUNNING
 from ..protocol import KNOWN_ROW, RESUME_HEAD, frame
 from .values import read_parts
 
@@ -187,6 +187,11 @@ class TaskPort:
     def hosts(self) -> int:
         """Tell how many agents can take tasks at the moment, this one among them."""
         found: int = self._words[HOSTS]
+        return found
+
+    def brought(self) -> int:
+        """Give a number that has grown when other tasks have written for the operation of the task here."""
+        found: int = self._words[BROUGHT]
         return found
 
     # --- waiting ------------------------------------------------------------------------------------------------
