@@ -7,11 +7,13 @@ import contextlib
 import httpx
 import pytest
 
-from agentd.rest.app import ROUTES
+from agentd.rest.app import ROUTES as OWN
+from agentd.rest.compss.routes import ROUTES as OF_COMPSS
 from agentd.rest.port import SCOPES
 from agentd.rest.settings import RestSettings
 from tests.fakes.doors import TOKENS, drained, open_door
 
+ROUTES = (*OWN, *OF_COMPSS)
 RANK = {scope: rank for rank, scope in enumerate(SCOPES)}
 LET_IN = "let in"
 """What a route answered that the guard let through, whatever that was."""
@@ -184,6 +186,14 @@ class TestEveryBody:
             answer = drained(connection)
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"cap_bytes" in answer
+
+
+def test_no_route_is_forgotten(friends):
+    """What the agent says that it serves is what is asked for above, and nothing else is."""
+    with friends.client("admin") as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    served = {(method.upper(), path) for path, methods in paths.items() for method in methods if method != "parameters"}
+    assert served == {(route.method, route.path) for route in ROUTES}
 
 
 def test_an_unknown_path_is_404_for_everybody(strangers):
