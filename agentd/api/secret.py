@@ -184,7 +184,11 @@ def _dial(address: str, place: Place, *, name: str, timeout_s: float = GREETING_
         tls = Tls(place.certificate)
         tls.shake_hands(sock)
         return greet(
-            SecretConnection(sock, tls), place.token, name=name, deadline=deadline, capabilities={"data": True}
+            SecretConnection(sock, tls),
+            place.token,
+            name=name,
+            deadline=deadline,
+            capabilities={"data": True, "bare": True},
         )
     except Refused as error:
         raise NotWelcome(error) from error

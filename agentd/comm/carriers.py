@@ -57,6 +57,11 @@ class Carrier(Protocol):
     """Bytes both ways."""
 
     @property
+    def is_secret(self) -> bool:
+        """Tell whether TLS protects it."""
+        ...
+
+    @property
     def pending_bytes(self) -> int:
         """What was written and the kernel has not taken."""
         ...
@@ -225,6 +230,8 @@ class TcpCarrier(asyncio.BufferedProtocol):
 
 class UnixCarrier:
     """A carrier over a Unix socket: full while the kernel has not taken what it holds, which is little."""
+
+    is_secret = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, receiver: Receiver) -> None:
         self._connection = UnixConnection(loop, sock, receiver.received, receiver.lost, receiver.writable)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from agentd.comm.admission import Origin
 from agentd.comm.carriers import CARRIER_BYTES, Carrier
 from agentd.comm.outbox import Outbox
+from agentd.comm.same_machine import may_be_bare
 from agentd.comm.settings import CommSettings
 from agentd.model.errors import PeerError
 from agentd.wire.measure import Bandwidth
@@ -103,6 +104,8 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._carrier: Carrier | None = None
         self._outbox = Outbox(settings.write_buffer_bytes, settings.overflow_folder)
+        self._needs_hash: bool | None = None
+        """Known from the first chunk on, when both ends have introduced themselves."""
         self._bulk: deque[Bulk] = deque()
         """What has chunks to send, in turn; they wait for everything else, and nothing waits for them but one chunk."""
         self._written_bytes = 0
@@ -127,6 +130,14 @@ class Link:
     def pending_bytes(self) -> int:
         """What was sent and the kernel has not taken."""
         return self._outbox.pending_bytes + (self._carrier.pending_bytes if self._carrier is not None else 0)
+
+    @property
+    def needs_hash(self) -> bool:
+        """Tell whether bytes could change between the two ends unseen: chunks then bear a hash of theirs."""
+        if self._needs_hash is None:
+            is_secret = self._carrier is not None and self._carrier.is_secret
+            self._needs_hash = not may_be_bare(self.session.theirs, is_secret=is_secret)
+        return self._needs_hash
 
     @property
     def wants_ticks(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from agentd.comm.floodgate import Floodgate
 from agentd.comm.link import Link
+from agentd.comm.same_machine import BARE, bare
 from agentd.comm.settings import CommSettings
 from agentd.core.events import Event
 from agentd.model.errors import AgentdError
@@ -45,6 +46,7 @@ class Identity:
     def capabilities(self) -> dict[str, bool | int | str]:
         """The same as the protocol says it."""
         facts: dict[str, bool | int | str] = {"lends": self.lends, **dict.fromkeys(sorted(self.services), True)}
+        facts[BARE] = bare()
         return facts | {"user_port": self.user_port} if self.user_port else facts
 
     def hello(self, role: str, address: str, credits_: int) -> Hello:

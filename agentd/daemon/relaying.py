@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class Relaying:
             self._break(relay, message)
         elif not 0 < size <= relay.asked_bytes:
             self._break(relay, DataChunk(error="whoever has it sent what was not asked for"))
+        elif not message.hash and link.needs_hash:
+            self._break(relay, DataChunk(error="whoever has it sent it without a hash"))
         else:
             self.relayed_bytes += size
             relay.asked_bytes -= size
@@ -156,7 +159,10 @@ class Relaying:
 
     @staticmethod
     def _hand_on(relay: _Relay, chunk: DataChunk) -> None:
-        relay.chunks.append(replace(chunk, stream=relay.request.stream))
+        tag = chunk.hash
+        if not (tag or chunk.error) and relay.link.needs_hash:
+            tag = checksum(chunk.pieces)  # it came over a link that needs none
+        relay.chunks.append(replace(chunk, hash=tag, stream=relay.request.stream))
         relay.link.send_bulk(relay)
         relay.link.flush()
 

@@ -204,7 +204,8 @@ class _Sending:
             self.ranges.clear()
             return DataChunk(self._number, offset, error="the file was cut off", stream=self.stream, gone=True)
         self._serving.served_bytes += size
-        return DataChunk(self._number, offset, self._size, checksum((view,)), "", view, self.stream)
+        tag = checksum((view,)) if self.link.needs_hash else b""
+        return DataChunk(self._number, offset, self._size, tag, "", view, self.stream)
 
     def close(self) -> None:
         self.ranges.clear()

@@ -109,6 +109,15 @@ def test_what_was_not_asked_for_or_is_damaged_ends_the_connection(wrong):
         agent.downloads.take(wrong(agent.requests()[0]))
 
 
+def test_tls_stands_for_the_hash_of_a_chunk():
+    """An agent leaves it out for programs that say so, which speak TLS alone."""
+    agent = Agent()
+    agent.downloads.begin(agent.settled(1))
+    (request, *_) = agent.requests()
+    taken = DataChunk(request.object, 0, SIZE, b"", "", memoryview(b"x"), request.stream)
+    assert agent.downloads.take(taken) is None
+
+
 def test_a_result_that_cannot_be_had_is_told_and_let_go():
     """The call ends with the agent's reason; what else was on its way for it is ignored, and others go on."""
     agent = Agent()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentd.daemon.relaying import LINK_BYTES, PIECE_BYTES, RANGES_MOST, RELAY_BYTES, Relaying
+from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
 CHUNK = 1 << 20
@@ -19,6 +20,7 @@ class Link:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.needs_hash = True
         self.said: list[DataRequest] = []
         self.bulk: deque[Any] = deque()
         self.taken: list[DataChunk] = []
@@ -53,7 +55,8 @@ class Link:
 class Holder:
     """Answers what it is asked, in order, in chunks."""
 
-    def __init__(self, relaying: Relaying, link: Link) -> None:
+    def __init__(self, relaying: Relaying, link: Link, tag: bytes = b"h") -> None:
+        self._tag = tag
         self._relaying = relaying
         self.link = link
         self._answered = 0
@@ -66,7 +69,7 @@ class Holder:
             for offset in range(request.offset, request.offset + request.size, CHUNK):
                 size = min(CHUNK, request.offset + request.size - offset)
                 data = memoryview(bytes(size))
-                chunk = DataChunk(request.object, offset, HUGE, b"h", "", data, request.stream)
+                chunk = DataChunk(request.object, offset, HUGE, self._tag, "", data, request.stream)
                 assert self._relaying.passed(self.link, chunk)
 
 
@@ -112,6 +115,26 @@ def test_a_neighbour_has_one_share_whatever_the_number_of_objects(relaying):
     before = upstream.asked_bytes()
     greedy.take()
     assert upstream.asked_bytes() - before >= LINK_BYTES - RELAY_BYTES
+
+
+@pytest.mark.parametrize("tag", [b"", b"h"])
+def test_what_came_without_a_hash_gets_one_where_it_needs_one(relaying, tag):
+    """A hash is passed on as it came; one that was left out is made when the next link is not as safe."""
+    asker, upstream = Link(1), Link(2)
+    upstream.needs_hash = False
+    ask(relaying, asker, upstream, end=CHUNK)
+    Holder(relaying, upstream, tag).answer()
+    (chunk,) = asker.take()
+    assert chunk.hash == tag or (not tag and chunk.hash == checksum((bytes(CHUNK),)))
+
+
+def test_what_should_have_a_hash_and_has_none_is_not_passed_on(relaying):
+    """It may be anything: the asker is told, although its own link would need no hash."""
+    asker, upstream = Link(1), Link(2)
+    asker.needs_hash = False
+    ask(relaying, asker, upstream, end=CHUNK)
+    Holder(relaying, upstream, b"").answer()
+    assert [chunk.error for chunk in asker.take()] == ["whoever has it sent it without a hash"]
 
 
 def test_a_stream_that_is_done_leaves_nothing(relaying):

@@ -42,6 +42,7 @@ class Link:
     number = 1
 
     def __init__(self) -> None:
+        self.needs_hash = True
         self.session = Session()
         self.said: list[Any] = []
 
@@ -174,6 +175,21 @@ async def test_a_damaged_chunk_is_not_taken_although_it_is_in_its_place(tmp_path
         rig.events.clear()
         segment = arrived(rig, b"c" * SIZE)
         assert rig.content(segment) == b"c" * SIZE
+
+
+@on_loop
+async def test_a_chunk_without_a_hash_is_taken_only_where_none_is_needed(tmp_path: Path) -> None:
+    """Over a link on which bytes may change unseen it counts as damaged; a wrong hash is wrong on every link."""
+    with desk(tmp_path) as rig:
+        rig.give(rig.fetch(), b"b" * SIZE, tag=b"")
+        rig.link.needs_hash = False
+        rig.give(rig.fetch(), b"b" * SIZE, tag=b"wrong")
+        reasons = [event.reason for event in rig.events if isinstance(event, FetchFailed)]
+        assert ["damaged" in reason for reason in reasons] == [True, True]
+        rig.give(rig.fetch(), b"c" * SIZE, tag=b"")
+        arrived_ = rig.events[-1]
+        assert isinstance(arrived_, ObjectFetched)
+        assert rig.content(arrived_.segment) == b"c" * SIZE
 
 
 @on_loop
