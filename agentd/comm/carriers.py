@@ -71,6 +71,11 @@ class Carrier(Protocol):
         """Tell whether to wait for `writable` before writing more."""
         ...
 
+    @property
+    def unread_bytes(self) -> int:
+        """What the kernel took and the other end has not read yet, or a little more; 0 where nobody knows."""
+        ...
+
     def write(self, pieces: Sequence[Buffer], fds: Sequence[int] = ()) -> None:
         """Write pieces in order; descriptors go with the first byte."""
         ...
@@ -115,6 +120,7 @@ class TcpCarrier(asyncio.BufferedProtocol):
         self._is_landing = False
         """The read that is under way goes to the receiver's room."""
         self.is_full = False
+        self.unread_bytes = 0  # the kernel knows what was acknowledged, which is not what was read
         self.is_secret = False
 
     @property
@@ -240,6 +246,11 @@ class UnixCarrier:
     def is_full(self) -> bool:
         """Tell whether to wait for `writable`, which is told when all that was written is with the kernel."""
         return self._connection.pending_bytes >= CARRIER_BYTES
+
+    @property
+    def unread_bytes(self) -> int:
+        """Ask the kernel, which counts what lies in the other end's buffer as not sent (unix(7), SIOCOUTQ)."""
+        return self._connection.unread_bytes
 
     @property
     def pending_bytes(self) -> int:

@@ -68,6 +68,7 @@ class Link:
         bandwidth: estimate of what the link carries.
         burden_bytes: what has come since the other end last had no calls open.
         shared_bytes: shared memory that the other end has announced.
+        lent_bytes: shared memory that it was lent by messages that it has not read.
         certificate: DER of which the other end has proven to hold the key; None for none.
         closed_for: code of the reason, where this end closed it or was sent away.
         closed_reason: the reason, for people.
@@ -95,6 +96,9 @@ class Link:
         self.bandwidth = Bandwidth()
         self.burden_bytes = 0
         self.shared_bytes = 0
+        self.lent_bytes = 0
+        self._lent: deque[tuple[int, int]] = deque()
+        """How many bytes were sent before each loan, and what it is of."""
         self.certificate: bytes | None = None
         self.is_closed = False
         self.closed_for = ""
@@ -142,7 +146,7 @@ class Link:
     @property
     def wants_ticks(self) -> bool:
         """Tell whether time matters to it: not to a link on this device that has nothing to write."""
-        return not self.is_closed and (not self._is_local or self.pending_bytes > 0)
+        return not self.is_closed and (not self._is_local or self.pending_bytes > 0 or self.lent_bytes > 0)
 
     @property
     def lost_at(self) -> float:
@@ -175,7 +179,7 @@ class Link:
         for pieces in frames:
             self._outbox.put(pieces, urgent=urgent, fds=fds)
         if self._outbox.fault:
-            self._loop.call_soon(self.close, "slow", f"it does not keep up, and {self._outbox.fault}")
+            self.close_soon("slow", f"it does not keep up, and {self._outbox.fault}")
 
     def flush(self) -> None:
         """Write what the carrier takes."""
@@ -327,7 +331,7 @@ class Link:
         if self.session.life(now) is Life.LOST:
             self.close("lost", f"silent for {now - self.session.heard_s:.1f} s")
         elif self._is_stalled(now):
-            self.close("slow", f"it does not read: {self.pending_bytes} bytes wait for it")
+            self.close("slow", f"it does not read: {self.pending_bytes + self.lent_bytes} bytes wait for it")
 
     @property
     def link_wait_s(self) -> float:
@@ -338,15 +342,35 @@ class Link:
     def _drained_bytes(self) -> int:
         return self._written_bytes - (self._carrier.pending_bytes if self._carrier is not None else 0)
 
+    def lent(self, size_bytes: int) -> None:
+        """Note that the other end is lent shared memory, by the message that is sent next."""
+        self._lent.append((self._written_bytes + self._outbox.pending_bytes, size_bytes))
+        self.lent_bytes += size_bytes
+        if self.lent_bytes > self._settings.write_buffer_bytes:
+            self._forget_read()
+
+    @property
+    def _read_bytes(self) -> int:
+        return self._drained_bytes - (self._carrier.unread_bytes if self._carrier is not None else 0)
+
+    def _forget_read(self) -> None:
+        """Count no longer as lent what the other end has read of, and may keep for as long as it likes."""
+        read_bytes = self._read_bytes
+        while self._lent and self._lent[0][0] < read_bytes:
+            self.lent_bytes -= self._lent.popleft()[1]
+
     def _is_stalled(self, now: float) -> bool:
-        pending = self.pending_bytes
-        if pending <= self._settings.progress_bytes:
+        settings, pending = self._settings, self.pending_bytes
+        if self._lent:
+            self._forget_read()
+        is_behind = pending > settings.progress_bytes
+        if not is_behind and self.lent_bytes <= settings.write_buffer_bytes:
             self._slow_since = None
             return False
-        if pending > self._settings.write_cap_bytes:
+        if pending > settings.write_cap_bytes or self.lent_bytes > settings.lent_cap_bytes:
             return True
-        drained = self._drained_bytes
-        if self._slow_since is None or drained - self._slow_bytes >= self._settings.progress_bytes:
+        drained, progress_bytes = self._read_bytes, settings.progress_bytes if is_behind else 1
+        if self._slow_since is None or drained - self._slow_bytes >= progress_bytes:
             self._slow_since, self._slow_bytes = now, drained
         return now - self._slow_since >= self._settings.stalled_s
 
@@ -369,6 +393,10 @@ class Link:
         self._linger_until = self._loop.time() + self._settings.linger_s
         self._tell_closed(reason)
         self._linger()
+
+    def close_soon(self, code: str, reason: str) -> None:
+        """As `close`, once the present turn is over: for who is in the middle of sending."""
+        self._loop.call_soon(self.close, code, reason)
 
     def abort(self) -> None:
         """End it at once, without a word."""

@@ -39,6 +39,8 @@ class CommSettings:
     """Where on the disk; None: where the system has its temporary files."""
     write_cap_bytes: int = 512 * 1024 * 1024
     """Above this it is dropped at once: a user's largest burst of inline results stays below (chosen)."""
+    lent_cap_bytes: int = 4 * 1024 * 1024 * 1024
+    """The same for shared memory, and files in its place, that a program of this device has not read of."""
     stalled_s: float = 30.0
     """How long an end may go without reading `progress_bytes` while there are more for it."""
     progress_bytes: int = 65_536

@@ -7,8 +7,10 @@ were written with; the end is told exactly once.
 from __future__ import annotations
 
 import array
+import fcntl
 import os
 import socket
+import termios
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -107,6 +109,15 @@ class UnixConnection:
     def fileno(self) -> int:
         """Give the socket's descriptor, -1 when closed."""
         return -1 if self._sock is None else self._sock.fileno()
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the kernel has of ours and the other end has not read, with what the kernel needs to keep it."""
+        if self._sock is None:
+            return 0
+        found = array.array("i", [0])
+        fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, found)  # the same number as SIOCOUTQ
+        return found[0]
 
     # --- writing ------------------------------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ class Daemon:
         capacity = own_capacity(settings, described)
         warnings = [*settings.remarks, *neighbours.remarks(described), *beyond_hardware(capacity)]
         wanted = [*neighbours.named(settings), *neighbours.described(described)]
-        sharing, user_port = Sharing(), UserPort(settings, self._folder, stack)
+        sharing, user_port = Sharing(self._folder), UserPort(settings, self._folder, stack)
         workers, read = worker_settings(settings, described), self._open_stored
         supervisor = Supervisor(loop, workers, self._post, segments=sharing.segments, open_stored=read)
         stack.push_async_callback(supervisor.close, 0.0)

@@ -16,6 +16,7 @@ import msgspec
 from agentd.core.commands import SettleCalls
 from agentd.core.events import CallerLeft, CallsSubmitted
 from agentd.daemon.loans import Loans
+from agentd.daemon.shelving import Shelving
 from agentd.model.errors import AgentdError, PeerError
 from agentd.model.values import Part, Payload
 from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
@@ -23,6 +24,7 @@ from agentd.workers.segments import Segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agentd.comm.door import Door
     from agentd.comm.link import Link
@@ -60,10 +62,14 @@ class _Program:
 
 
 class Sharing:
-    """The segments of this device, and the way of their bytes into messages."""
+    """The segments of this device, and the way of their bytes into messages.
 
-    def __init__(self) -> None:
+    `folder` is where on the disk results go that programs do not read; None: where the system has its temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
         self.segments = Segments()
+        self._shelving = Shelving(self.segments, folder)
         self.segments.on_gone(self._gone)
         self._programs: dict[int, _Program] = {}
         self._objects: Objects | None = None
@@ -160,9 +166,12 @@ class Sharing:
         shared = [settled for settled in command.settled if settled.outcome.value.parts]
         link = self._door.link(command.caller)
         if link is not None and link.session.terms.local:
-            for settled in shared:
-                self._lend(link, settled)
-            self._door.settle_calls(command)
+            shelved = self._shelving.shelved
+            told = [shelved(link, one) if one.outcome.value.parts else one for one in command.settled]
+            for settled in told:
+                if settled.outcome.value.parts:
+                    self._lend(link, settled)
+            self._door.settle_calls(SettleCalls(command.caller, told))
             return
         if link is not None:
             told = [self.loans.lend(link, settled) for settled in command.settled]

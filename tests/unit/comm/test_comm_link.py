@@ -29,6 +29,7 @@ class MemoryCarrier:
 
     def __init__(self, is_full: bool = False) -> None:
         self.is_full = is_full
+        self.unread_bytes = 0
         self.pending_bytes = 0
         self.written = b""
         self.ended = ""
@@ -236,6 +237,53 @@ def test_a_disk_that_takes_no_more_ends_the_link(monkeypatch):
         rig.settle(1, 10_000)
         await asyncio.sleep(0)
         assert rig.closed == ["it does not keep up, and the disk takes no more of it: No space left on device"]
+        assert rig.link.closed_for == "slow"
+
+    rigged(test)
+
+
+def test_what_was_lent_counts_until_it_was_read_of():
+    """By where in the stream the message is that tells of it; a byte that is read is progress, and no byte is none."""
+
+    def test(rig: Rig) -> None:
+        rig.link.session.heartbeat = lambda _: None
+        rig.link.lent(10_000)
+        rig.settle(0, 10)
+        rig.link.flush()
+        rig.carrier.unread_bytes = before = len(rig.carrier.written)
+        rig.link.lent(500)
+        rig.settle(1, 10)
+        rig.link.flush()
+        rig.carrier.unread_bytes = len(rig.carrier.written)
+        assert rig.link.wants_ticks
+        rig.link.tick(100.0)
+        rig.link.tick(129.0)
+        assert (rig.link.lent_bytes, rig.closed) == (10_500, [])
+        rig.carrier.unread_bytes -= 1
+        rig.link.tick(130.0)
+        assert (rig.link.lent_bytes, rig.closed) == (500, [])
+        rig.link.lent(9_000)
+        rig.settle(2, 10)
+        rig.link.flush()
+        rig.carrier.unread_bytes = 3 * before
+        rig.link.tick(131.0)
+        rig.link.tick(161.0)
+        assert "it does not read: 1" in rig.closed[0] or "it does not read: 9500 bytes" in rig.closed[0]
+        assert rig.link.closed_for == "slow"
+
+    rigged(test)
+
+
+def test_more_lent_than_the_disk_is_for_ends_at_once():
+    """Shared memory, and what stands for it on the disk, has a limit for who does not read."""
+
+    def test(rig: Rig) -> None:
+        rig.link.session.heartbeat = lambda _: None
+        rig.link.lent(SMALL.lent_cap_bytes + 1)
+        rig.settle(0, 10)
+        rig.link.flush()
+        rig.carrier.unread_bytes = len(rig.carrier.written)
+        rig.link.tick(100.0)
         assert rig.link.closed_for == "slow"
 
     rigged(test)
