@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from agentd.core.line import Line, needs_line_alone
+from agentd.core.line import Line, ahead_for, needs_line_alone
 from agentd.core.tasks import ASSIGNED, RUNNING, Task
 from agentd.model.errors import BrokenInvariant
 
@@ -44,6 +44,8 @@ class Crew:
         self.may_start = True
         """False while starting workers backs off."""
         self._filling: Line | None = None
+        self.now_s = 0.0
+        """Agent time of the plan at hand."""
 
     # --- questions --------------------------------------------------------------------------------------------
 
@@ -87,11 +89,11 @@ class Crew:
         if self.is_promised or self.pool.in_debt:
             return None
         line = self._filling
-        shape = task.shape
-        if line is not None and line.tasks and line.has_room(shape):
+        shape, ahead_s = task.shape, ahead_for(task, self.now_s)
+        if line is not None and line.tasks and line.has_room(shape, ahead_s):
             return line
         for line in self.lines.values():
-            if line.tasks and line.has_room(shape):
+            if line.tasks and line.has_room(shape, ahead_s):
                 return line
         return None
 

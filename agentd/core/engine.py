@@ -204,6 +204,7 @@ class Engine:
             self._execution.repay()
         queue, changes = state.queue, state.changes
         state.changes = set()
+        state.crew.now_s = now
         if queue.size and not state.draining:
             self.placing.plan(now, frozenset(changes))
             if self.placing.violations > self._violations_told:

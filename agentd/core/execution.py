@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agentd.core.clocks import Clocks
 from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
+from agentd.core.line import hold_ms
 from agentd.core.losses import Losses
 from agentd.core.shapes import learn, learn_all, learn_made
 from agentd.core.tasks import State, Task
@@ -80,7 +81,8 @@ class Execution:
             if operation is not None:
                 self._note_run(operation, now)
         line.extend(tasks)
-        state.outbox.run_more(line.worker, tasks)
+        if tasks:
+            state.outbox.run_more(line.worker, tasks, hold_ms(tasks[-1], now))
         return len(tasks)
 
     def _note_run(self, operation: Operation, now: float) -> None:
@@ -113,7 +115,7 @@ class Execution:
                 self._clocks.watch(task, now)
                 return True
             self._note_run(operation, now)
-        state.outbox.run(line.worker, task, binding)
+        state.outbox.run(line.worker, task, binding, hold_ms(task, now))
         if task.shape.template.timeout_s is not None:
             self._clocks.watch(task, now)
         return True

@@ -1,6 +1,7 @@
 """One worker and the tasks that it was given ahead of time.
 
-Law: no more stands in a line than its worker does within about a millisecond, or one short task behind another.
+Law: no more stands in a line than its worker does within about a millisecond, or one short task behind another; for
+what has waited long already that is a tenth of the wait, up to ten milliseconds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections import deque
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import Binding
+from agentd.core.commands import HOLD_MS, Binding
 from agentd.core.tasks import Shape, State, Task
 from schedulers.capacity import Capacity, Kind
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
+AHEAD_LONGEST_S = 0.01
+"""The same for tasks that have waited long: with one turn of the agent and of its user for each task of a millisecond
+these get in the workers' way for a fifth of the time (measured; with five tasks a turn, for a twentieth)."""
+AHEAD_SHARE = 0.1
+"""Of the time that a task has waited: for so long work is handed out ahead of time, when that is more than `AHEAD_S`;
+its result may be held for half of that, which makes no call later by more than a twentieth (chosen)."""
 AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
 PAIRS_BELOW_S = 0.05
@@ -84,15 +91,15 @@ class Line:
         self._left = 0
         """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
 
-    def has_room(self, shape: Shape) -> bool:
-        """Tell whether a task of this shape may stand behind those of the line."""
+    def has_room(self, shape: Shape, ahead_s: float = AHEAD_S) -> bool:
+        """Tell whether a task of this shape may stand behind those of the line, which are done within `ahead_s`."""
         if self._left > 0 and shape is self._left_shape:
             return True
-        left = self._room_for(shape)
+        left = self._room_for(shape, ahead_s)
         self._left, self._left_shape = left, shape
         return left > 0
 
-    def _room_for(self, shape: Shape) -> int:
+    def _room_for(self, shape: Shape, ahead_s: float) -> int:
         """Count how many tasks of this shape may stand behind those of the line."""
         if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not shape.demand:
             return 0
@@ -100,8 +107,8 @@ class Line:
         if estimate is None or needs_line_alone(shape):
             return 0
         waiting = len(self.tasks)
-        if self.ahead_s < AHEAD_S and waiting < AHEAD_MOST:
-            return min(AHEAD_MOST - waiting, int((AHEAD_S - self.ahead_s) / estimate) + 1)
+        if self.ahead_s < ahead_s and waiting < AHEAD_MOST:
+            return min(AHEAD_MOST - waiting, int((ahead_s - self.ahead_s) / estimate) + 1)
         return int(waiting < 2 and estimate < PAIRS_BELOW_S)
 
     def append(self, task: Task) -> None:
@@ -176,6 +183,19 @@ class Line:
     def changed(self) -> None:
         """Forget what was worked out: tasks have left, or the line may be used otherwise now."""
         self._left = 0
+
+
+def ahead_for(task: Task, now: float) -> float:
+    """Say how much work may be handed out ahead of time so that this task is among it, in seconds.
+
+    Others may wait for what a family's task makes: it is not kept waiting itself.
+    """
+    return AHEAD_S if task.family else min(max(AHEAD_S, (now - task.submitted_at) * AHEAD_SHARE), AHEAD_LONGEST_S)
+
+
+def hold_ms(task: Task, now: float) -> int:
+    """Say for how long its worker may hold this task's result back while it goes on with the next, in milliseconds."""
+    return int(ahead_for(task, now) * 500) or HOLD_MS
 
 
 def needs_line_alone(shape: Shape) -> bool:

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import (
+    HOLD_MS,
     AcknowledgeEnds,
     AnswerOffers,
     Binding,
@@ -57,21 +58,23 @@ class Outbox:
         """Want something done that is not gathered."""
         self._commands.append(command)
 
-    def run(self, worker: int, task: Task, binding: Binding | None) -> None:
+    def run(self, worker: int, task: Task, binding: Binding | None, hold_ms: int = HOLD_MS) -> None:
         """Hand a task to a worker."""
         run = self._runs.get(worker)
-        if run is None or binding is not None:
+        if run is None or binding is not None or run.hold_ms != hold_ms:
             if run is not None:
                 self._commands.append(run)
-            self._runs[worker] = RunTasks(worker, [task], binding)
+            self._runs[worker] = RunTasks(worker, [task], binding, hold_ms=hold_ms)
         else:
             run.tasks.append(task)
 
-    def run_more(self, worker: int, tasks: list[Task]) -> None:
+    def run_more(self, worker: int, tasks: list[Task], hold_ms: int = HOLD_MS) -> None:
         """Hand a worker tasks that run on the units that it was told of before."""
         run = self._runs.get(worker)
-        if run is None:
-            self._runs[worker] = RunTasks(worker, tasks, None)
+        if run is None or run.hold_ms != hold_ms:
+            if run is not None:
+                self._commands.append(run)
+            self._runs[worker] = RunTasks(worker, tasks, None, hold_ms=hold_ms)
         else:
             run.tasks.extend(tasks)
 

@@ -12,7 +12,6 @@ from agentd.model.task import Template
 from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Codec, Kept, Part, Payload
 from agentd.workers.protocol import (
-    COUNT,
     GONE,
     HEADER,
     INLINE,
@@ -23,6 +22,7 @@ from agentd.workers.protocol import (
     OUTPUT_ROW,
     PART,
     RESUME_HEAD,
+    RUN_HEAD,
     RUN_ROW,
     SEGMENT,
     STORED,
@@ -110,7 +110,9 @@ def encode_template(number: int, template: Template) -> bytes:
     return frame(Kind.TEMPLATE, head + name + template.code)
 
 
-def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kind: int = Kind.RUN) -> list[bytes]:
+def encode_run(
+    tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kind: int = Kind.RUN, hold_ms: int = 1
+) -> list[bytes]:
     """Write a RUN frame, or a STACK, in pieces; parts in the segments or stored objects `gone` are marked so."""
     rows: list[bytes] = []
     blobs: list[bytes] = []
@@ -133,11 +135,11 @@ def encode_run(tasks: Sequence[Task], *, gone: frozenset[int] = frozenset(), kin
             blobs.append(INPUT.pack(value.codec, len(value.parts), len(value.data)))
             blobs += _encode_value(value, gone)
     total = sum(map(len, blobs))
-    head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, kind) + COUNT.pack(len(rows))
+    head = HEADER.pack(RUN_HEAD.size + len(rows) * RUN_ROW.size + total, kind) + RUN_HEAD.pack(len(rows), hold_ms)
     return _pieces(total, head, rows, blobs)
 
 
-def encode_plain_run(tasks: Sequence[Task], kind: int = Kind.RUN) -> list[bytes]:
+def encode_plain_run(tasks: Sequence[Task], kind: int = Kind.RUN, *, hold_ms: int = 1) -> list[bytes]:
     """Write what `encode_run` writes for tasks without parts and inputs: the common case, at half the price."""
     pack = RUN_ROW.pack
     blobs = [task.payload.data for task in tasks]
@@ -146,7 +148,7 @@ def encode_plain_run(tasks: Sequence[Task], kind: int = Kind.RUN) -> list[bytes]
         for task, data in zip(tasks, blobs, strict=True)
     ]
     total = sum(map(len, blobs))
-    head = HEADER.pack(COUNT.size + len(rows) * RUN_ROW.size + total, kind) + COUNT.pack(len(rows))
+    head = HEADER.pack(RUN_HEAD.size + len(rows) * RUN_ROW.size + total, kind) + RUN_HEAD.pack(len(rows), hold_ms)
     return _pieces(total, head, rows, blobs)
 
 

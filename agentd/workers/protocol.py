@@ -13,6 +13,8 @@ from struct import Struct
 
 HEADER = Struct("<IB")
 """Length of the body in bytes, kind."""
+RUN_HEAD = Struct("<IH")
+"""Number of tasks; for how many milliseconds a result of theirs may be held back while the worker goes on."""
 RUN_ROW = Struct("<QIBHIHH")
 """One task of a RUN frame: id, template, codec, number of parts, length of the encoded bytes, inputs, makes."""
 INPUT = Struct("<BHI")
@@ -53,7 +55,7 @@ class Kind:
     TEMPLATE = 1
     """`TEMPLATE_HEAD`, the name in UTF-8, the code."""
     RUN = 2
-    """u32 count, as many `RUN_ROW`, then for each task its encoded bytes, its parts and its inputs (`INPUT`)."""
+    """`RUN_HEAD`, as many `RUN_ROW`, then for each task its encoded bytes, its parts and its inputs (`INPUT`)."""
     REVOKE = 3
     """u32: so many tasks at the end of the line are taken back."""
     BIND = 4

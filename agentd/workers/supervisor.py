@@ -160,11 +160,12 @@ class Supervisor:
             if shape.number not in known:
                 known.add(shape.number)
                 write(encode_template(shape.number, shape.template))
+        kind, hold_ms = Kind.STACK if command.on_top else Kind.RUN, command.hold_ms
         if any(map(_ARGUMENT_PARTS, command.tasks)) or any(map(_INPUTS, command.tasks)):
             gone = self._sharing.lend(process, command.tasks)
-            pieces = encode_run(command.tasks, gone=gone, kind=Kind.STACK if command.on_top else Kind.RUN)
+            pieces = encode_run(command.tasks, gone=gone, kind=kind, hold_ms=hold_ms)
         else:
-            pieces = encode_plain_run(command.tasks, Kind.STACK if command.on_top else Kind.RUN)
+            pieces = encode_plain_run(command.tasks, kind, hold_ms=hold_ms)
         for piece in pieces:
             write(piece)
         process.stacked += command.on_top

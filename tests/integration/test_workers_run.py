@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = """
-import dataclasses, datetime, enum, os, sys
+import dataclasses, datetime, enum, os, sys, time
 from functools import partial, wraps
 from os import system
 
@@ -34,6 +34,8 @@ class Colour(enum.Enum):
     RED = "red"
 
 def inc(x, by=1): return x + by
+def open_door(path):
+    while not os.path.exists(path): time.sleep(0.001)
 def give(name): return eval(name)
 def _hidden(): return 1
 def fail(): raise ValueError("no such luck")
@@ -294,6 +296,25 @@ def test_failures_say_what_kind_they_are(tmp_path: Path) -> None:
             assert failure.reason == Reason.NOT_DECODABLE
             assert room.supervisor.pids()[1] == pid
             assert await room.call("inc", 1) == 2
+
+    asyncio.run(main())
+
+
+def test_results_wait_for_each_other_only_while_there_is_more_to_do(tmp_path: Path) -> None:
+    """A held result leaves with that of the work that has come meanwhile, and at once when there is none."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            await room.run("open_door", str(tmp_path))
+            door = tmp_path / "door"
+            (first,) = room.give([room.task("open_door", arguments(str(door)))], hold_ms=60_000)
+            await room.soon(lambda: room.supervisor.running(1) is not None)
+            (second,) = room.give([room.task("open_door", arguments(str(door)))], hold_ms=60_000)
+            door.touch()
+            await room.result(second)
+            ends = [[result.task for result in event.results] for event in room.of(TasksEnded)]
+            assert ends[-1] == [first.id, second.id]
 
     asyncio.run(main())
 

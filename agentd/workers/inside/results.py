@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from .values import Encoded
 
 FLUSH_BYTES = 64 * 1024
-FLUSH_S = 0.001
-"""Results wait for each other at most this long and in at most so many bytes."""
+"""Results wait for each other in at most so many bytes."""
 
 _HEAD = struct.Struct(">BBQBBBBI")
 """array of n, uint64 task, status, array of m, codec, bin32 length."""
@@ -65,7 +64,7 @@ def _parts(parts: list[tuple[int, bytes | memoryview, int, int]]) -> list[bytes 
 class Outbox:
     """Collects results and sends many of them in one frame."""
 
-    __slots__ = ("_bytes", "_chunks", "_count", "_link", "_outputs", "oldest", "released")
+    __slots__ = ("_bytes", "_chunks", "_count", "_link", "_outputs", "hold_s", "oldest", "released")
 
     def __init__(self, link: Link, released: deque[int]) -> None:
         self._link = link
@@ -75,6 +74,8 @@ class Outbox:
         self._outputs: list[bytes] = []
         self.oldest = 0.0
         """When the first result that waits was ready; 0 when none waits."""
+        self.hold_s = 0.0
+        """For so long after that those that wait may do so: as long as the least patient of them."""
         self.released = released
         """Segments that were let go; filled from anywhere."""
 
@@ -86,10 +87,11 @@ class Outbox:
         failure: Failure | None,
         started: float,
         seconds: float,
-        written: tuple[int, int] | None,
+        hold_s: float,
+        written: tuple[int, int] | None = None,
         made: list[Encoded] | None = None,
     ) -> None:
-        """Take one result; send what is here when it is much or old."""
+        """Take one result that may be held for `hold_s`; send what is here when it is much or old."""
         codec, data, parts = encoded
         chunks = self._chunks
         fields = 0x96 if written is None else 0x97
@@ -113,8 +115,10 @@ class Outbox:
         self._bytes += 64 + len(data)
         ended = started + seconds
         if not self.oldest:
-            self.oldest = ended
-        if ended - self.oldest > FLUSH_S or self._bytes > FLUSH_BYTES:
+            self.oldest, self.hold_s = ended, hold_s
+        elif hold_s < self.hold_s:
+            self.hold_s = hold_s
+        if ended - self.oldest > self.hold_s or self._bytes > FLUSH_BYTES:
             self.flush()
 
     def _add_large(

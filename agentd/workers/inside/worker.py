@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import protocol
 from ..page import ERR_START, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page
-from ..protocol import COUNT, NUMBER, RUN_ROW, SIZED, Kind, ProtocolError, frame
+from ..protocol import COUNT, NUMBER, RUN_HEAD, RUN_ROW, SIZED, Kind, ProtocolError, frame
 from .callees import TASK, Callee, Declared, read_template
 from .executions import Executions
 from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
@@ -22,7 +22,7 @@ from .interrupts import Guard
 from .kept import Kept
 from .link import Link
 from .port import TaskPort
-from .results import FLUSH_S, Outbox
+from .results import Outbox
 from .shared import SegmentMap, SegmentPool
 from .surroundings import CpuLimit, TaskVariable, Units
 from .values import Encoded, Reader, Writer, read_inputs, read_parts
@@ -30,8 +30,9 @@ from .values import Encoded, Reader, Writer, read_inputs, read_parts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Row = tuple[int, int, int, Any, Any, Any, int]
-"""A task that waits: id, template, codec, encoded bytes, parts (or None), inputs (or None), number of versions made.
+Row = tuple[int, int, int, Any, Any, Any, int, float]
+"""A task that waits: id, template, codec, encoded bytes, parts (or None), inputs (or None), number of versions made,
+seconds for which its result may be held back.
 
 An input is (codec, encoded bytes, parts).
 """
@@ -132,8 +133,11 @@ class Worker:
         self._outbox.flush()
 
     def _rest(self) -> None:
-        """Send what waits, then wait for frames."""
+        """Send what waits, unless there is more to do at once; then wait for frames."""
         outbox = self._outbox
+        if outbox.oldest and not self._port.is_shared and self._link.poll():
+            self._receive()
+            return
         outbox.flush()
         for patience_s in _PATIENCE_S:
             if not (self._pool.idle_bytes or self._segments.lent) or self._link.poll(patience_s):
@@ -184,7 +188,7 @@ class Worker:
             return
         words, outbox = self._words, self._outbox
         callee = self._callees.get(number)
-        if outbox.oldest and (callee is None or callee.slowest_s > FLUSH_S):
+        if outbox.oldest and (callee is None or callee.slowest_s > outbox.hold_s):
             outbox.flush()
         if self._cpu_limit is not None:
             self._cpu_limit.renew()
@@ -218,7 +222,7 @@ class Worker:
             callee.learn(seconds)
         written = None if self._depth else self._output()
         words[RUNNING] = 0
-        outbox.add(task, status, encoded, failure, started, seconds, written, made)
+        outbox.add(task, status, encoded, failure, started, seconds, row[7], written, made)
         if encoded[2] is not None:
             self._writer.keep()
 
@@ -234,7 +238,7 @@ class Worker:
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
-        task, number, codec, data, parts, _, _ = row
+        task, number, codec, data, parts = row[:5]
         guard = self._guard
         try:
             buffers = self._buffers(number, parts) if parts else ()
@@ -336,9 +340,9 @@ class Worker:
 
     @staticmethod
     def _take(body: memoryview, append: Callable[[Row], None]) -> None:
-        (count,) = COUNT.unpack_from(body)
-        position = COUNT.size + count * RUN_ROW.size
-        for task, template, codec, parts, length, inputs, makes in RUN_ROW.iter_unpack(body[COUNT.size : position]):
+        count, hold_ms = RUN_HEAD.unpack_from(body)
+        position, hold_s = RUN_HEAD.size + count * RUN_ROW.size, hold_ms / 1000
+        for task, template, codec, parts, length, inputs, makes in RUN_ROW.iter_unpack(body[RUN_HEAD.size : position]):
             data = body[position : position + length]
             position += length
             read = values = None
@@ -346,7 +350,7 @@ class Worker:
                 read, position = read_parts(body, position, parts)
             if inputs:
                 values, position = read_inputs(body, position, inputs)
-            append((task, template, codec, data, read, values, makes))
+            append((task, template, codec, data, read, values, makes, hold_s))
 
     def _on_template(self, body: memoryview) -> None:
         number, declared = read_template(body)

@@ -51,6 +51,40 @@ def test_a_line_is_not_longer_than_it_may_be() -> None:
     assert len(desk.one(c.RunTasks).tasks) <= AHEAD_MOST
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "deep", "held_ms"), [(0.0, 2, 1), (0.009, 2, 1), (0.05, 6, 2), (0.1, 11, 5), (60.0, 11, 5)]
+)
+def test_what_has_waited_long_is_handed_out_further_ahead(waited_s: float, deep: int, held_ms: int) -> None:
+    """A tenth of the wait goes into a line, from 1 to 10 ms of work; results may be held for half of that."""
+    desk = Desk()
+    caller = desk.open_session(SHORT)
+    desk.call(caller, 0)
+    desk.end(1, 1, seconds=0.001)
+    desk.call(caller, 1, 2)
+    desk.call(caller, *range(3, 40))
+    desk.now += waited_s
+    desk.end(1, 2, seconds=0.001)
+    assert len(desk.state.crew.lines[1].tasks) == deep
+    assert desk.one(c.RunTasks).hold_ms == held_ms
+
+
+def test_a_new_call_among_old_ones_is_not_held_with_them() -> None:
+    """What its worker is told goes for the tasks of one frame only, and these are of one age."""
+    desk = Desk()
+    caller = desk.open_session(SHORT, Template("m:urgent", priority=1))
+    desk.call(caller, 0)
+    desk.end(1, 1, seconds=0.001)
+    desk.call(caller, 0, template=1)
+    desk.end(1, 2, seconds=0.001)
+    desk.call(caller, *range(1, 40))
+    desk.now += 1.0
+    desk.call(caller, 50, template=1)
+    desk.end(1, 3, seconds=0.001)
+    told = {task.ref: run.hold_ms for run in desk.of(c.RunTasks) for task in run.tasks}
+    assert told.pop(50) == 1
+    assert set(told.values()) == {5}
+
+
 def test_an_unknown_run_time_has_the_line_for_itself() -> None:
     """Nothing stands behind what may take for ever."""
     desk = Desk()

@@ -11,7 +11,7 @@ from agentd.model.values import Payload
 from agentd.workers.frames import encode_run
 from agentd.workers.inside.kept import ALL_BYTES, ALL_MOST, EACH_BYTES, Kept
 from agentd.workers.inside.values import read_inputs
-from agentd.workers.protocol import COUNT, INLINE, RUN_ROW, FrameReader
+from agentd.workers.protocol import INLINE, RUN_HEAD, RUN_ROW, FrameReader
 from schedulers.capacity import Capacity
 
 
@@ -20,7 +20,7 @@ def read(*inputs: Payload) -> list[Any]:
     shape = Shape(7, Template(function="m:f"), Capacity())
     stream = b"".join(encode_run([Task(9, shape, Payload(1, b"call"), HERE, 0, inputs=inputs)]))
     ((_, body),) = FrameReader(1 << 30).feed(stream)
-    found, end = read_inputs(body, COUNT.size + RUN_ROW.size + len(b"call"), len(inputs))
+    found, end = read_inputs(body, RUN_HEAD.size + RUN_ROW.size + len(b"call"), len(inputs))
     assert end == len(body)
     return found
 

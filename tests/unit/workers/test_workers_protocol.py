@@ -33,12 +33,12 @@ from agentd.workers.inside.link import Link
 from agentd.workers.inside.results import Outbox
 from agentd.workers.inside.values import read_inputs, read_parts
 from agentd.workers.protocol import (
-    COUNT,
     GONE,
     HEADER,
     INLINE,
     KNOWN_ROW,
     RESUME_HEAD,
+    RUN_HEAD,
     RUN_ROW,
     SEGMENT,
     STORED,
@@ -128,13 +128,13 @@ inputs = st.lists(payloads, max_size=3).map(tuple)
 def test_tasks_arrive_as_they_were_sent(tasks: list[tuple[int, Payload, tuple[Payload, ...], int]]) -> None:
     """Ids, templates, bytes, parts and inputs of any kind come out of a RUN frame as they went in."""
     shape = Shape(7, Template(function="m:f"), Capacity())
-    stream = b"".join(encode_run([Task(one[0], shape, one[1], HERE, 0, inputs=one[2], makes=one[3]) for one in tasks]))
+    given = [Task(one[0], shape, one[1], HERE, 0, inputs=one[2], makes=one[3]) for one in tasks]
+    stream = b"".join(encode_run(given, hold_ms=3))
     ((kind, body),) = FrameReader(1 << 30).feed(stream)
     assert kind == Kind.RUN
-    (count,) = COUNT.unpack_from(body)
-    assert count == len(tasks)
-    position = COUNT.size + count * RUN_ROW.size
-    rows = list(RUN_ROW.iter_unpack(body[COUNT.size : position]))
+    assert RUN_HEAD.unpack_from(body) == (len(tasks), 3)
+    position = RUN_HEAD.size + len(tasks) * RUN_ROW.size
+    rows = list(RUN_ROW.iter_unpack(body[RUN_HEAD.size : position]))
     for (number, payload, values, makes), row in zip(tasks, rows, strict=True):
         task, template, codec, parts, length, count, made = row
         assert (task, template, codec, parts) == (number, 7, payload.codec, len(payload.parts))
@@ -195,7 +195,7 @@ def test_large_values_are_not_copied_into_the_frame_and_gone_ones_are_marked() -
     pieces = encode_run([Task(1, shape, payload, HERE, 0)], gone=frozenset({3}))
     assert any(piece is large for piece in pieces)
     ((_, body),) = FrameReader(1 << 30).feed(b"".join(pieces))
-    parts, _ = read_parts(body, COUNT.size + RUN_ROW.size + 1, 2)
+    parts, _ = read_parts(body, RUN_HEAD.size + RUN_ROW.size + 1, 2)
     assert [part[0] for part in parts] == [INLINE, GONE]
 
 
@@ -224,6 +224,7 @@ failures = st.none() | st.builds(
     Failure, st.integers(1, 8), st.text(max_size=20), st.text(max_size=50), st.text(max_size=50), st.binary(max_size=9)
 )
 finite = st.floats(0, 1e9)
+NOTHING = 0, b"", None
 written = st.none() | st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 rows = st.tuples(st.integers(1, 1 << 63), st.integers(0, 2), encoded, failures, finite, finite, written)
 
@@ -235,7 +236,7 @@ def test_results_arrive_as_they_were_written(results: list[tuple[Any, ...]]) -> 
     with here, there:
         outbox = Outbox(Link(here, 1 << 30), deque())
         for row in results:
-            outbox.add(*row)
+            outbox.add(*row[:6], 0.001, row[6])
         outbox.flush()
         reader = FrameReader(1 << 30)
         decoded = []
@@ -260,3 +261,25 @@ def test_results_arrive_as_they_were_written(results: list[tuple[Any, ...]]) -> 
             for name in Failure.__slots__:
                 assert getattr(found.failure, name) == getattr(failure, name)
     assert pickle.dumps(outputs)
+
+
+def test_results_are_held_as_long_as_the_least_patient_of_them_allows() -> None:
+    """One that may wait for 5 ms leaves earlier together with one that may wait for 1 ms only."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.setblocking(False)
+        outbox = Outbox(Link(here, 1 << 30), deque())
+        for number in range(4):
+            outbox.add(number + 1, 0, NOTHING, None, 7.0 + number / 1000, 0.001, 0.005)
+        with pytest.raises(BlockingIOError):
+            there.recv(1)
+        outbox.add(5, 0, NOTHING, None, 7.004, 0.0001, 0.001)
+        ((_, body),) = FrameReader(1 << 30).feed(there.recv(1 << 20))
+        assert [result.task for result in decode_results(body)] == [1, 2, 3, 4, 5]
+        outbox.add(6, 0, NOTHING, None, 8.0, 0.001, 0.005)
+        outbox.add(7, 0, NOTHING, None, 8.001, 0.003, 0.005)
+        with pytest.raises(BlockingIOError):
+            there.recv(1)
+        outbox.add(8, 0, NOTHING, None, 8.004, 0.003, 0.005)
+        ((_, body),) = FrameReader(1 << 30).feed(there.recv(1 << 20))
+        assert [result.task for result in decode_results(body)] == [6, 7, 8]
