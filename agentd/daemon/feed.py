@@ -17,13 +17,14 @@ REMEMBERED = 1000
 """Changes that a watcher who comes back can still be told (chosen: minutes on a busy agent)."""
 
 
-_Note = tuple[int, str, str, dict[str, object]]
-"""Number, topic, subject, detail."""
+_Note = tuple[int, str, str | int, dict[str, object] | str]
+"""Number, topic, subject, detail; or of an end: the operation's number, and its state as the detail."""
 
 
 def _change(note: _Note) -> Change:
     number, topic, subject, detail = note
-    return Change(number, topic, msgspec.json.encode({"subject": subject, **detail}))
+    told = {"state": detail} if isinstance(detail, str) else detail
+    return Change(number, topic, msgspec.json.encode({"subject": str(subject), **told}))
 
 
 class Feed:
@@ -46,8 +47,14 @@ class Feed:
 
     def publish_ends(self, ends: list[tuple[int, str]]) -> None:
         """Tell everyone who watches how operations ended, by number and state."""
-        for operation, state in ends:
-            self.publish("operation", str(operation), {"state": state})
+        notes: list[_Note] = [
+            (number, "operation", operation, state) for number, (operation, state) in enumerate(ends, self._last + 1)
+        ]
+        self._last += len(notes)
+        self._recent.extend(notes)
+        if self._watchers:
+            for note in notes:
+                self._tell(_change(note))
 
     def _tell(self, change: Change) -> None:
         for queue in list(self._watchers):

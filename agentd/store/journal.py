@@ -335,15 +335,19 @@ class Journal:
             return
         rows, written = lay_out(entries, self._next_row)
         self._pace.timed(partial(self._table.insert, rows))
+        account, refer = self._upkeep.add, self._references.add
         for row, entry, size in written:
-            self._dropped += self._account(row, entry, size)
+            account(row, entry, size)
+            if type(entry) is not Ended or entry.outcome.value.parts:  # most are ends that refer to nothing
+                self._dropped += refer(entry)
         self._next_row = rows[-1][0] + 1
 
     def _preserve(self, entries: list[Entry]) -> None:
         """Put what outlives us in the place of values that would not, once; a second call finds nothing left to do."""
         for at, entry in enumerate(entries):
-            if isinstance(entry, Ended) and entry.outcome.value.parts:
-                entries[at] = self._preserved_end(entry)
+            if type(entry) is Ended:  # most are ends without parts: each look at one counts
+                if entry.outcome.value.parts:
+                    entries[at] = self._preserved_end(entry)
             elif isinstance(entry, Accepted) and entry.payload.parts:
                 with suppress(SegmentLost):  # then the part still names a segment, which tells that it is lost
                     entries[at] = msgspec.structs.replace(entry, payload=self._keep(entry.payload))
