@@ -91,7 +91,7 @@ OF_ONE = frozenset(
 
 
 def _setting(name: str, help_: str, metavar: str = "", default: str = "", **more: object) -> Option:
-    commands = START if name in OF_ONE else (*SERVED, *RUN)
+    commands = (*START, *RUN) if name == "rest-port" else START if name in OF_ONE else (*SERVED, *RUN)
     return Option(name, commands, help_, metavar, default, effect=Effect.SETTING, **more)  # type: ignore[arg-type]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cli.parsing import Line
 
 NAME = "run"
+CLOSED = "0"
+"""The user port unless it is asked for: the program needs none, and an agent without is ready in half the time."""
 PATIENCE_S = 10.0
 """How long the program may take to end after Ctrl-C; chosen: then it is killed."""
 _BEGIN = """
@@ -39,7 +41,7 @@ def run(line: Line) -> int:
     if not path.is_file():
         raise UsageError(f"there is no file {script}: give a program that is here", "run")
     with tempfile.TemporaryDirectory(prefix="agentd-run-", ignore_cleanup_errors=True) as folder:
-        member = Member(NAME, 1, None)
+        member = Member(NAME, 1, None, str(line.settings.pop("rest_port", CLOSED)))
         fleet = Fleet([member], Path(folder), _settings(line.settings, path))
         with fleet:
             fleet.await_ready()

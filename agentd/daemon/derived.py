@@ -50,6 +50,7 @@ def worker_settings(settings: Settings, described: Nodes | None = None) -> Worke
         confine=confined.mode,
         hostname=settings.hostname,
         environ=process_environment(),
+        variables={"AGENTD_STATE": str(settings.state)},  # whose worker it is: users' code that asks, asks that agent
         pass_names=frozenset(settings.environment),
         memory_bytes=settings.worker_memory_mib << 20 if settings.worker_memory_mib else None,
         output_bytes=settings.output_mib << 20,

@@ -33,7 +33,7 @@ class Fleet:
     """The agents; started by `with`, ended when it is left.
 
     Attributes:
-        agents: a client for each, by name, once they are ready.
+        agents: a client for each that has a user port, by name, once they are ready.
         rest: URL of the user port of each.
         comm: `host:port` for other agents of each.
     """
@@ -120,8 +120,9 @@ class Fleet:
                     raise AgentdError(f"the agent {member.name} was not ready after {READY_S:g} s")
                 time.sleep(LOOK_S)
             said = json.loads(ready.read_text("utf-8"))
-            self.rest[member.name], self.comm[member.name] = str(said["rest"]), str(said["comm"])
-            self.agents[member.name] = connect(self.folder / member.name / "state")
+            self.rest[member.name], self.comm[member.name] = str(said["rest"] or ""), str(said["comm"] or "")
+            if said["rest"]:
+                self.agents[member.name] = connect(self.folder / member.name / "state")
 
     def link(self, link: Link) -> None:
         """Let one agent use another."""

@@ -23,10 +23,14 @@ class Member(NamedTuple):
     """From 1."""
     base: int | None = BASE
     """Ports count from here; None: any that are free."""
+    chosen: str = ""
+    """User port in the place of the one that is counted; 0 for none."""
 
     @property
     def rest_port(self) -> str:
         """Of its user port."""
+        if self.chosen:
+            return self.chosen
         return "auto" if self.base is None else str(self.base + 100 * self.place + 1)
 
     @property

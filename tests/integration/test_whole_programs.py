@@ -271,3 +271,25 @@ def test_what_ran_is_summed_up_at_the_end(tmp_path: Path, start_agent: StartAgen
     rows = {line.split()[0]: line.split()[1:4] for line in home.stdout.partition("Summary:\n")[2].splitlines()}
     assert rows["nested_tasks:note"] == ["5", "5", "0"]
     assert rows["nested_tasks:in_order"] == ["1", "1", "0"]
+
+
+ASKS_ITS_AGENT = """
+from agentd.api import connect, task, wait_on
+@task(returns=str)
+def name():
+    with connect() as agent:
+        return agent.agent().name
+if __name__ == "__main__":
+    print(wait_on(name()))
+"""
+
+
+def test_a_program_has_a_user_port_where_it_asks_for_one(tmp_path: Path) -> None:
+    """Its agent is ready sooner without; who needs it is told how to have it."""
+    program = tmp_path / "asks.py"
+    program.write_text(ASKS_ITS_AGENT)
+    without = agentd(tmp_path, "run", "--cpu", "1", program)
+    assert without.returncode == 1
+    assert "has no REST interface: start it with --rest-port" in without.stderr
+    asked = agentd(tmp_path, "run", "--cpu", "1", "--rest-port", "auto", program)
+    assert asked.stdout == "run\n", asked.stderr
