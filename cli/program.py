@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAME = "run"
 CLOSED = "0"
 """The user port unless it is asked for: the program needs none, and an agent without is ready in half the time."""
+ALONE_S = "1"
+"""Seconds after which a task fails that no host fits, as none can come to an agent without neighbours."""
 PATIENCE_S = 10.0
 """How long the program may take to end after Ctrl-C; chosen: then it is killed."""
 _BEGIN = """
@@ -56,7 +58,8 @@ def _settings(given: Mapping[str, str | bool | list[str]], script: Path) -> dict
     """Complete what was given: the program's own folder is where its modules are, all cores are its own."""
     paths = [str(script.resolve().parent), *filter(None, str(given.get("pythonpath") or "").split(":"))]
     cpu = str(len(os.sched_getaffinity(0)))
-    return {"cpu": cpu, "local_access": "code", "grace_s": "0", **given, "pythonpath": ":".join(paths)}
+    alone = {} if given.get("project") else {"unschedulable_after": ALONE_S}
+    return {"cpu": cpu, "local_access": "code", "grace_s": "0", **alone, **given, "pythonpath": ":".join(paths)}
 
 
 def _run(script: Path, words: list[str], state: Path) -> int:

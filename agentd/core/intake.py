@@ -12,7 +12,7 @@ from agentd.core.commands import Alarm, Publish, Reply
 from agentd.core.entries import CalledBack, Cancelling, WasRead
 from agentd.core.ledger import Operation
 from agentd.core.tasks import HERE, State, Task
-from agentd.core.ways import could_fit
+from agentd.core.ways import could_fit, lacking
 from agentd.model.errors import RequestError
 from agentd.model.exchange import Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -261,7 +261,7 @@ class Intake:
         def look(now: float) -> None:
             self._is_watching = False
             self._fail_unschedulable(limit_s, now)
-            if len(self._state.queue):
+            if self._state.tasks:  # those that run may ask for more
                 self._is_watching = True
                 self._state.timers.at(now + max(limit_s / 4, 1.0), look)
 
@@ -276,8 +276,15 @@ class Intake:
                 if any(row.objection(task) is None for row in state.neighbourhood.rows):
                     break
                 state.queue.drop(task)
-                words = f"no host fitted for {limit_s:g} s"
+                words = f"no host fitted for {limit_s:g} s: {self._why_nowhere(task)}"
                 self._endings.fail(task, Failure(Reason.UNSCHEDULABLE, "Unschedulable", words), now)
+
+    def _why_nowhere(self, task: Task) -> str:
+        """Say for each host why a task cannot run there."""
+        state = self._state
+        own = lacking(state.pool.capacity, task.demand) if task.shape.is_here else "the function is not here"
+        rows = (f"{row.name}: {row.objection(task)}" for row in state.neighbourhood.rows if row.is_pooled)
+        return "; ".join([f"this agent: {own}", *rows])
 
     def _refusal(self) -> RequestError | None:
         """Say why nothing more can be taken; None when it can."""

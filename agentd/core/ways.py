@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from schedulers.capacity import shortfalls
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.pool import Pool
     from agentd.core.tasks import Shape, Task
+    from schedulers.capacity import Capacity
 
 Answer = TypeVar("Answer")
 
@@ -44,3 +47,8 @@ def could_fit(pool: Pool, shape: Shape) -> bool:
     if not shape.ways:
         return pool.could_fit(shape.demand)
     return any(pool.could_fit(way.demand) for way in shape.ways)
+
+
+def lacking(here: Capacity, demand: Capacity) -> str:
+    """Say why a demand can never fit."""
+    return "; ".join(shortfalls(here, demand)) or "the processors that it needs do not fit side by side"

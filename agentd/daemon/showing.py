@@ -15,7 +15,7 @@ from agentd.core.neighbours import LinkState
 from agentd.core.placing import explain
 from agentd.core.shapes import demand_of
 from agentd.core.tasks import State
-from agentd.core.ways import could_fit
+from agentd.core.ways import could_fit, lacking
 from agentd.daemon.capacity import beyond_hardware
 from agentd.daemon.task_rows import LIVE, TaskRows
 from agentd.model.task import Constraints, Outcome, Status
@@ -30,7 +30,7 @@ from agentd.model.views import (
     TaskView,
 )
 from agentd.wire.terms import PROTOCOL_MAX
-from schedulers.capacity import Capacity, Kind, shortfalls, unknowns
+from schedulers.capacity import Kind, unknowns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,11 +305,6 @@ class Showing:
             unread_bytes=row.unread.bytes,
             why_not="" if row.state is LinkState.CONNECTED else row.why_not,
         )
-
-
-def lacking(here: Capacity, demand: Capacity) -> str:
-    """Say why a demand can never fit."""
-    return "; ".join(shortfalls(here, demand)) or "the processors that it needs do not fit side by side"
 
 
 def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:

@@ -293,3 +293,27 @@ def test_a_program_has_a_user_port_where_it_asks_for_one(tmp_path: Path) -> None
     assert "has no REST interface: start it with --rest-port" in without.stderr
     asked = agentd(tmp_path, "run", "--cpu", "1", "--rest-port", "auto", program)
     assert asked.stdout == "run\n", asked.stderr
+
+
+TOO_WIDE = """
+from agentd.api import constraint, task, wait_on
+@constraint(computing_units=1000)
+@task(returns=int)
+def wide():
+    return 1
+@task(returns=int)
+def outer():
+    return wait_on(wide())
+if __name__ == "__main__":
+    print(wait_on(outer()))
+"""
+
+
+def test_a_task_that_no_host_can_ever_run_does_not_hang_its_program(tmp_path: Path) -> None:
+    """Also where another task asks for it, and again after each retry of that one: what is missing is told."""
+    program = tmp_path / "wide.py"
+    program.write_text(TOO_WIDE)
+    ended = agentd(tmp_path, "run", "--cpu", "1", program)
+    assert ended.returncode == 1
+    assert "this agent: needs 1000 CPU units, the largest matching processor has 1" in ended.stderr
+    assert "attempt 4" in ended.stderr

@@ -107,7 +107,10 @@ class Files:
         there = os.path.isdir(path) if is_folder else os.path.isfile(path)
         if not there:
             kind = "directory" if is_folder else "file"
-            raise FileNotFoundError(f"there is no {kind} {path}, and no task that was called makes it")
+            words = f"there is no {kind} {path}, and no task that was called makes it"
+            if (os.path.isfile if is_folder else os.path.isdir)(path):
+                words = f"{path} is no {kind}: use {'FILE' if is_folder else 'DIRECTORY'}_IN, or _INOUT"
+            raise FileNotFoundError(words)
         stamp = None if is_folder else stamp_of(path)
         if file is None or stamp is None or file.stamp != stamp or not file.datum.version:
             encoded = handed_in(self._family.port, path, is_folder=is_folder)

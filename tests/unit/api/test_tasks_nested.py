@@ -424,6 +424,8 @@ def test_wrong_calls_are_refused_before_anything_runs(port: FakePort, tmp_path: 
             add()
         with pytest.raises(TypeError, match="too many positional"):
             add(1, 2, 3)
+        with pytest.raises(FileNotFoundError, match="is no file: use DIRECTORY_IN, or _INOUT"):
+            read_file(str(tmp_path))
         with pytest.raises(FileNotFoundError, match=r"there is no file .*none, and no task that was called makes it"):
             read_file(tmp_path / "none")
         with pytest.raises(TypeError, match=r"read_file: argument .* is a file or a directory: it takes a path, not 3"):

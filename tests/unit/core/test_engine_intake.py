@@ -202,6 +202,7 @@ def test_what_no_host_fits_fails_after_a_while_where_wanted() -> None:
     desk.turn(e.Ticked(), after_s=10.0)
     (settled,) = desk.one(c.SettleCalls).settled
     assert (settled.ref, settled.outcome.failure.reason) == (1, Reason.UNSCHEDULABLE)
+    assert "this agent: needs 4 CPU units, the largest" in settled.outcome.failure.message
     assert len(desk.state.queue) == 1
     desk.turn(e.ResourceReduced(0, "own", desk.state.pool.capacity))
     desk.turn(e.Ticked(), after_s=2.5)
