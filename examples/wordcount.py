@@ -43,4 +43,6 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("name the files to count: wordcount.py FILE ...")
     main(sys.argv[1:])
