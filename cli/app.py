@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -38,11 +39,15 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
 )
 """Exit codes by what went wrong, the first that fits."""
 
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of a place to which the output was sent."""
+
 COMPLETION = ("--install-completion", "--show-completion")
 
 
 def main(argv: list[str]) -> int:
     """Carry out the command line and give the exit code."""
+    _open_streams()
     command, is_compss = program_of(argv[0])
     arguments = argv[1:]
     if not command and _is_for_help(arguments):
@@ -56,10 +61,28 @@ def main(argv: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does: nothing is wrong, and nothing can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 0
     except (AgentdError, UsageError, TimeoutError) as error:
         return _told(error, command)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _silence()
+        _say(f"{error.filename or 'what was to be written'} cannot be written: {error.strerror}")
+        return DISK
+
+
+def _open_streams() -> None:
+    """Stand in for streams that were closed by who started us: what goes there goes nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _silence() -> None:
+    from cli.output import silence
+
+    silence(sys.stdout)
 
 
 def _is_for_help(arguments: list[str]) -> bool:

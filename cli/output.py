@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -17,6 +17,13 @@ from agentd.api.tables import printable
 def is_terminal() -> bool:
     """Tell whether a person reads what is printed."""
     return sys.stdout.isatty()
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def tell(words: str) -> None:

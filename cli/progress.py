@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from agentd.api.tables import printable
 from agentd.model.errors import AgentdError, Unreachable
 from agentd.model.views import TERMINAL
-from cli.output import print_text
+from cli.output import print_text, silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,8 @@ class Follower:
     def _quietly(self, work: Any) -> None:
         try:
             work()
+        except BrokenPipeError:  # whoever read it has left, as `head` does; how the operation ends is of interest still
+            silence(sys.stderr if not self._as_own else sys.stdout)
         except AgentdError as error:
             if not self._ended.is_set():
                 with self._output:

@@ -416,3 +416,44 @@ def test_ctrl_c_leaves_an_operation_and_says_how_to_come_back(shell: Shell) -> N
     assert f"`agentd result {identifier}` waits for it" in said
     assert shell.json("show", identifier, "--json")["state"] == "running"
     shell.said("cancel", identifier)
+
+
+# --- where the output goes ----------------------------------------------------------------------------------------
+
+
+def _typed(shell: Shell, line: str) -> subprocess.CompletedProcess[str]:
+    """Let a real shell carry out a line in which `agentd` stands for the command."""
+    return subprocess.run(
+        ["/bin/sh", "-c", line.replace("agentd", f"{sys.executable} -m agentd")],
+        cwd=ROOT,
+        env=agent_environment(AGENTD_STATE=str(shell.agent.state)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def test_who_reads_a_program_s_output_may_leave(shell: Shell, tmp_path: Path) -> None:
+    """As `head` does: no traceback."""
+    program = tmp_path / "noisy.py"
+    program.write_text("for number in range(100_000):\n    print(number)\n")
+    for option in ("", "--follow"):
+        done = _typed(shell, f"agentd call {option} {program} 2>&1 | head -n 1")
+        assert done.stdout.count("\n") == 1
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["operations", "call sums:increment 1", "status --json"])
+def test_output_that_cannot_be_written_is_said_in_one_line(shell: Shell, words: str) -> None:
+    """A full disk is not the agent's, nor a fault of ours; the exit code is that of a disk."""
+    shell.said("call", "sums:increment", "1")
+    done = _typed(shell, f"agentd {words} > /dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1), done.stderr
+    assert "cannot be written: No space left on device" in done.stderr
+
+
+def test_a_closed_stream_is_no_fault(shell: Shell) -> None:
+    """Who closes stdout wants nothing printed."""
+    done = _typed(shell, "agentd operations >&-")
+    assert (done.returncode, done.stderr) == (0, "")
