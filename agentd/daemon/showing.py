@@ -94,7 +94,9 @@ class Showing:
     # --- operations -------------------------------------------------------------------------------------------
 
     def operation(self, operation: Operation, outcome: Outcome | None = None) -> OperationView:
-        """Show one operation; `outcome` adds its result or error."""
+        """Show one operation; `outcome` adds its result or error, once it has ended: what is not on the disk may go."""
+        if operation.status is None:
+            outcome = None
         task = self._state.tasks.get(operation.id)
         state = _ENDED[Status(operation.status)] if operation.status is not None else self._live(task)
         reason = "" if operation.status is not None or task is None else self.reason(task)
