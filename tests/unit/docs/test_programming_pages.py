@@ -23,7 +23,7 @@ SAID = {"programming-model.md": "[0, 1, 1, 2, 2, 3, 3, 4]\n", "pycompss.md": "28
 @pytest.mark.parametrize("page", SAID)
 def test_the_programs_of_a_page_run_in_place(page: str, tmp_path: Path) -> None:
     """As they stand there, without an agent."""
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
+    program, *_fragments = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
     file = tmp_path / "program.py"
     file.write_text(program)
     path = f"{ROOT}:{ROOT / 'agentd' / 'pycompss'}"
