@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= 3
 SOAK_S ?= 3600
+FAULTS ?= 4
 FAULT_TASKS ?= 500
 FAULT_CUT_S ?= 60
 FUZZ ?= 4
@@ -43,8 +44,16 @@ lint: $(VENV)/installed-dev ## Check style, types and layers without running a t
 compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent and on three (heavy packages, minutes)
 	@$(PYTEST) tests/compat
 
-faults: $(VENV)/installed-dev ## Fail the network between agents in every way while 500 tasks run, and print the figures
+faults: $(VENV)/installed-dev ## Kill, stop, cut and starve agents four times as often as in a test; FAULTS=20 for more
 	@AGENTD_FAULT_TASKS=$(FAULT_TASKS) AGENTD_FAULT_CUT_S=$(FAULT_CUT_S) $(BIN)/python -m pytest -s tests/network
+	@AGENTD_FAULT_KILLS=$$(($(FAULTS) * 50)) AGENTD_FAULT_SYSCALLS=$$(($(FAULTS) * 100)) \
+	AGENTD_FAULT_STATES=$$(($(FAULTS) * 1000)) AGENTD_FAULT_STEPS=$$(($(FAULTS) * 200)) \
+	AGENTD_SEEDS=$$(($(FAULTS) * 1000)) AGENTD_LAW_EXAMPLES=$$(($(FAULTS) * 200)) AGENTD_PAUSES=$$(($(FAULTS) * 20)) \
+	AGENTD_DRAINS=$$(($(FAULTS) * 20)) AGENTD_FAULT_DEATHS=$$(($(FAULTS) * 100)) \
+	AGENTD_CLOCK_JUMPS=$$(($(FAULTS) * 10)) $(PYTEST) --timeout 0 tests/integration/test_store_kill.py \
+	$(addprefix tests/integration/test_daemon_,durability.py syscalls.py pauses.py drain.py deaths.py clocks.py) \
+	tests/unit/store/test_store_journal_faults.py $(wildcard tests/properties/test_*_laws.py) \
+	tests/properties/test_engine_storms.py
 
 fuzz: $(VENV)/installed-dev ## Read millions of changed frames and documents, ask each route thousands of times; FUZZ=100 for more
 	@AGENTD_FUZZ_FRAMES=$$(($(FUZZ) * 1000000)) AGENTD_FUZZ_DOCUMENTS=$$(($(FUZZ) * 1000000)) \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from agentd.core.tasks import HERE, Path, State, Task
 from agentd.model.task import Template
 from agentd.model.values import Part, Payload
 
+EXAMPLES = int(os.environ.get("AGENTD_LAW_EXAMPLES", "200"))
 SHAPES = Shapes()
 KINDS = [SHAPES.intern(Template(f"m:f{number}", priority=number % 3)) for number in range(4)]
 PATHS = [HERE, Path("o", "n1", 1, ("o",)), Path("o", "n2", 1, ("o",))]
@@ -122,7 +125,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.queue._heads
 
 
-QueueMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+QueueMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50)
 TestQueue = QueueMachine.TestCase
 
 

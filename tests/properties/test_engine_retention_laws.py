@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from agentd.core.tasks import HERE, Path
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 
+EXAMPLES = int(os.environ.get("AGENTD_LAW_EXAMPLES", "200"))
 MOST = 5
 HOUR = 3600.0
 
@@ -86,7 +89,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(self.ledger.keys.values()) <= set(self.ledger.operations)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=50)
+LedgerMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50)
 TestLedger = LedgerMachine.TestCase
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from agentd.core.pool import Pool, Reservation
 from agentd.model.errors import RequestError
 from schedulers.capacity import Capacity, Kind, Processor
 
+EXAMPLES = int(os.environ.get("AGENTD_LAW_EXAMPLES", "200"))
 KINDS = st.sampled_from((Kind.CPU, Kind.GPU))
 ARCHITECTURES = st.sampled_from((None, "x86", "arm"))
 processors = st.builds(Processor, units=st.integers(0, 4), kind=KINDS, architecture=ARCHITECTURES)
@@ -110,7 +113,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert len(ids) == granted + self.pool.owed(kind)
 
 
-PoolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+PoolMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50)
 TestPool = PoolMachine.TestCase
 
 
