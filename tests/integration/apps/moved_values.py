@@ -82,3 +82,12 @@ def lost_on_the_way(size, path, hosts):
     Path(path + ".ready").touch()
     _until(Path(path + ".go"))
     return [[len(value), value[0]] for value in wait_on(values)]
+
+
+def left_with_each(size, path, hosts):
+    """Have each host make a value and keep it; wait for a word from outside, then ask for all of them."""
+    values = [made_in_turn(size, number) for number in range(hosts)]
+    barrier()
+    Path(path + ".ready").touch()
+    _until(Path(path + ".go"))
+    return [[len(value), value[0]] for value in wait_on(values)]
