@@ -32,6 +32,8 @@ def objection(template: Template, offer: Offer, payload: Payload) -> str | None:
     """Say why a task cannot be asked for over REST; None when it can."""
     if template.form not in FORMS:
         return "a neighbour behind its user port takes no batches of calls"
+    if template.holds:
+        return "a neighbour behind its user port holds no cores for tasks elsewhere"
     if offer.inputs or offer.makes:
         return "a neighbour behind its user port takes no tasks that share data"
     if payload.codec not in {Codec.NONE, Codec.JSON, Codec.PICKLE} or payload.parts:

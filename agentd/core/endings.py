@@ -69,8 +69,15 @@ class Endings:
         if task.caller:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
-        operation = state.ledger.get(task.id)
-        if operation is not None and not operation.has_ended:
+        self._end_root(task, outcome, now)
+
+    def _end_root(self, task: Task, outcome: Outcome, now: float) -> None:
+        """End an operation, or what holds cores for a task."""
+        operation = self._state.ledger.get(task.id)
+        if operation is None:
+            if task.shape.template.holds:
+                self.families.gangs.holder_ended(task, outcome, now)
+        elif not operation.has_ended:
             operation.host = task.host
             self._end_operation(operation, outcome, now)
 
@@ -227,7 +234,9 @@ class Endings:
         end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
         self._state.outbox.end(sender, end)
 
-    def hand_back(self, task: Task, neighbour: Neighbour, reason: str, *, lacks: bool = False) -> None:
+    def hand_back(
+        self, task: Task, neighbour: Neighbour, reason: str, *, lacks: bool = False, final: bool = False
+    ) -> None:
         """Give a task that has not started back to the connected neighbour that gave it; it has left the queue."""
         state = self._state
         operation = state.ledger.get(task.id)
@@ -240,7 +249,7 @@ class Endings:
         if operation.durable:
             state.outbox.record(Forgotten((task.id,)))
         state.ledger.forget(operation)
-        refusal = Refusal(task.id, operation.sender_attempt, reason, lacks=lacks)
+        refusal = Refusal(task.id, operation.sender_attempt, reason, lacks=lacks, final=final)
         state.outbox.refuse(neighbour.name, neighbour.link, refusal)
 
     # --- ends of our own making -------------------------------------------------------------------------------
@@ -258,7 +267,10 @@ class Endings:
     def stopped(self, task: Task, now: float) -> None:
         """A task that was being stopped has really ended, whatever it says of itself."""
         failure = self._state.stopping.pop(task.id, None)
-        if failure is None:
+        lost = self.families.gangs.lost(task)
+        if lost is not None:
+            self.host_lost(task, lost, now, blame=False)
+        elif failure is None:
             self.cancel(task, now)
         else:
             self.fail(task, failure, now)
@@ -281,6 +293,8 @@ class Endings:
         shape = task.shape
         if shape.of is not None and shape.only is None:  # it may be done in another way next time
             task.shape = shape.of
+        if task.family and task.shape.template.nodes > 1:
+            self.families.gangs.again(task)
         if task.lacks:
             self._state.move(task, State.LACKING)
             return

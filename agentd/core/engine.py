@@ -14,6 +14,7 @@ from agentd.core.entries import Forgotten
 from agentd.core.exchange import Exchange
 from agentd.core.execution import Execution
 from agentd.core.families import Families
+from agentd.core.gangs import Gangs
 from agentd.core.intake import Intake
 from agentd.core.limits import Limits
 from agentd.core.links import Links
@@ -76,7 +77,10 @@ class Engine:
         self._intake = Intake(state, self._execution, self._endings, self._supply)
         self._waiting = Waiting(state, self._execution)
         waiting = self._waiting
-        self._families = Families(state, self._endings, self._intake.stop, waiting.satisfied, waiting.bringing.bring)
+        stop = self._intake.stop
+        self._gangs = Gangs(state, self._execution, self._supply, stop)
+        bring = waiting.bringing.bring
+        self._families = Families(state, self._endings, stop, waiting.satisfied, bring, self._gangs)
         self._waiting.families = self._endings.families = self._families
         self._exchange = Exchange(state, self._endings, self._intake, self._supply)
         self._links = Links(state, self._endings, self._exchange)
@@ -171,6 +175,8 @@ class Engine:
             self._place(now)
         elif is_changed:
             state.changes.clear()
+        while self._gangs.is_busy and self._gangs.step(now):
+            self._place(now)
         if state.families and not state.draining:
             self._families.following.extend(now)
         if state.started:
@@ -297,6 +303,7 @@ class Engine:
             bool(state.families)
             or self._supply.is_collecting()
             or state.crew.running()
+            or len(self._execution.holding) > 0
             or state.outbox.number > state.outbox.committed
         )
         is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))

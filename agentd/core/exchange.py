@@ -14,8 +14,9 @@ from agentd.core.commands import DeclareTemplates
 from agentd.core.entries import Returned, Started
 from agentd.core.ledger import Operation
 from agentd.core.shapes import learn, learn_all
-from agentd.core.taking import TRUE_ENDS, Taking
+from agentd.core.taking import NOWHERE, TRUE_ENDS, Taking
 from agentd.core.tasks import State, Task
+from agentd.core.ways import could_fit
 from agentd.model.exchange import End, Offer, Refusal
 from agentd.model.task import Failure, Outcome, Reason, Status
 from schedulers.view import Change
@@ -151,7 +152,7 @@ class Exchange:
             task = neighbour.held.get(task_id)
             if task is None or task.attempt != attempt:
                 continue
-            if task.state is State.OFFERED and not is_timed:
+            if task.state is State.OFFERED and not is_timed and not task.shape.template.holds:
                 neighbour.answered(now - task.placed_at)
                 is_timed = True
             self.accepted(task, neighbour, now)
@@ -188,11 +189,25 @@ class Exchange:
             self._endings.stopped(task, now)
         else:
             self._endings.repeat(task)
-            if refusal.final and task.shape.only:
-                self._endings.families.spreading.unbind(task, now)
+            if refusal.final:
+                self._fits_nowhere(task, now)
             if refusal.lacks and task.state is State.WAITING:
                 self._supply.has_bytes(task, now)  # they come here first, or are found to be lost
         state.changes.add(Change.ROOM)
+
+    def _fits_nowhere(self, task: Task, now: float) -> None:
+        """A neighbour will never take a task that waits: where nobody else can either, it goes back to who gave it."""
+        state = self._state
+        if task.shape.only:
+            self._endings.families.spreading.unbind(task, now)
+            return
+        sender = state.neighbourhood.get(task.path.sender or "")
+        if task.state is not State.WAITING or sender is None or not sender.link:
+            return
+        if could_fit(state.pool, task.shape) or any(row.admits(task) for row in state.neighbourhood.rows):
+            return
+        state.queue.drop(task)
+        self._endings.hand_back(task, sender, NOWHERE, final=True)
 
     def _pardon_later(self, neighbour: Neighbour, now: float) -> None:
         """Offer again after a while: what made it decline may have passed without a report that says so."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.core.clocks import Clocks
-from agentd.core.commands import InterruptTask, RevokeTasks, RunTasks, StartWorker, StopWorker
+from agentd.core.commands import RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.entries import Started
+from agentd.core.holding import Holding
 from agentd.core.line import hold_ms
 from agentd.core.losses import Losses
 from agentd.core.shapes import learn, learn_all, learn_made
@@ -45,7 +46,8 @@ class Execution:
         """A timer looks after spare workers."""
         self._gated: set[int] = set()
         """Tasks that may run only once, seated, of which the start is not on the disk yet."""
-        self.losses = Losses(state, endings, self._clocks, self._gated)
+        self.holding = Holding(state, endings)
+        self.losses = Losses(state, endings, self._clocks, self._gated, self.holding)
 
     # --- giving -----------------------------------------------------------------------------------------------
 
@@ -97,6 +99,8 @@ class Execution:
         if (task.payload.parts or task.inputs) and task.missing_bytes and not self._supply.has_bytes(task, now):
             return task.state is State.FETCHING
         shape = task.shape
+        if shape.template.holds:
+            return self.holding.hold(task, now)
         seat = first_way(task, state.crew.seat) if shape.ways else state.crew.seat(task)
         if seat is None:
             return False
@@ -179,7 +183,7 @@ class Execution:
 
     def _interrupt(self, task: Task, level: int, timed_out: bool) -> None:
         if task.state is State.STOPPING:
-            self._state.outbox.add(InterruptTask(task.worker, task.id, level, timed_out))
+            self.losses.interrupt(task, level, timed_out=timed_out)
 
     def cancel_assigned(self, task: Task) -> None:
         """Stop a task that stands behind others: take the tail of its line back, it and all after it."""
@@ -266,14 +270,12 @@ class Execution:
 
     def is_on_top(self, task: Task) -> bool:
         """Tell whether nothing runs on top of a task that waits."""
-        line = self._state.crew.lines[task.worker]
-        return line.tasks[-1] is task
+        return self._state.crew.lines[task.worker].tasks[-1] is task
 
     def unblock(self, task: Task) -> bool:
         """Give a task that waited its cores again; tells whether there were any."""
         state = self._state
-        line = state.crew.lines[task.worker]
-        demand = task.shape.demand
+        line, demand = state.crew.lines[task.worker], task.shape.demand
         if line.reservation is None and state.pool.could_fit(demand):
             reservation = state.pool.reserve(demand)
             if reservation is None:
@@ -289,8 +291,7 @@ class Execution:
         """A worker is ready; what was queued for it is on its way already."""
         line = self._state.crew.lines.get(event.worker)
         if line is not None:
-            line.pid = event.pid
-            line.is_started = True
+            line.pid, line.is_started = event.pid, True
 
     def tasks_ended(self, event: TasksEnded, now: float) -> None:
         """A worker has finished tasks."""
@@ -369,8 +370,8 @@ class Execution:
             self._done(task, result, now)
             return
         failure = result.failure or Failure(Reason.EXCEPTION, "Error", "the worker gave no reason")
-        name, seconds, written = state.identity.name, result.seconds, result.output_bytes
-        outcome = Outcome(result.status, result.value, failure, seconds, name, 0, task.attempt, (), written)
+        seconds, written = result.seconds, result.output_bytes
+        outcome = Outcome(result.status, result.value, failure, seconds, self._name, 0, task.attempt, (), written)
         if result.status == Status.FAILED:
             self._endings.user_code_raised(task, outcome, now)
         else:
@@ -384,9 +385,8 @@ class Execution:
             return
         taken = state.crew.revoked(line, event.count)
         state.counters["revoked"] += len(taken)
-        for task in taken:
-            if task.id not in state.stopping:
-                self._endings.repeat(task)
+        for task in [one for one in taken if one.id not in state.stopping]:
+            self._endings.repeat(task)
         for task in taken:  # after all others, since what reads what these were to make is over with them
             if task.id in state.stopping:
                 state.stopping.pop(task.id)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agentd.core import events as e
     from agentd.core.endings import Endings
+    from agentd.core.gangs import Gangs
     from agentd.core.state import AgentState
 
 UNTOLD_MOST = 100
@@ -43,6 +44,7 @@ class Families:
         stop: Callable[[Task, float], None],
         satisfied: Callable[[Family, Wait, float], None],
         bring: Callable[[Family, int, Wait, float], bool],
+        gangs: Gangs,
     ) -> None:
         self._state = state
         self._endings = endings
@@ -54,6 +56,7 @@ class Families:
         self.following = Following(state, endings, stop)
         self.spreading = Spreading(state, endings)
         self.blames = Blames(state)
+        self.gangs = gangs
         self._parting = parting = Parting(state, endings, self.blames, self._cancel, self._remaking.settle)
         self.give_up, self.join, self.again = parting.give_up, parting.join, parting.again
         self.cancel_joining, self.settle = parting.cancel_joining, parting.settle
@@ -111,7 +114,7 @@ class Families:
             if failure is not None or lost is not None or shape is None:
                 self._lose(family, child, failure, now)
                 continue
-            if shape.template.nodes > 1 and (failure := self.spreading.objection(shape)) is not None:
+            if shape.template.nodes > 1 and (failure := self.gangs.objection(shape)) is not None:
                 family.untold.append(failure)
                 self._lose(family, child, failure, now, Standing.FAILED)
                 continue
@@ -173,6 +176,8 @@ class Families:
             if self.blames.by_root and child.again is None and self.blames.recall(task) >= BLAMES:
                 doomed.append(task)
                 continue
+            if shape.template.nodes > 1:
+                self.gangs.wait(task)
             if fresh and (fresh[0].shape is not shape or fresh[0].places != task.places):
                 state.queue.extend(fresh)
                 fresh = []
@@ -309,6 +314,8 @@ class Families:
     def _leave(self, family: Family, child: Child, ready: list[Child], now: float) -> None:
         """A child is over: forget it, and let go on what waited for it to be so."""
         child.is_over = True
+        if self.gangs.running:
+            self.gangs.over(child.id, now)
         del family.children[child.id]
         if not family.children:
             self._parting.left.append(family)
@@ -348,6 +355,8 @@ class Families:
             elif task.state is not State.STOPPING:
                 child.why = failure
                 self._stop(task, now)
+            else:
+                self.gangs.forget(task)
 
     def refuse(self, family: Family, failure: Failure, now: float) -> None:
         """Take nothing more of a family, and give up what has not ended."""

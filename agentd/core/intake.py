@@ -273,6 +273,8 @@ class Intake:
             while (task := bucket.first()) is not None and now - task.submitted_at >= limit_s:
                 if task.shape.is_here and could_fit(state.pool, task.shape):
                     break
+                if task.shape.template.nodes > 1 and self._endings.families.gangs.could_run(task.shape):
+                    break
                 if any(row.objection(task) is None for row in state.neighbourhood.rows):
                     break
                 state.queue.drop(task)
@@ -380,6 +382,9 @@ class Intake:
                 state.queue.drop(task)
             self._endings.cancel(task, now)
         elif task.state is State.LACKING:
+            self._endings.cancel(task, now)
+        elif task.state is State.HOLDING:
+            self._execution.holding.let_go(task)
             self._endings.cancel(task, now)
         elif task.state is State.FETCHING:
             self._supply.forget(task)

@@ -44,6 +44,7 @@ class Line:
         "bound",
         "demand",
         "depth",
+        "doomed",
         "exclusive",
         "is_idle",
         "is_started",
@@ -83,6 +84,8 @@ class Line:
         """False after a revocation that yielded nothing, until the line changes."""
         self.is_idle = False
         """It stands among those that may be given work."""
+        self.doomed = 0
+        """The task because of which its worker is killed by us."""
         self.is_waiting = False
         """What its worker is at waits for other tasks, so that it needs no cores."""
         self._estimates: deque[float] = deque()

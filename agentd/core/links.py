@@ -44,6 +44,7 @@ class Links:
         neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
         has_restarted = bool(neighbour.boot) and neighbour.boot != event.boot
         was_lost = neighbour.state is LinkState.LOST
+        self._exchange.taking.forget_unheld(neighbour, now)
         state.objects.begin_link(neighbour.name, has_restarted=has_restarted, was_known=bool(neighbour.boot))
         neighbour.begin_link(has_restarted=has_restarted)
         neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
@@ -84,6 +85,7 @@ class Links:
         neighbour = state.neighbourhood.get(event.neighbour)
         if neighbour is None or neighbour.link != event.link:
             return
+        self._exchange.taking.forget_unheld(neighbour, now)
         neighbour.link = 0
         neighbour.why_not = event.reason
         if neighbour.state in WITH_LINK:
@@ -189,6 +191,8 @@ class Links:
         self.host_gone(neighbour, now)
         for operation in self.given_by(neighbour):
             operation.orphan_since = now
+            if operation.template.holds:  # for a task there, which is lost
+                self._exchange.taking.stop(operation, now)
         self.watch_orphans(neighbour, now)
         state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))

@@ -13,6 +13,7 @@ from agentd.model.exchange import Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentd.core.tasks import Task
     from schedulers.view import Tier
 
 TIERS_MOST = 6
@@ -92,3 +93,8 @@ def less_unseen(tiers: Sequence[Tier], unseen: Unseen) -> list[Tier]:
     fastest = corrected[0]
     corrected[0] = fastest._replace(backlog_s=fastest.backlog_s + unseen.seconds)
     return corrected
+
+
+def share_held(tasks: dict[int, Task]) -> float:
+    """Say how much of a neighbour is held for tasks of several nodes: what else it has may wait for one of these."""
+    return sum([1 / task.worker for task in tasks.values() if task.shape.template.holds])

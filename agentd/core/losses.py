@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import StopWorker
+from agentd.core.commands import InterruptTask, StopWorker
 from agentd.core.tasks import State, Task
 from agentd.model.task import Failure
 from schedulers.view import Change
@@ -17,23 +17,34 @@ if TYPE_CHECKING:
     from agentd.core.clocks import Clocks
     from agentd.core.endings import Endings
     from agentd.core.events import WorkerLost
+    from agentd.core.holding import Holding
     from agentd.core.state import AgentState
 
 STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
 STORM_S = 10.0
+KILL = 2
+"""Level of an interruption that ends the worker."""
 
 
 class Losses:
     """Takes workers that are gone out of the account, and what they had."""
 
-    def __init__(self, state: AgentState, endings: Endings, clocks: Clocks, gated: set[int]) -> None:
+    def __init__(self, state: AgentState, endings: Endings, clocks: Clocks, gated: set[int], holding: Holding) -> None:
         self._state = state
         self._endings = endings
         self._clocks = clocks
         self._gated = gated
+        self._holding = holding
         self._lately: list[float] = []
         """When workers were lost."""
+
+    def interrupt(self, task: Task, level: int, *, timed_out: bool) -> None:
+        """Stop a task that runs; if its worker is killed for that, nobody is to blame."""
+        line = self._state.crew.lines.get(task.worker)
+        if level == KILL and line is not None:
+            line.doomed = task.id
+        self._state.outbox.add(InterruptTask(task.worker, task.id, level, timed_out))
 
     def worker_lost(self, event: WorkerLost, now: float) -> None:
         """A worker is gone: what ran is tried again and counted, what only stood behind it is not."""
@@ -54,7 +65,7 @@ class Losses:
                 continue
             if task.id == event.running:
                 failure = self._signed(event.failure, task)
-                self._endings.host_lost(task, failure, now, blame=True)
+                self._endings.host_lost(task, failure, now, blame=task.id != line.doomed)
             elif task.id in state.stopping:
                 self._endings.stopped(task, now)
             elif task.state is State.BLOCKED:
@@ -85,6 +96,7 @@ class Losses:
                     self._endings.host_lost(task, self._signed(failure, task), now, blame=False)
                 else:
                     self._endings.repeat(task)
+        self._holding.abandon(failure, now)
         state.changes.add(Change.ROOM)
 
     def _part(self, tasks: list[Task], running: int = 0) -> None:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from agentd.core.candidates import Candidates
-from agentd.core.loads import Told, Unseen, checked, less_unseen
+from agentd.core.loads import Told, Unseen, checked, less_unseen, share_held
 from agentd.core.pool import Pool, simultaneous
 from agentd.core.shapes import SMOOTHING
 from agentd.core.tasks import Task
@@ -199,7 +199,7 @@ class Neighbour:
         fit = known[1] if known is not None and known[0] is self.granted else self._fit(shape)
         if not fit:
             return 0
-        free = 1.0 + 1e-9 - self._share
+        free = 1.0 + 1e-9 - (share_held(self.held) if shape.template.holds else self._share)
         if shape.estimate_s is not None:
             free += min(self._lead_s() / max(shape.estimate_s, 1e-6), AHEAD_MOST)
         count = int(free * fit)
@@ -275,7 +275,8 @@ class Neighbour:
         lacking = self._lacking.get(shape.number)
         if lacking is None:
             template, known = shape.template, self.report.functions
-            lacking = bool(known) and template.form is Form.NAME and template.function.partition(":")[0] not in known
+            is_named = template.form is Form.NAME and not template.holds
+            lacking = bool(known) and is_named and template.function.partition(":")[0] not in known
             self._lacking[shape.number] = lacking
         return lacking
 

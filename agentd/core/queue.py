@@ -119,6 +119,12 @@ class Queue:
         """Yield the buckets that hold something."""
         return (bucket for bucket in self._buckets.values() if bucket.first() is not None)
 
+    def holders(self) -> Iterator[Task]:
+        """Yield what is to hold cores for tasks elsewhere."""
+        for bucket in self._buckets.values():
+            if bucket.shape.template.holds:
+                yield from (task for task in bucket.tasks if not task.dropped)
+
     def backlog_s(self, unknown_s: float) -> float:
         """Sum what waits, in seconds of one core of speed 1; a function never seen counts as `unknown_s`."""
         total = 0.0

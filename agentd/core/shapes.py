@@ -57,6 +57,8 @@ def sound(template: Template) -> Template:
         changes["constraints"] = replace(asked, processors=known)
     if not 1 <= template.nodes <= NODES_MOST:
         changes["nodes"] = min(max(template.nodes, 1), NODES_MOST)
+    if template.hosts:
+        changes["hosts"] = ()  # not for anybody else to say
     if template.alternatives:
         are_sound = template.form is Form.TASK
         few = template.alternatives[:ALTERNATIVES_MOST] if are_sound else ()
@@ -108,7 +110,7 @@ def demand_of(constraints: Constraints) -> Capacity:
 
 
 def demand_of_nodes(template: Template) -> Capacity:
-    """Work out what a call demands of the one host that runs it, all of its nodes together."""
+    """Work out what a call demands of one host, so many nodes as it names together."""
     demand, nodes = demand_of(template.constraints), template.nodes
     if nodes == 1:
         return demand
@@ -221,6 +223,18 @@ class Shapes:
             if len(self._bound) >= SHAPES_MOST:
                 self._bound.clear()
             self._bound[shape.number, host] = found
+        return found
+
+    def over(self, shape: Shape, hosts: tuple[str, ...], nodes: int) -> Shape:
+        """Give the shape of the main part of a task whose nodes are held on these hosts, so many of them here."""
+        key = (shape.number, ",".join(hosts))
+        found = self._bound.get(key)
+        if found is None:
+            found = self._made(replace(shape.template, nodes=nodes, hosts=hosts))
+            found.of = shape
+            if len(self._bound) >= SHAPES_MOST:
+                self._bound.clear()
+            self._bound[key] = found
         return found
 
     def _made(self, kept: Template) -> Shape:

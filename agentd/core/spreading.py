@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from agentd.core.tasks import HERE, State, Task
 from agentd.core.versions import Child
 from agentd.core.ways import could_fit
-from agentd.model.task import Failure, Outcome, Reason, Spread, Status
+from agentd.model.task import Failure, Outcome, Spread, Status
 from agentd.model.values import NO_VALUE
-from schedulers.capacity import shortfalls
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -139,6 +138,9 @@ class Spreading:
         if task.state is not State.WAITING or task.shape.only is None or base is None:
             return
         state.queue.take(task)
+        if task.shape.template.holds:
+            self._endings.cancel(task, now)
+            return
         family = state.families.get(task.family)
         replicas = family.replicas.get(task.id) if family is not None else None
         if replicas is not None and replicas.lead != task.id:
@@ -147,19 +149,3 @@ class Spreading:
         task.shape = base
         state.queue.add(task)
         state.changes.add(Change.READY)
-
-    # --- what no host can take --------------------------------------------------------------------------------
-
-    def objection(self, shape: Shape) -> Failure | None:
-        """Say why a task of several nodes can run nowhere; None where some host has as many cores as all need."""
-        state, template = self._state, shape.template
-        rows = state.neighbourhood.rows
-        if could_fit(state.pool, shape) or any(row.could_take(shape) for row in rows):
-            return None
-        lacks = [(state.identity.name, state.pool.capacity), *[(row.name, row.granted) for row in rows]]
-        told = "; ".join(f"{name}: {', '.join(shortfalls(had, shape.demand))}" for name, had in lacks)
-        words = (
-            f"{template.name or template.function} wants {template.nodes} nodes at once, which are "
-            f"{shape.demand.units()} cores of one agent; {told}: ask for fewer nodes, or fewer computing_units on each"
-        )
-        return Failure(Reason.UNSCHEDULABLE, "Unschedulable", words, agent=state.identity.name)

@@ -29,6 +29,9 @@ BRIEF_S = 0.001
 """Below this run time a task's end is the better answer to its offer (chosen: twice what a frame of its own costs)."""
 FEW = 8
 """Offers at once above which each is answered as it comes: a neighbour with so many has others that wait (chosen)."""
+NOWHERE = "no host here or beyond fits what it needs"
+UNHELD = 1 << 62
+"""Stands for the entry of the acceptance of what is to hold cores, until it does: nobody may count on it."""
 TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
 """Ends that say something of the task itself, whoever asked for it; the others end one attempt."""
 
@@ -98,7 +101,7 @@ class Taking:
         probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
         if any(row.admits(probe) for row in state.neighbourhood.rows):
             return None
-        return Refusal(offer.task, offer.attempt, "no host here or beyond fits what it needs", final=True)
+        return Refusal(offer.task, offer.attempt, NOWHERE, final=True)
 
     def _open(self, neighbour: Neighbour, link: int, offer: Offer, shape: Shape, now: float) -> None:
         state, template = self._state, shape.template
@@ -117,6 +120,8 @@ class Taking:
         if template.durable:
             entry = Accepted(offer.task, template, offer.payload, now, wall, "", b"", template.name, "", path)
             operation.accepted = state.outbox.record(replace(entry, attempt=offer.attempt))
+        if template.holds:
+            operation.accepted = UNHELD
         state.ledger.open(operation)
         state.counters["accepted"] += 1
         for value in (offer.payload, *offer.inputs):
@@ -136,8 +141,13 @@ class Taking:
     def _accept(
         self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer, *, may_wait: bool = False
     ) -> None:
-        """Say yes once the acceptance is on the disk, unless the task was handed back meanwhile."""
+        """Say yes once the acceptance is on the disk, unless the task was handed back meanwhile.
+
+        To what is to hold cores yes is said when it does.
+        """
         state, name = self._state, neighbour.name
+        if operation.accepted == UNHELD:
+            return
         if operation.accepted <= state.outbox.committed:
             state.outbox.accept(name, link, (offer.task, offer.attempt, offer.epoch), may_wait=may_wait)
             return
@@ -231,6 +241,11 @@ class Taking:
             elif attempt >= operation.sender_attempt:
                 self.stop(operation, now)
 
+    def forget_unheld(self, neighbour: Neighbour, now: float) -> None:
+        """Let nothing be held later for what a neighbour offered over a link that is gone: it can ask again."""
+        for task in [one for one in self._state.queue.holders() if one.path.sender == neighbour.name]:
+            self._intake.stop(task, now)
+
     def stop(self, operation: Operation, now: float) -> None:
         """Stop what a neighbour gave us and does not want any more."""
         task = self._state.tasks.get(operation.id)
@@ -239,6 +254,11 @@ class Taking:
         if operation.durable and not operation.is_cancelling:
             self._state.outbox.record(Cancelling(operation.id))
         operation.is_cancelling = True
+        sender = self._state.neighbourhood.get(operation.path.sender or "")
+        if operation.accepted == UNHELD and sender is not None and sender.link:
+            self._state.queue.drop(task)
+            self._endings.hand_back(task, sender, "it waited in vain")  # the offer is still to be answered
+            return
         self._intake.stop(task, now)
 
 

@@ -41,6 +41,8 @@ class State(IntEnum):
     """It has ended at a neighbour, and its value is on its way."""
     LACKING = 12
     """It left the line of a worker before what it reads was made, or that was lost: it waits for it, in no queue."""
+    HOLDING = 13
+    """It runs nothing: cores of this agent are held for a task of several nodes, until it is stopped."""
 
 
 WAITING, ASSIGNED, RUNNING, ENDED = State.WAITING, State.ASSIGNED, State.RUNNING, State.ENDED
@@ -50,6 +52,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.HELD: frozenset({State.WAITING, State.ENDED}),
     State.WAITING: frozenset(
         {State.ASSIGNED, State.RUNNING, State.OFFERED, State.ENDED, State.HELD, State.FETCHING, State.LACKING}
+        | {State.HOLDING}
     ),
     State.ASSIGNED: frozenset({State.RUNNING, State.WAITING, State.ENDED, State.LACKING}),
     State.RUNNING: frozenset({State.ENDED, State.STOPPING, State.WAITING, State.BLOCKED, State.JOINING, State.LACKING}),
@@ -62,6 +65,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.FETCHING: frozenset({State.WAITING, State.ENDED, State.LACKING}),
     State.COLLECTING: frozenset({State.WAITING, State.ENDED}),
     State.LACKING: frozenset({State.WAITING, State.ASSIGNED, State.ENDED}),
+    State.HOLDING: frozenset({State.ENDED}),
 }
 """Row: from; entries: to. A task that had started goes back to WAITING when its host was lost, or its code raised."""
 

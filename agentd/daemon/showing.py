@@ -168,6 +168,8 @@ class Showing:
             return "its code has ended, tasks that it asked for have not"
         if task.state in {State.FETCHING, State.COLLECTING}:
             return self._on_its_way(task)
+        if task.state is State.HOLDING:
+            return "its cores are held for a task that runs at the agent that asked for them"
         if task.state is not State.WAITING:
             return ""
         if state.draining:

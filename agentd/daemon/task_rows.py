@@ -34,6 +34,7 @@ LIVE = {
     State.FETCHING: "queued",
     State.COLLECTING: "running",
     State.LACKING: "queued",
+    State.HOLDING: "running",
 }
 """What people are told of a task that has not ended."""
 BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING})

@@ -105,7 +105,11 @@ class Template(Struct, frozen=True, omit_defaults=True):
     on_orphan: str = "STOP"
     """What becomes of it at an agent that has lost the one that gave it: STOP after a while, or KEEP running."""
     nodes: int = 1
-    """How many nodes it takes at once, each of what `constraints` say: all of them on the one host that runs it."""
+    """How many nodes it takes at once, each of what `constraints` say, on the one host that is asked."""
+    holds: bool = False
+    """It calls nothing: it holds what it demands for a task of the agent that gave it, until it is stopped."""
+    hosts: tuple[str, ...] = ()
+    """Where its nodes are held, one name for each, the host that runs it first; empty: all of them on that host."""
     spread: Spread = Spread.NONE
     alternatives: tuple[Template, ...] = ()
     """Other ways to do the same (of `Form.TASK`), of which one is chosen where it is placed."""

@@ -105,9 +105,9 @@ def decode_asked(kind: int, body: memoryview) -> Any:
 
 def encode_template(number: int, template: Template) -> bytes:
     """Write a TEMPLATE frame."""
-    name = template.function.encode()
-    head = TEMPLATE_HEAD.pack(number, template.form, template.wants_json, len(name))
-    return frame(Kind.TEMPLATE, head + name + template.code)
+    name, hosts = template.function.encode(), ",".join(template.hosts).encode()
+    head = TEMPLATE_HEAD.pack(number, template.form, template.wants_json, len(name), len(hosts))
+    return frame(Kind.TEMPLATE, head + name + hosts + template.code)
 
 
 def encode_run(

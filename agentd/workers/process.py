@@ -65,6 +65,8 @@ class Process:
         self.owed = 0
         """Revocations whose settling was not told yet."""
         self.is_stopping = False
+        self.marked = 0
+        """The task that was to be stopped last; 0: none that matters."""
         self.killed: tuple[int, bool] | None = None
         """Task because of which it was killed by us, and whether its time was over."""
         self.complaint: Failure | None = None
@@ -126,12 +128,19 @@ class Process:
 
     def ask_to_end(self, task: int) -> None:
         """Set the flag that users' code may look at."""
-        self.page.words[FLAGGED] = task
+        self.page.words[FLAGGED] = self.marked = task
 
     def mark_interrupted(self, task: int, *, timed_out: bool) -> None:
         """Say that a SIGINT is meant for this task, or that it must not start."""
         self.page.words[TIMED_OUT] = task if timed_out else 0
-        self.page.words[INTERRUPTED] = task
+        self.page.words[INTERRUPTED] = self.marked = task
+
+    def unmark(self, tasks: list[int]) -> None:
+        """Let tasks run that were stopped before, if one of these was: it is tried again."""
+        if self.marked in tasks:
+            for word in (FLAGGED, TIMED_OUT, INTERRUPTED):
+                self.page.words[word] = 0
+            self.marked = 0
 
     def tell_hosts(self, count: int) -> None:
         """Say how many agents can take tasks."""

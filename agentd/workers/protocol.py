@@ -29,8 +29,8 @@ KNOWN_ROW = Struct("<QBBHI")
 """One version that was waited for: number, standing, codec, number of parts, length of the encoded bytes."""
 PART = Struct("<BQQQ")
 """One part: where it is (`INLINE`, `SEGMENT`, `STORED`, `GONE`), number, offset, size; the bytes follow when inline."""
-TEMPLATE_HEAD = Struct("<IBBI")
-"""Number, form, whether JSON is wanted, length of the name; the name and the code follow."""
+TEMPLATE_HEAD = Struct("<IBBII")
+"""Number, form, whether JSON is wanted, lengths of name and hosts; the name, the hosts and the code follow."""
 COUNT = Struct("<I")
 NUMBER = Struct("<Q")
 SIZED = Struct("<QQ")
@@ -53,7 +53,7 @@ class Kind:
     """What a frame is. Daemon to worker below 20, worker to daemon below 40, spawner from 40."""
 
     TEMPLATE = 1
-    """`TEMPLATE_HEAD`, the name in UTF-8, the code."""
+    """`TEMPLATE_HEAD`, the name in UTF-8, where its nodes are (names parted by commas, mostly none), the code."""
     RUN = 2
     """`RUN_HEAD`, as many `RUN_ROW`, then for each task its encoded bytes, its parts and its inputs (`INPUT`)."""
     REVOKE = 3

@@ -155,6 +155,8 @@ class Supervisor:
         write = process.connection.write
         if command.binding is not None:
             process.bind(command.binding)
+        if process.marked:
+            process.unmark([task.id for task in command.tasks])
         known = process.templates
         for shape in set(map(_SHAPE, command.tasks)):
             if shape.number not in known:

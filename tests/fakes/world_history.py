@@ -10,6 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from agentd.core.entries import Started
+from agentd.core.tasks import State
 from agentd.model.task import Outcome, Status
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class History:
                 self.broken(f"workers {other.number} and {process.number} of {host.name} run on the same units")
         pool = host.engine.state.pool
         busy = sum(one.running.demand.units() for one in (process, *others) if one.running is not None)
+        busy += sum(task.demand.units() for task in host.engine.state.tasks.values() if task.state is State.HOLDING)
         if busy > pool.total() + pool.owed():
             self.broken(f"{host.name} runs on {busy} units and has {pool.total()} and owes {pool.owed()}")
 
@@ -168,6 +170,10 @@ def leftovers(host: Host) -> list[str]:
         "families": [family.parent for family in state.families.values()],
         "winners": engine._waiting.winners,
         "blocked": state.crew._blocked,
+        "held for others": len(engine._execution.holding),
+        "gangs": [engine._gangs._by_holder, engine._gangs.running]
+        if engine._gangs._by_holder
+        else engine._gangs.running,
         "gated runs": engine._execution._gated,
         "gated offers": engine._exchange._gated,
         "held acts": engine.state.outbox._held,

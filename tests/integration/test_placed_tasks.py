@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import RunningAgent, StartAgent
-from daemon_rig import WITH_APPS, Door
+from daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 from agentd.api import Agent, connect
 from agentd.model.errors import TaskFailed
@@ -15,11 +19,19 @@ from agentd.model.errors import TaskFailed
 
 def _home(start_agent: StartAgent, *options: str, neighbours: dict[str, dict[str, int]]) -> RunningAgent:
     """Start an agent with neighbours, each with so many units of each kind."""
-    home = start_agent("--hostname", "home", *options, *WITH_APPS)
+    return _net(start_agent, *options, neighbours=neighbours)["home"]
+
+
+def _net(
+    start_agent: StartAgent, *options: str, neighbours: dict[str, dict[str, int]], **more: dict[str, str]
+) -> dict[str, RunningAgent]:
+    """Start an agent with neighbours; gives all of them by name."""
+    home = start_agent("--hostname", "home", *options, *WITH_APPS, **more)
+    agents = {"home": home}
     door = Door(home.rest, home.state)
     for name, units in neighbours.items():
-        more = [word for kind, number in units.items() for word in (f"--{kind}", str(number))]
-        other = start_agent("--hostname", name, *more, *WITH_APPS)
+        cores = [word for kind, number in units.items() for word in (f"--{kind}", str(number))]
+        other = agents[name] = start_agent("--hostname", name, *cores, *WITH_APPS)
         host, _, port = other.comm.rpartition(":")
         processors = [{"kind": kind.upper(), "units": number} for kind, number in units.items() if number]
         body = {
@@ -30,7 +42,7 @@ def _home(start_agent: StartAgent, *options: str, neighbours: dict[str, dict[str
         answer = door.client.post("/v1/resources", json=body)
         assert answer.status_code in {200, 201}, answer.text
         door.until_connected(name)
-    return home
+    return agents
 
 
 def _call(client: Agent, name: str, *args: object) -> object:
@@ -102,10 +114,79 @@ def test_a_task_of_several_nodes_has_all_their_cores(start_agent: StartAgent) ->
 
 
 def test_nodes_that_nobody_has_are_refused_before_the_task_waits(start_agent: StartAgent) -> None:
-    """With what is asked for, what each agent has, and what to do."""
+    """With what is asked for, what each agent could give, and what to do."""
     home = _home(start_agent, *ONE, neighbours={"left": {"cpu": 3}})
     with connect(home.state) as client, pytest.raises(TaskFailed) as caught:
         _call(client, "nodes", 2)
     said = str(caught.value)
-    for words in ("wants 2 nodes at once, which are 4 cores of one agent", "home: needs 4", "left: needs 4", "fewer"):
+    for words in ("wants 2 nodes of 2 cores at once, one of them on home", "home: needs 2", "left: 1", "ask for fewer"):
         assert words in said, said
+
+
+def test_nodes_of_several_agents_are_held_together(start_agent: StartAgent, tmp_path: Path) -> None:
+    """The task runs on the agent that asks, knows the others, and leaves them free for other work."""
+    home = _home(start_agent, *ONE, neighbours={"left": ONE_CORE, "right": ONE_CORE})
+    with connect(home.state) as client:
+        for _ in range(3):
+            assert _call(client, "over_hosts", str(tmp_path)) == ["3", "home,left,right", "1"]
+        assert {"home", "left", "right"} >= set(_call(client, "many", 60))  # type: ignore[call-overload]
+
+
+def test_the_loss_of_an_agent_that_holds_a_node_is_another_attempt(start_agent: StartAgent, tmp_path: Path) -> None:
+    """It runs on the agents that are left."""
+    hosts = dict.fromkeys(("east", "north", "west"), ONE_CORE)
+    agents = _net(start_agent, *ONE, neighbours=hosts)
+    home = Door(agents["home"].rest, agents["home"].state)
+    operation = home.submit("placed_tasks:over_hosts", str(tmp_path), 6.0)["id"]
+    until(lambda: any(tmp_path.iterdir()))
+    agents["east"].kill()
+    until(lambda: len(list(tmp_path.iterdir())) > 1)
+    found = home.wait(operation)
+    assert found["state"] == "done", found
+    assert found["result"][1] == "home,north,west"
+
+
+def test_two_agents_that_need_each_other_do_not_wait_for_ever(start_agent: StartAgent, tmp_path: Path) -> None:
+    """Each asks for tasks over both of them, at once and again and again."""
+    agents = _net(start_agent, *ONE, neighbours={"left": {"cpu": 2}})
+    doors = [Door(agent.rest, agent.state) for agent in agents.values()]
+    doors[1].lend_from("home", agents["home"].comm, 1)
+    doors[1].until_connected("home")
+    asked = [(door, door.submit("placed_tasks:over_hosts", str(tmp_path), 0.05)["id"]) for door in doors * 4]
+    ended = [door.wait(operation) for door, operation in asked]
+    assert {found["state"] for found in ended} == {"done"}, ended
+    assert {found["result"][1] for found in ended} == {"home,left,left", "left,left,home"}
+
+
+MPIRUN = """#!/bin/sh
+exec > "${0%/*}/said"
+test "$1" = -machinefile && { cat "$2"; shift 2; }
+printf '%s ' "$@"
+"""
+
+
+def test_mpirun_is_told_of_the_hosts(start_agent: StartAgent, tmp_path: Path) -> None:
+    """One line for each process; starting it there is its own business. Without it nothing runs, and it is said."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("mpirun", "hello"):
+        (folder / name).write_text(MPIRUN)
+        (folder / name).chmod(0o755)
+    path = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    home = _net(start_agent, *ONE, "--allow-binary", "*", neighbours={"left": {"cpu": 2}}, env=path)["home"]
+    door = Door(home.rest, home.state)
+    found = door.submit("placed_tasks:mpi_over_hosts", wait_s=60)
+    assert found["result"] == 0, found
+    said = (folder / "said").read_text()
+    assert said.startswith("home\nleft\nleft\n-n 3 "), said
+    (folder / "mpirun").unlink()
+    failed = door.submit("placed_tasks:mpi_over_hosts", wait_s=60)
+    assert "mpirun is not on agent home" in str(failed["error"]), failed
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that other processes do."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < ends_at, "it never was so"
+        threading.Event().wait(0.01)

@@ -109,7 +109,7 @@ def nodes_at_call(given: Any, processes_per_node: Any = 1) -> Any:
 def _nodes(definition: TaskDefinition, arguments: Mapping[str, Any]) -> Iterator[None]:
     """Tell a task of several nodes what it has, in the variables that launchers and programs read.
 
-    All nodes are cores of this agent, which has reserved them together.
+    The nodes are cores of this agent, or of several: one name for each, this agent's first.
     """
     given = definition.options.get("nodes", 1)
     number = counted(given, arguments, "computing_nodes") if given and given != 1 else 1
@@ -119,7 +119,8 @@ def _nodes(definition: TaskDefinition, arguments: Mapping[str, Any]) -> Iterator
         return
     units = definition.constraints.get("computing_units", 1)
     each = str(max(1, int(units(arguments) if callable(units) else units)))
-    names = ",".join([str(getattr(port, "agent", "")) or "localhost"] * number)
+    own = ",".join([str(getattr(port, "agent", "")) or "localhost"] * number)
+    names = str(getattr(getattr(port, "port", None), "nodes", "")) or own
     told = {
         "COMPSS_NUM_NODES": str(number),
         "COMPSS_HOSTNAMES": names,

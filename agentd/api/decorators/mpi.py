@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentd.api.decorators.binary import command_of
@@ -43,11 +46,13 @@ def mpi(*args: Any, **given: Any) -> Any:
 
     def change(definition: TaskDefinition) -> TaskDefinition:
         processes = nodes_of(words.get("processes", 1), definition)
+        each = nodes_of(words.get("processes_per_node", 1), definition)
         options: dict[str, Any] = {
             "runner": str(words["runner"]),
             "flags": "" if words.get("flags") in {None, "#"} else str(words["flags"]),
             "processes": processes,
-            "nodes": nodes_at_call(processes, nodes_of(words.get("processes_per_node", 1), definition)),
+            "nodes": nodes_at_call(processes, each),
+            "each": each,
             "scale": truth(words.get("scale_by_cu", False)),
             "layouts": {name: _layout(value, name, definition) for name, value in layouts.items()},
             "run": _run_program if words.get("binary") else _run_function,
@@ -79,26 +84,44 @@ def _launcher(definition: TaskDefinition, arguments: Mapping[str, Any]) -> tuple
     return [runner, *flags, "-n", str(count)], count
 
 
+@contextlib.contextmanager
+def _spread(launcher: list[str], each: int) -> Iterator[list[str]]:
+    """Give the beginning of the command line with a file of the hosts, where the nodes are on several.
+
+    A line for each process: so Open MPI, MPICH and Intel MPI read it alike (`mpirun(1)`, `-machinefile`).
+    """
+    names = os.environ.get("COMPSS_HOSTNAMES", "").split(",")
+    if len(set(names)) < 2:
+        yield launcher
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="agentd-hosts-", suffix=".txt") as file:
+        file.writelines(f"{name}\n" for name in names for _ in range(each))
+        file.flush()
+        yield [launcher[0], "-machinefile", file.name, *launcher[1:]]
+
+
 def _run_program(definition: TaskDefinition, arguments: dict[str, Any]) -> int:
     command: Command = definition.options["command"]
     box = definition.options.get("box")
-    launcher, _ = _launcher(definition, arguments)
-    if box is None:
-        line = [*launcher, *command.filled(definition, arguments)]
-    else:
-        inside = [command.binary, *command.arguments(definition, arguments)]
-        line = [*launcher, *box.line(inside, definition, arguments)]
-    return command.run(line, definition, arguments)
+    plain, _ = _launcher(definition, arguments)
+    with _spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
+        if box is None:
+            line = [*launcher, *command.filled(definition, arguments)]
+        else:
+            inside = [command.binary, *command.arguments(definition, arguments)]
+            line = [*launcher, *box.line(inside, definition, arguments)]
+        return command.run(line, definition, arguments)
 
 
 def _run_function(definition: TaskDefinition, arguments: dict[str, Any]) -> Any:
-    launcher, count = _launcher(definition, arguments)
+    plain, count = _launcher(definition, arguments)
     box = definition.options.get("box")
+    with _spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
 
-    def around(line: list[str], folders: tuple[str, ...]) -> list[str]:
-        if box is None:
-            return [*launcher, *line]
-        return [*launcher, *box.line(["python3", *line[1:]], definition, arguments, *folders)]
+        def around(line: list[str], folders: tuple[str, ...]) -> list[str]:
+            if box is None:
+                return [*launcher, *line]
+            return [*launcher, *box.line(["python3", *line[1:]], definition, arguments, *folders)]
 
-    found = run_ranks(definition, arguments, count, around, layouts=definition.options["layouts"])
+        found = run_ranks(definition, arguments, count, around, layouts=definition.options["layouts"])
     return found if count > 1 or definition.returns != 1 else found[0]

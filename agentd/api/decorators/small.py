@@ -83,7 +83,7 @@ _MULTINODE = Words("multinode", (), ("computing_nodes",), {"computingNodes": "co
 def multinode(*args: Any, **given: Any) -> Any:
     """Say over how many nodes a task's code spreads by itself; it finds them in COMPSS_HOSTNAMES.
 
-    All of them are cores of the one agent that runs it, which reserves them together.
+    All of them are reserved together: cores of the agent that runs it where it has so many, else of several agents.
 
     Raises:
         DefinitionError: an argument is wrong, or there is no task below.

@@ -27,15 +27,17 @@ class Declared(NamedTuple):
     form: int
     wants_json: bool
     code: bytes
+    hosts: str = ""
+    """Where its nodes are held, parted by commas; empty where they are cores of this agent."""
 
 
 def read_template(body: memoryview) -> tuple[int, Declared]:
     """Read the body of a TEMPLATE frame."""
-    number, form, wants_json, length = TEMPLATE_HEAD.unpack_from(body)
-    start = TEMPLATE_HEAD.size + length
-    return number, Declared(
-        bytes(body[TEMPLATE_HEAD.size : start]).decode(), form, bool(wants_json), bytes(body[start:])
-    )
+    number, form, wants_json, length, hosts_length = TEMPLATE_HEAD.unpack_from(body)
+    middle = TEMPLATE_HEAD.size + length
+    end = middle + hosts_length
+    name, hosts = bytes(body[TEMPLATE_HEAD.size : middle]).decode(), bytes(body[middle:end]).decode()
+    return number, Declared(name, form, bool(wants_json), bytes(body[end:]), hosts)
 
 
 class Callee:
@@ -45,10 +47,11 @@ class Callee:
         Refused: by `__init__`, when it is not there or may not be called.
     """
 
-    __slots__ = ("_function", "_is_chunk", "definition", "slowest_s", "wants_json")
+    __slots__ = ("_function", "_is_chunk", "definition", "hosts", "slowest_s", "wants_json")
 
     def __init__(self, declared: Declared, finder: Finder) -> None:
         self.wants_json = declared.wants_json
+        self.hosts = declared.hosts
         self.slowest_s = 0.0
         """The longest of the last runs, fading: how long the next one may hold back the results before it."""
         self._is_chunk = declared.form == CHUNK

@@ -54,6 +54,7 @@ class Executions:
         if make is None:
             make = self._make = importlib.import_module("agentd.api.tasks.execution").Execution
         self.begun = task
+        self._port.nodes = callee.hosts
         execution = make(self._port, callee.definition, inputs or ())
         try:
             self._read(execution, data, buffers)

@@ -48,6 +48,8 @@ class TaskPort:
         """Of the tasks that run here, the topmost last."""
         self.stacked: deque[Any] = deque()
         """Tasks that are to run on top of the one that waits."""
+        self.nodes = ""
+        """Of the task that began last: the agents that its nodes are on, parted by commas; empty: all are here."""
         self.is_result = False
         """What is encoded is the result of the task on top: it can be taken back until it is sent."""
         self._words = words

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from agentd.api import INOUT, constraint, implement, multinode, task, wait_on
+from agentd.api import INOUT, constraint, implement, mpi, multinode, task, wait_on
 
 
 def here():
@@ -108,3 +108,35 @@ def nodes_of_a_plain_task(_):
 def nodes(count):
     found = wait_on(many_nodes(count))
     return [found, wait_on(nodes_of_a_plain_task(found))]
+
+
+@multinode(computing_nodes=3)
+@task(returns=list)
+def spread_over_hosts(folder, seconds):
+    noted(folder, "began")
+    time.sleep(seconds)
+    return [os.environ["COMPSS_NUM_NODES"], os.environ["COMPSS_HOSTNAMES"], os.environ["COMPSS_NUM_THREADS"]]
+
+
+@mpi(runner="mpirun", binary="hello", processes=3)
+@task(returns=int)
+def three_processes():
+    pass
+
+
+@task(returns=str)
+def short():
+    time.sleep(0.01)
+    return here()
+
+
+def over_hosts(folder, seconds=0.2):
+    return wait_on(spread_over_hosts(folder, seconds))
+
+
+def mpi_over_hosts():
+    return wait_on(three_processes())
+
+
+def many(count):
+    return wait_on([short() for _ in range(count)])

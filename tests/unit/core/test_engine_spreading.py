@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentd.core.shapes import Shapes
-from agentd.model.task import Constraints, Form, Outcome, Reason, Spread, Status, Template
+from agentd.model.task import Constraints, Form, Outcome, Spread, Status, Template
 from schedulers.capacity import Capacity, Kind, Processor
 from tests.fakes.world import World
 from tests.fakes.world_nested import Nest, Step
@@ -143,16 +143,6 @@ def test_a_distributed_task_goes_elsewhere_when_its_host_is_gone() -> None:
     net.world.hosts["b"].crash()
     assert net.end().status == Status.DONE
     assert {net.where(f"t{n}")[-1] for n in (1, 4)} <= {"a", "c"}
-
-
-def test_nodes_that_no_host_has_fail_the_task_at_once() -> None:
-    """Before it waits for anybody; the program is told who has what."""
-    net = Net(Step(task("wide", NODES), makes=(0,)))
-    outcome = net.end()
-    assert outcome.failure is not None
-    assert outcome.failure.reason == Reason.UNSCHEDULABLE
-    assert "wants 3 nodes at once" in outcome.failure.message
-    assert "b: needs 3 CPU units" in outcome.failure.message
 
 
 def test_nodes_are_cores_of_one_host_held_together() -> None:

@@ -199,13 +199,13 @@ def test_large_values_are_not_copied_into_the_frame_and_gone_ones_are_marked() -
     assert [part[0] for part in parts] == [INLINE, GONE]
 
 
-@given(st.text(max_size=50), st.binary(max_size=50), st.booleans())
-def test_templates_arrive_as_they_were_sent(function: str, code: bytes, wants_json: bool) -> None:
-    """Name, code and wishes come out of a TEMPLATE frame as they went in."""
-    template = Template(function=function, code=code, wants_json=wants_json)
+@given(st.text(max_size=50), st.binary(max_size=50), st.booleans(), st.lists(st.sampled_from(("a", "b.c")), max_size=3))
+def test_templates_arrive_as_they_were_sent(function: str, code: bytes, wants_json: bool, hosts: list[str]) -> None:
+    """Name, code, wishes and hosts come out of a TEMPLATE frame as they went in."""
+    template = Template(function=function, code=code, wants_json=wants_json, hosts=tuple(hosts))
     ((kind, body),) = FrameReader(1 << 30).feed(encode_template(9, template))
     assert kind == Kind.TEMPLATE
-    assert read_template(body) == (9, (function, template.form, wants_json, code))
+    assert read_template(body) == (9, (function, template.form, wants_json, code, ",".join(hosts)))
 
 
 encoded = st.tuples(
