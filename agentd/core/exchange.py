@@ -252,8 +252,8 @@ class Exchange:
         outbox = self._state.outbox
         tasks, outcomes = [task for task, _ in ended], [outcome for _, outcome in ended]
         neighbour.unbook(*tasks)
-        if not neighbour.held and len(ended) == 1 and tasks[0].state is State.OFFERED:
-            # The answer to an offer of something brief comes behind its end; this one was alone, and waited for nobody.
+        if neighbour.had_one and tasks[0].state is State.OFFERED:
+            # The answer to a brief task's offer comes behind its end; this one was alone there, and waited for nobody.
             neighbour.answered(now - tasks[0].placed_at - outcomes[0].seconds)
         before = outbox.number
         if len(tasks) == 1 and tasks[0].caller:  # a session's call, alone

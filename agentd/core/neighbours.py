@@ -86,6 +86,7 @@ class Neighbour:
     """Versions of libraries there."""
     unlike = ""
     """Why code by value cannot be read there; empty when it can."""
+    had_one = False  # the last that it was offered was alone, and found it without any task of ours
 
     def __init__(
         self, name: str, hop_limit: int, candidates: Candidates | None = None, asked: Asked | None = None
@@ -219,8 +220,7 @@ class Neighbour:
 
     def answered(self, seconds: float) -> None:
         """It has answered an offer after so long."""
-        seconds = min(max(seconds, 0.0), ANSWER_MOST_S)
-        known = self._answers_s
+        known, seconds = self._answers_s, min(max(seconds, 0.0), ANSWER_MOST_S)
         self._answers_s = seconds if known is None else known + SMOOTHING * (seconds - known)
 
     @property
@@ -331,6 +331,7 @@ class Neighbour:
         shape = tasks[0].shape
         fit = max(self._fit(shape), 1)
         seconds = UNKNOWN_S if shape.estimate_s is None else shape.estimate_s
+        self.had_one = not self.held and len(tasks) == 1
         for task in tasks:
             self.held[task.id] = task
             task.worker = fit

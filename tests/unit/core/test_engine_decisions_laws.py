@@ -154,6 +154,7 @@ def lent(most: int, steps: list[tuple[int, int, int, bool]], *, together: bool) 
         *((5, 1, 0, False), (7, 1, 0, False), (8, 1, 0, False), (7, 17, 0, False), (8, 2, 0, False)),
     ]
 )
+@example([*((0, 1, 0, False) for _ in range(10)), (0, 27, 0, False), (8, 2, 0, False)])
 def test_what_is_lent_and_comes_back_in_one_go_is_as_if_one_by_one(steps: list[tuple[int, int, int, bool]]) -> None:
     """The same offers in the same order, and the same ends told and acknowledged."""
     each = lent(1, steps, together=False)
