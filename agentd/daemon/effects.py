@@ -104,6 +104,7 @@ class Effects:
         elif type(entry) is Forgotten:
             for operation in entry.operations:
                 self._supervisor.output.forget(operation)
+                self._results.forget(operation)
         self._journal.append(command.number, entry)
 
     def _release(self, command: c.ReleaseSegments) -> None:

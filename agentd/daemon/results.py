@@ -43,6 +43,12 @@ class Results:
             _, gone = self._recent.popitem(last=False)
             self._bytes -= gone.value.size_bytes + OVERHEAD_BYTES
 
+    def forget(self, operation: int) -> None:
+        """Drop an outcome that nobody may ask for any more."""
+        gone = self._recent.pop(operation, None)
+        if gone is not None:
+            self._bytes -= gone.value.size_bytes + OVERHEAD_BYTES
+
     def at_hand(self, operation: int) -> Outcome | None:
         """Give an outcome if it is in memory."""
         return self._recent.get(operation)
