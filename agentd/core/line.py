@@ -25,6 +25,8 @@ these get in the workers' way for a fifth of the time (measured; with five tasks
 AHEAD_SHARE = 0.1
 """Of the time that a task has waited: for so long work is handed out ahead of time, when that is more than `AHEAD_S`;
 its result may be held for half of that, which makes no call later by more than a twentieth (chosen)."""
+LARGE_BYTES = 16 * 1024.0
+"""Results above this size do not wait for each other beyond `AHEAD_S` (chosen: a worker sends four of them at once)."""
 AHEAD_MOST = 256
 """Tasks in a line at the most (measured: no gain beyond)."""
 PAIRS_BELOW_S = 0.05
@@ -191,9 +193,12 @@ class Line:
 def ahead_for(task: Task, now: float) -> float:
     """Say how much work may be handed out ahead of time so that this task is among it, in seconds.
 
-    Others may wait for what a family's task makes: it is not kept waiting itself.
+    Others may wait for what a family's task makes: it is not kept waiting itself. And a turn for each is little beside
+    a large result, while one that nobody takes should keep the next from being made.
     """
-    return AHEAD_S if task.family else min(max(AHEAD_S, (now - task.submitted_at) * AHEAD_SHARE), AHEAD_LONGEST_S)
+    if task.family or task.shape.result_bytes > LARGE_BYTES:
+        return AHEAD_S
+    return min(max(AHEAD_S, (now - task.submitted_at) * AHEAD_SHARE), AHEAD_LONGEST_S)
 
 
 def hold_ms(task: Task, now: float) -> int:

@@ -14,7 +14,7 @@ from agentd.core.pool import Pool
 from agentd.core.tasks import State
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Constraints, Failure, Outcome, Reason, Status, Template
-from agentd.model.values import Payload
+from agentd.model.values import Codec, Payload
 from schedulers.capacity import Capacity, Kind, Processor, cores
 
 DEATH = Failure(Reason.SIGNAL, "WorkerDied", "signal 11")
@@ -66,6 +66,19 @@ def test_what_has_waited_long_is_handed_out_further_ahead(waited_s: float, deep:
     desk.end(1, 2, seconds=0.001)
     assert len(desk.state.crew.lines[1].tasks) == deep
     assert desk.one(c.RunTasks).hold_ms == held_ms
+
+
+def test_large_results_are_not_made_far_ahead() -> None:
+    """However long their calls have waited: what nobody takes soon stops the next from being made."""
+    desk = Desk()
+    caller = desk.open_session(SHORT)
+    desk.call(caller, *range(40))
+    large = Payload(Codec.JSON, b"x" * 100_000)
+    desk.end(1, 1, seconds=0.001, value=large)
+    desk.now += 60.0
+    desk.end(1, 2, seconds=0.001, value=large)
+    assert len(desk.state.crew.lines[1].tasks) == 2
+    assert desk.one(c.RunTasks).hold_ms == 1
 
 
 def test_a_new_call_among_old_ones_is_not_held_with_them() -> None:
