@@ -132,7 +132,7 @@ def test_many_calls_travel_in_few_frames(agent, executor):
 
 
 def test_one_call_at_a_time_is_read_by_its_caller(executor, monkeypatch):
-    """In a loop of submit and result no other thread touches the connection, but where the machine pauses the caller."""
+    """In a loop of submit and result no other thread touches the connection, unless the caller is paused."""
     executor.submit(double, 1).result(LONG_S)
     line = executor._way
     readers = []
