@@ -5,23 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import socket
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import bench_nested
-import bench_tasks
 
 from agentd.api import AgentExecutor
 from benchmarks import systems  # puts the benchmarks' functions on the path
 from benchmarks.agent import Agent
+from benchmarks.peers import CHAIN, FAMILY, LEAVES, NESTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.workloads import Recorder
-
-CHAIN, LEAVES, FAMILY, NESTED = 1000, 1024, 500, 5000
 
 
 def _echo(sock: socket.socket) -> None:
@@ -61,7 +58,6 @@ class Nested:
             far = enter(Agent("--hostname", "far", "--memory-mib", "8192"))
             self._near = enter(AgentExecutor(enter(Agent("--memory-mib", "512", "--neighbour", far.comm)).state))
             self._socket = enter(RawSocket())
-            self._pool = enter(ProcessPoolExecutor(2))
             loky = systems.loky_pool(1)
             self._loky = enter(loky) if loky is not None else None
             self._stack = stack.pop_all()
@@ -93,18 +89,8 @@ class Nested:
         assert self._run(self._two, bench_nested.chain, CHAIN) == CHAIN
         recorder.note("W5 chain per s, agentd", CHAIN / (time.perf_counter() - begin))
         begin = time.perf_counter()
-        self._pool_tree()
-        recorder.note("W5 tree per s, ProcessPool", (2 * LEAVES - 1) / (time.perf_counter() - begin))
-        begin = time.perf_counter()
         assert self._run(self._two, bench_nested.tree, LEAVES) == LEAVES * (LEAVES + 1) // 2
         recorder.note("W5 tree per s, agentd", (2 * LEAVES - 1) / (time.perf_counter() - begin))
-
-    def _pool_tree(self) -> None:
-        level = [self._pool.submit(bench_tasks.increment, number) for number in range(LEAVES)]
-        while len(level) > 1:
-            values = [future.result() for future in level]
-            level = [self._pool.submit(sum, values[at : at + 2]) for at in range(0, len(values), 2)]
-        assert level[0].result() == LEAVES * (LEAVES + 1) // 2
 
     def on_one_core(self, recorder: Recorder) -> None:
         """W8."""

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmarks import dislib_alone, engine_alone, systems
+from benchmarks import dislib_alone, engine_alone, peers, systems
 from benchmarks.agent import ROOT, Agent, cpu_seconds, pss_mib
 from benchmarks.nested import Nested
 from benchmarks.values import VALUES, Values
@@ -90,6 +90,11 @@ TARGETS = (
     Target("W10 TLS return / raw TLS", "W10 TLS return GB/s, one hop", "W10 TLS return GB/s, raw socket", "≥0.75", ""),
     Target("W5 chain / raw socket", "W5 chain per s, agentd", "W5 chain per s, raw socket", "≥0.15", "≥0.5"),
     Target("W5 tree / ProcessPool", "W5 tree per s, agentd", "W5 tree per s, ProcessPool", "≥2", ""),
+    *(
+        Target(f"{row} / {name}", f"{row}, agentd", f"{row}, {name}", "≥1", "")
+        for row in ("W4 argument GB/s", "W4 return GB/s", "W4 100 KB per s", "W5 chain per s", "W8 per s", "W11 per s")
+        for name in peers.SYSTEMS
+    ),
     Target("W8 / loky", "W8 per s, agentd", "W8 per s, loky", "≥1.5", ""),
     Target("W11 / 5,000 per s", "W11 per s, agentd", "W11 limit", "≥1", "≥2"),
     Target("W11 offloaded / local", "W11 per s, offloaded", "W11 per s, agentd", "≥0.7", ""),
@@ -140,6 +145,7 @@ def run_rounds(recorder: Recorder, rounds: int, only: frozenset[str]) -> None:
                 web.measure(recorder)
             for one in values:
                 one.measure(recorder)
+            peers.measure(recorder, wanted)
             if wanted("W6"):
                 _start_and_idle(recorder)
             if wanted("W7"):
