@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from agentd.api.segments import SegmentPool
+from agentd.api.memory.segments import SegmentPool
 from agentd.core.commands import ReleaseSegments, RunTasks
 from agentd.core.events import Event, TaskResult, TasksEnded, WorkerLost, WorkerStarted
 from agentd.core.tasks import HERE, Shape, Task

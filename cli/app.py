@@ -110,7 +110,7 @@ def _carry_out(line: Line) -> int:
 
 
 def _told(error: Exception, program: str) -> int:
-    from agentd.api.tables import printable
+    from agentd.api.routes.tables import printable
 
     rows = error.traceback.rstrip().splitlines() if isinstance(error, TaskFailed) else []
     for row in rows:

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentd.api import requests, submissions
-from agentd.api.compss import start_application
+from agentd.api.routes import requests, submissions
+from agentd.api.routes.compss import start_application
 from agentd.model.errors import ConfigError, Unreachable
 from cli.options import options_of
 from cli.output import print_fields, print_json, tell
@@ -19,7 +19,7 @@ from cli.results import print_result, wait_for, wait_over_restarts
 from cli.target import agent_of
 
 if TYPE_CHECKING:
-    from agentd.api.client import Agent
+    from agentd.api.routes.client import Agent
     from agentd.model.views import OperationView
     from cli.parsing import Line
 

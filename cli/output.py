@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 
 
 def is_terminal() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 from agentd.model.figures import duration
 from cli.output import print_json, print_rows
 from cli.parsing import UsageError
@@ -79,7 +79,7 @@ def cancel(line: Line) -> int:
 
 def join(line: Line) -> int:
     """Pair the agent of this device with the one that made the invitation."""
-    from agentd.api.trust import check_for_agents  # loads the HTTP client
+    from agentd.api.routes.trust import check_for_agents  # loads the HTTP client
 
     text = _string(line)
     check_for_agents(text)
@@ -96,7 +96,7 @@ def join(line: Line) -> int:
 
 def login(line: Line) -> int:
     """Keep the certificate and a token of the agent that made the invitation."""
-    from agentd.api.trust import login as log_in  # loads the HTTP client
+    from agentd.api.routes.trust import login as log_in  # loads the HTTP client
 
     made = log_in(_string(line))
     if line.flag("json"):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from html import escape
 from typing import TYPE_CHECKING
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 from agentd.model.figures import duration
 
 if TYPE_CHECKING:

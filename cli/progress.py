@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 from agentd.model.errors import AgentdError, Unreachable
 from agentd.model.views import TERMINAL
 from cli.output import print_text, silence
@@ -16,7 +16,7 @@ from cli.output import print_text, silence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agentd.api.client import Agent
+    from agentd.api.routes.client import Agent
     from agentd.model.views import OperationView
 
 LOOK_S = 0.5

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 from agentd.model.errors import ConfigError
 from agentd.model.figures import duration
 from cli.output import print_json, print_rows, units

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import json
 
-from agentd.api import requests
-from agentd.api.client import LONGEST_WAIT_S
-from agentd.api.requests import NotInThisForm
-from agentd.api.tables import printable
+from agentd.api.routes import requests
+from agentd.api.routes.client import LONGEST_WAIT_S
+from agentd.api.routes.requests import NotInThisForm
+from agentd.api.routes.tables import printable
 from agentd.model.errors import ConfigError, TaskFailed, Unreachable
 from agentd.model.views import TERMINAL
 from cli.output import print_json, print_value, tell
 from cli.target import place_of
 
 if TYPE_CHECKING:
-    from agentd.api.client import Agent
+    from agentd.api.routes.client import Agent
     from agentd.model.views import OperationView
     from cli.parsing import Line
 

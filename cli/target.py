@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.api.client import Agent, with_rest
 from agentd.api.places import find, state_folder
+from agentd.api.routes.client import Agent, with_rest
 from agentd.model.errors import ConfigError
 from cli.parsing import UsageError
 

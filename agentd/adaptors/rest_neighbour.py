@@ -13,9 +13,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentd.adaptors.rest_operation import body_of, objection, outcome_of, value_of
-from agentd.api import requests
-from agentd.api.client_async import AsyncAgent
-from agentd.api.requests import JSON, PICKLE, Request
+from agentd.api.routes import requests
+from agentd.api.routes.client_async import AsyncAgent
+from agentd.api.routes.requests import JSON, PICKLE, Request
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.model.errors import AgentdError, RequestError, Unreachable

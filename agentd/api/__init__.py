@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentd.api.client import Agent, connect
-    from agentd.api.client_async import AsyncAgent, connect_async
+    from agentd.api.calls.executor import AgentExecutor
     from agentd.api.decorators.alternatives import implement
     from agentd.api.decorators.binary import binary, epilog, prolog
     from agentd.api.decorators.containers import container
@@ -82,7 +81,8 @@ if TYPE_CHECKING:
     from agentd.api.decorators.small import IO, constraint, local, multinode, on_failure
     from agentd.api.decorators.task import task
     from agentd.api.decorators.web import http
-    from agentd.api.executor import AgentExecutor
+    from agentd.api.routes.client import Agent, connect
+    from agentd.api.routes.client_async import AsyncAgent, connect_async
     from agentd.api.tasks.definition import Direction
     from agentd.api.tasks.errors import GroupException, TaskCancelled, WallClockReached
     from agentd.api.tasks.functions import (
@@ -105,10 +105,10 @@ if TYPE_CHECKING:
     from agentd.model.task import Constraints
 
 _HOMES = {
-    "Agent": "agentd.api.client",
-    "AgentExecutor": "agentd.api.executor",
+    "Agent": "agentd.api.routes.client",
+    "AgentExecutor": "agentd.api.calls.executor",
     "AgentdError": "agentd.model.errors",
-    "AsyncAgent": "agentd.api.client_async",
+    "AsyncAgent": "agentd.api.routes.client_async",
     "COLLECTION": "agentd.api.decorators.parameters",
     "COLLECTION_FILE": "agentd.api.decorators.parameters",
     "COLLECTION_FILE_IN": "agentd.api.decorators.parameters",
@@ -187,8 +187,8 @@ _HOMES = {
     "barrier_group": "agentd.api.tasks.functions",
     "binary": "agentd.api.decorators.binary",
     "cancel_group": "agentd.api.tasks.functions",
-    "connect": "agentd.api.client",
-    "connect_async": "agentd.api.client_async",
+    "connect": "agentd.api.routes.client",
+    "connect_async": "agentd.api.routes.client_async",
     "constraint": "agentd.api.decorators.small",
     "container": "agentd.api.decorators.containers",
     "delete_file": "agentd.api.tasks.functions",

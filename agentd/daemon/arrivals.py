@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from agentd.api.segments import SegmentPool
+from agentd.api.memory.segments import SegmentPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,7 +186,7 @@ class _Memory:
 
     def room(self, offset: int, size: int) -> memoryview | None:
         if offset + size > self._touched:
-            return None  # fresh pages are cheaper to make by writing the file (as `agentd.api.segments` does)
+            return None  # fresh pages are cheaper to make by writing the file (as `agentd.api.memory.segments` does)
         return self._arrivals.view(self._number, self._fd, offset, size, self._size)
 
     def write(self, offset: int, pieces: Sequence[Buffer], written: Written) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.api.tables import printable
+from agentd.api.routes.tables import printable
 from agentd.model.figures import duration, size
 
 if TYPE_CHECKING:

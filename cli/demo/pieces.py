@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agentd.api import requests
+from agentd.api.routes import requests
 from agentd.model.errors import TaskFailed
 from agentd.model.views import TERMINAL, ErrorView
 from cli.demo.photograph import MARGIN, SHADES

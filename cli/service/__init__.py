@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from agentd.api.compss import start_application
+from agentd.api.routes.compss import start_application
 from agentd.model.errors import AgentdError
 from cli.call import check_language, function_of
 from cli.parsing import UsageError

@@ -306,9 +306,9 @@ PRODUCT_RULES = {
         allowed={
             "agentd/workers/inside/": "users' code runs there, and its processes end there",
             "agentd/api/decorators/": "the operators of users' arguments, and the functions of ranks, run there",
-            "agentd/api/values.py": "users' code runs while values are pickled and unpickled",
+            "agentd/api/calls/values.py": "users' code runs while values are pickled and unpickled",
             "agentd/api/tasks/": "users' code runs while values are pickled, unpickled and compared",
-            "agentd/api/mailbox.py": "users' code runs while arguments are pickled",
+            "agentd/api/calls/mailbox.py": "users' code runs while arguments are pickled",
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
             "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",
             "agentd/daemon/lane.py": "the lane's outermost door: the daemon ends by it",

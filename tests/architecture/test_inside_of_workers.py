@@ -14,7 +14,9 @@ OLDEST = (3, 10)
 """Python that users' code may need (said by `agentd/workers/child.py`)."""
 BESIDE = ("child.py", "page.py", "protocol.py")
 """Of `agentd/workers/`: loaded on both sides."""
-SHARED = {f"agentd/api/{name}.py" for name in ("copying", "memory_copy", "segment_map", "segments")}
+SHARED = {
+    f"agentd/api/{name}.py" for name in ("memory/copies", "memory/file_copies", "memory/segment_map", "memory/segments")
+}
 """Loaded by path in a worker."""
 
 

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from agentd.api.segment_map import SegmentMap
-from agentd.api.segments import SegmentPool
+from agentd.api.memory.segment_map import SegmentMap
+from agentd.api.memory.segments import SegmentPool
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Failure, Form, Outcome, Reason, Status, Template
 from agentd.model.values import Codec, Part, Payload

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from agentd.api import Agent, AsyncAgent, RequestError, TaskFailed, Unreachable, connect, connect_async
-from agentd.api.submissions import submission
+from agentd.api.routes.submissions import submission
 from agentd.model.views import AgentView, OperationView
 from tests.fakes.doors import open_door
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentd.api import AgentExecutor, connect
-from agentd.api.trust import login
+from agentd.api.routes.trust import login
 from agentd.daemon.tokens import TokenBook
 from agentd.model.errors import RequestError, Unreachable
 from tests.conftest import RunningAgent, StartAgent

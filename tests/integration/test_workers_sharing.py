@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from workers_room import Room, arguments, value_of
 
-from agentd.api.segments import SegmentPool
+from agentd.api.memory.segments import SegmentPool
 from agentd.core.commands import RevokeTasks
 from agentd.core.events import RevokeSettled
 from agentd.model.task import Status

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api.compss import start_application
+from agentd.api.routes.compss import start_application
 from agentd.rest.compss import hooks
 from agentd.rest.compss.documents import read_start
 from agentd.rest.compss.hooks import Hooks

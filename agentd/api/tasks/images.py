@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import pickle
 from typing import TYPE_CHECKING, Any
+
+from agentd.api.memory.copies import are_equal
 
 if TYPE_CHECKING:
     from agentd.api.tasks.messages import Encoded
     from agentd.api.tasks.port import Port
 
 _BUILTIN = frozenset({list, dict, set, frozenset, tuple, bytearray})
-
-
-class _Buffer(ctypes.Structure):
-    """Py_buffer of the C interface (https://docs.python.org/3/c-api/buffer.html)."""
-
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.py_object),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
-_libc = ctypes.CDLL(None)
-_libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
-
-
-def address_of(view: memoryview) -> int:
-    """Tell where the bytes of a contiguous view are in memory."""
-    found = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(found), 0)
-    try:
-        return found.buf or 0
-    finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(found))
-
-
-def are_equal(left: memoryview, right: memoryview) -> bool:
-    """Compare the bytes of two contiguous views, as fast as memory is read."""
-    if left.nbytes != right.nbytes:
-        return False
-    return not left.nbytes or not _libc.memcmp(address_of(left), address_of(right), left.nbytes)
 
 
 class Image:

@@ -12,12 +12,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agentd.api.connection import dial
+from agentd.api.calls.connection import dial
 from agentd.model.errors import AgentdError
 from agentd.wire.messages import Output, OutputRequest
 
 if TYPE_CHECKING:
-    from agentd.api.connection import Connection
+    from agentd.api.calls.connection import Connection
     from agentd.api.places import Place
 
 LOOK_S = 0.1

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from agentd.api.executor import AgentExecutor
+    from agentd.api.calls.executor import AgentExecutor
     from agentd.api.places import Place
     from agentd.api.tasks.messages import Encoded, Parts
 
@@ -245,7 +245,7 @@ def attach(address: str | os.PathLike[str] | None = None, *, prints: bool = True
     Raises:
         AgentdError: there is none, or it refuses; or this is a task of an agent already, or a session is open.
     """
-    from agentd.api.executor import AgentExecutor
+    from agentd.api.calls.executor import AgentExecutor
     from agentd.api.places import find
 
     if PORT in sys.modules:

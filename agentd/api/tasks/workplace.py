@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from agentd.api.copying import copy_range
+from agentd.api.memory.file_copies import copy_range
 from agentd.api.tasks.joint import opened
 from agentd.api.tasks.port import DIRECTORY, FILE, NONE
 from agentd.api.tasks.references import Path

@@ -13,7 +13,7 @@ _PACKAGE = "_agentd_worker_api"
 
 
 def load(name: str) -> types.ModuleType | Any:
-    """Give a module of `agentd/api`, such as `segments` or `tasks.culprits`, which needs nothing but its siblings."""
+    """Give a module of `agentd/api`, such as `memory.segments`, which needs nothing but its siblings."""
     if _PACKAGE not in sys.modules:
         package = types.ModuleType(_PACKAGE)
         package.__path__ = [str(Path(__file__).resolve().parents[2] / "api")]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from .borrowed import load
 
 if TYPE_CHECKING:
-    from agentd.api.copying import clone, copy_range
-    from agentd.api.segment_map import SegmentMap
-    from agentd.api.segments import SegmentPool
+    from agentd.api.memory.file_copies import clone, copy_range
+    from agentd.api.memory.segment_map import SegmentMap
+    from agentd.api.memory.segments import SegmentPool
 else:
-    SegmentMap = load("segment_map").SegmentMap
-    SegmentPool = load("segments").SegmentPool
-    _copying = load("copying")
+    SegmentMap = load("memory.segment_map").SegmentMap
+    SegmentPool = load("memory.segments").SegmentPool
+    _copying = load("memory.file_copies")
     clone, copy_range = _copying.clone, _copying.copy_range
 
 __all__ = ["SegmentMap", "SegmentPool", "clone", "copy_range"]

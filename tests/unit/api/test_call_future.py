@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from agentd.api.future import CallFuture
+from agentd.api.calls.future import CallFuture
 from agentd.model.exchange import Submission
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import Codec, Payload

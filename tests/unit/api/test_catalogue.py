@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from agentd.api import catalogue as module
-from agentd.api.catalogue import Catalogue, name_of
+from agentd.api.calls import catalogue as module
+from agentd.api.calls.catalogue import Catalogue, name_of
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Template
 

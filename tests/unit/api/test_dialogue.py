@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api import dialogue as module
-from agentd.api.dialogue import Dialogue, Refused
+from agentd.api.calls import dialogue as module
+from agentd.api.calls.dialogue import Dialogue, Refused
 from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Failure, Outcome, Reason, Status, Template

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agentd.api.downloads import ACTIVE_MOST, WINDOW_BYTES, Downloads, Result
+from agentd.api.calls.downloads import ACTIVE_MOST, WINDOW_BYTES, Downloads, Result
 from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled
 from agentd.model.task import Outcome

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.api.connection import NotWelcome
-from agentd.api.dialogue import Refused
-from agentd.api.recovery import LARGEST_DELAY_S, Recovery
+from agentd.api.calls.connection import NotWelcome
+from agentd.api.calls.dialogue import Refused
+from agentd.api.calls.recovery import LARGEST_DELAY_S, Recovery
 from agentd.model.errors import Unreachable
 from agentd.wire.messages import HelloAck
 

@@ -8,11 +8,11 @@ import pickle
 
 import pytest
 
-from agentd.api import requests
-from agentd.api.requests import Answer, NotInThisForm
-from agentd.api.streams import EventReader, log_line
-from agentd.api.submissions import is_json, script, submission
-from agentd.api.tables import Rows, printable, shown
+from agentd.api.routes import requests
+from agentd.api.routes.requests import Answer, NotInThisForm
+from agentd.api.routes.streams import EventReader, log_line
+from agentd.api.routes.submissions import is_json, script, submission
+from agentd.api.routes.tables import Rows, printable, shown
 from agentd.model.errors import AgentdError, RequestError, TaskFailed
 from agentd.model.task import Constraints
 from agentd.model.views import ResourceView, TaskView

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api.secret import Tls
+from agentd.api.calls.secret import Tls
 from agentd.store import key_maker
 
 

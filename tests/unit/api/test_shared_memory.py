@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.api.shared import BESIDE_BYTES, SHARED_BYTES, SharedMemory
+from agentd.api.memory.shared import BESIDE_BYTES, SHARED_BYTES, SharedMemory
 from agentd.model.values import Codec, Payload
 from agentd.wire.messages import Segment, SegmentRelease
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api.copying import copy_range
-from agentd.api.segment_map import SegmentMap
-from agentd.api.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentPool, layout
+from agentd.api.memory.file_copies import copy_range
+from agentd.api.memory.segment_map import SegmentMap
+from agentd.api.memory.segments import ALIGNMENT, ROOMY, SMALLEST, SegmentPool, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,17 @@ import types
 import numpy as np
 import pytest
 
-from agentd.api import values
-from agentd.api.values import OUT_OF_BAND_BYTES, decode, encode, encode_call, exception_of, is_local, read, reencode
+from agentd.api.calls import values
+from agentd.api.calls.values import (
+    OUT_OF_BAND_BYTES,
+    decode,
+    encode,
+    encode_call,
+    exception_of,
+    is_local,
+    read,
+    reencode,
+)
 from agentd.model.errors import AgentdError, TaskFailed
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import Codec, Part, Payload
@@ -171,7 +180,7 @@ def test_local_means_neither_installed_nor_ours():
     """Modules of Python, of site-packages and of this product are elsewhere too; a user's own are not."""
     assert not is_local("json", sys.modules["json"])
     assert not is_local("numpy", np)
-    assert not is_local("agentd.api.values", values)
+    assert not is_local("agentd.api.calls.values", values)
     assert not is_local("__main__", sys.modules["__main__"])
     assert is_local(__name__, sys.modules[__name__])
     assert not is_local("made_up", types.ModuleType("made_up"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.api.requests import Answer
+from agentd.api.routes.requests import Answer
 from agentd.model.errors import AgentdError
 from agentd.rest.compss.documents import Action, Orchestrator, StartApplication, read_start
 from cli.call import _hooked

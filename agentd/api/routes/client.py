@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentd.api import requests, submissions, trust
-from agentd.api.pins import MISMATCH, mismatch, pinned
 from agentd.api.places import LOOPBACK, Place, find
-from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
-from agentd.api.streams import Event, EventReader, LogLine, log_line
-from agentd.api.tables import Rows
+from agentd.api.routes import requests, submissions, trust
+from agentd.api.routes.pins import MISMATCH, mismatch, pinned
+from agentd.api.routes.requests import Answer, Blob, Health, NotInThisForm, Request
+from agentd.api.routes.streams import Event, EventReader, LogLine, log_line
+from agentd.api.routes.tables import Rows
 from agentd.model.errors import AgentdError, RequestError, Unreachable
 from agentd.model.views import (
     TERMINAL,

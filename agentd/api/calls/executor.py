@@ -11,18 +11,18 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-from agentd.api.catalogue import Catalogue
-from agentd.api.future import CallFuture
-from agentd.api.line import Line
+from agentd.api.calls.catalogue import Catalogue
+from agentd.api.calls.future import CallFuture
+from agentd.api.calls.line import Line
+from agentd.api.calls.values import encode_call
 from agentd.api.places import find
-from agentd.api.values import encode_call
 from agentd.model.task import Constraints, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from agentd.api.calls.values import Share
     from agentd.api.places import Place
-    from agentd.api.values import Share
     from agentd.model.values import Payload
 
 T = TypeVar("T")
@@ -188,8 +188,8 @@ class AgentExecutor(Executor):
 def _way(place: Place, options: Template, reconnect_s: float) -> Way:
     if place.socket is not None:
         return Line(place, options, name=_own_name(), reconnect_s=reconnect_s)
-    from agentd.api import secret  # loads TLS
-    from agentd.api.remote import RemoteLine  # loads an HTTP client
+    from agentd.api.calls import secret  # loads TLS
+    from agentd.api.calls.remote import RemoteLine  # loads an HTTP client
 
     line = secret.line(place, options, name=_own_name(), reconnect_s=reconnect_s)
     if line is not None:

@@ -14,11 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from agentd.api.connection import GREETING_S, Connection, NotWelcome, greet
-from agentd.api.dialogue import Refused
-from agentd.api.line import Line
-from agentd.api.pins import mismatch, pinned
+from agentd.api.calls.connection import GREETING_S, Connection, NotWelcome, greet
+from agentd.api.calls.dialogue import Refused
+from agentd.api.calls.line import Line
 from agentd.api.places import LOOPBACK
+from agentd.api.routes.pins import mismatch, pinned
 from agentd.model.errors import PeerError, Unreachable
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def line(place: Place, options: Template, *, name: str, reconnect_s: float) -> L
 
 def _comm_of(place: Place) -> str:
     """Ask the agent where it listens for frames, and give that as it is reached from here; empty for nowhere."""
-    from agentd.api.client import Agent  # it loads an HTTP client
+    from agentd.api.routes.client import Agent  # it loads an HTTP client
 
     with Agent(place) as agent:
         bound, _, port = (agent.agent().comm or "").rpartition(":")

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from agentd.api.requests import Answer, Request
+from agentd.api.routes.requests import Answer, Request
 from agentd.model.errors import AgentdError
 
 XML = "application/xml"

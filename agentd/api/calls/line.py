@@ -13,13 +13,13 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from agentd.api.bell import Bell
-from agentd.api.catalogue import Catalogue
-from agentd.api.connection import Connection
-from agentd.api.connection import dial as dial_unix
-from agentd.api.future import CallFuture
-from agentd.api.mailbox import Mailbox
-from agentd.api.recovery import Recovery
+from agentd.api.calls.bell import Bell
+from agentd.api.calls.catalogue import Catalogue
+from agentd.api.calls.connection import Connection
+from agentd.api.calls.connection import dial as dial_unix
+from agentd.api.calls.future import CallFuture
+from agentd.api.calls.mailbox import Mailbox
+from agentd.api.calls.recovery import Recovery
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.model.exchange import Submission
 

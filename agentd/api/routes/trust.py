@@ -9,10 +9,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from agentd.api import logins, pins
+from agentd.api import logins
 from agentd.api.places import Place
-from agentd.api.requests import JSON, Answer, Request
-from agentd.api.tables import Rows
+from agentd.api.routes import pins
+from agentd.api.routes.requests import JSON, Answer, Request
+from agentd.api.routes.tables import Rows
 from agentd.model.errors import RequestError, Unreachable
 from agentd.model.views import InvitationView, LoginView, PeerView
 from agentd.wire import invitation as strings
@@ -112,7 +113,7 @@ def check_for_agents(text: str) -> None:
 
 
 def _log_in(url: str, certificate: str, secret: bytes) -> Login:
-    from agentd.api.client import Agent  # it names this module's requests
+    from agentd.api.routes.client import Agent  # it names this module's requests
 
     request = _json("POST", "/v1/login", {"secret": secret.hex()}, LoginView)
     with Agent(Place(url=url, certificate=certificate)) as agent:

@@ -10,10 +10,10 @@ from concurrent.futures import CancelledError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from agentd.api.downloads import Downloads
-from agentd.api.future import CallFuture
-from agentd.api.shared import SharedMemory
-from agentd.api.values import reencode
+from agentd.api.calls.downloads import Downloads
+from agentd.api.calls.future import CallFuture
+from agentd.api.calls.values import reencode
+from agentd.api.memory.shared import SharedMemory
 from agentd.model.errors import PeerError, Unreachable
 from agentd.model.exchange import Submission
 from agentd.model.task import Outcome, Reason, Status
@@ -31,10 +31,10 @@ from agentd.wire.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentd.api.catalogue import Catalogue
-    from agentd.api.connection import Connection
-    from agentd.api.downloads import Result
-    from agentd.api.shared import Mail
+    from agentd.api.calls.catalogue import Catalogue
+    from agentd.api.calls.connection import Connection
+    from agentd.api.calls.downloads import Result
+    from agentd.api.memory.shared import Mail
     from agentd.model.errors import AgentdError
     from agentd.model.exchange import Settled
     from agentd.model.values import Payload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.api.connection import NotWelcome
+from agentd.api.calls.connection import NotWelcome
 from agentd.model.errors import AgentdError, Unreachable
 
 FIRST_DELAY_S = 0.05

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .memory_copy import copy
+from .copies import copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from agentd.api.values import read
+from agentd.api.calls.values import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

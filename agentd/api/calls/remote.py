@@ -14,12 +14,12 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from agentd.api import requests, submissions
-from agentd.api.catalogue import Catalogue
-from agentd.api.client import Agent, with_rest
-from agentd.api.future import CallFuture
+from agentd.api.calls.catalogue import Catalogue
+from agentd.api.calls.future import CallFuture
+from agentd.api.calls.values import caught
+from agentd.api.routes import requests, submissions
+from agentd.api.routes.client import Agent, with_rest
 from agentd.api.tasks.failures import RemoteTraceback
-from agentd.api.values import caught
 from agentd.model.errors import AgentdError, RequestError, TaskFailed, Unreachable
 from agentd.model.exchange import Submission
 from agentd.model.task import Form, Outcome, Template

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from agentd.api.catalogue import name_of, title_of
-from agentd.api.values import dumps_by_value, encode
+from agentd.api.calls.catalogue import name_of, title_of
+from agentd.api.calls.values import dumps_by_value, encode
 from agentd.model.task import Constraints
 
 _DEEPEST = 60

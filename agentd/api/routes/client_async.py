@@ -1,4 +1,4 @@
-"""The client of `agentd.api.client` for asyncio: the same methods, to be awaited."""
+"""The client of `agentd.api.routes.client` for asyncio: the same methods, to be awaited."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Self, TypeVar
 
-from agentd.api import requests, submissions, trust
-from agentd.api.client import LONGEST_WAIT_S, as_capacity, http_options, patience, unreachable, with_rest
 from agentd.api.places import Place, find
-from agentd.api.requests import Answer, Blob, Health, NotInThisForm, Request
-from agentd.api.streams import Event, EventReader, LogLine, log_line
-from agentd.api.tables import Rows
+from agentd.api.routes import requests, submissions, trust
+from agentd.api.routes.client import LONGEST_WAIT_S, as_capacity, http_options, patience, unreachable, with_rest
+from agentd.api.routes.requests import Answer, Blob, Health, NotInThisForm, Request
+from agentd.api.routes.streams import Event, EventReader, LogLine, log_line
+from agentd.api.routes.tables import Rows
 from agentd.model.errors import AgentdError, RequestError
 from agentd.model.views import (
     TERMINAL,

@@ -53,9 +53,12 @@ _get.argtypes = [ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int]
 _release = _python.PyBuffer_Release
 _release.argtypes = [ctypes.POINTER(_Buffer)]
 _release.restype = None
-_move = ctypes.CDLL(None).memmove  # a function of a CDLL is called without the lock
+_libc = ctypes.CDLL(None)  # its functions are called without the lock
+_move = _libc.memmove
 _move.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _move.restype = None
+_compare = _libc.memcmp
+_compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
 def copy(target: memoryview, source: memoryview) -> None:
@@ -77,6 +80,14 @@ def copy(target: memoryview, source: memoryview) -> None:
             _move(to, start, size)
         else:
             _Copy(to, start, size, threads).run()
+
+
+def are_equal(left: memoryview, right: memoryview) -> bool:
+    """Compare the bytes of two contiguous views, as fast as memory is read."""
+    if left.nbytes != right.nbytes:
+        return False
+    with _address(left) as here, _address(right) as there:
+        return not left.nbytes or not _compare(here, there, left.nbytes)
 
 
 class _Copy:

@@ -18,8 +18,8 @@ from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.api.segment_map import SegmentMap
-    from agentd.api.segments import SegmentPool
+    from agentd.api.memory.segment_map import SegmentMap
+    from agentd.api.memory.segments import SegmentPool
     from agentd.model.values import Payload
     from agentd.wire.messages import Message
 
@@ -29,7 +29,7 @@ neighbours instead of sending them, as what is named is a segment."""
 SHARED_BYTES = 4 * 1024 * 1024
 """Of a segment for several of them. Chosen: 40 of 100 KB."""
 ALIGNMENT = 64
-"""Where they begin, as in `agentd.api.segments`, which is loaded late."""
+"""Where they begin, as in `agentd.api.memory.segments`, which is loaded late."""
 Mail = tuple["Message", tuple[int, ...]]
 """A message and the descriptors that travel with it."""
 
@@ -153,7 +153,7 @@ class SharedMemory:
             self._pool.free(number)
 
     def _make_pool(self) -> SegmentPool | None:
-        from agentd.api.segments import SegmentPool  # large arguments only: it loads ctypes and mmap
+        from agentd.api.memory.segments import SegmentPool  # large arguments only: it loads ctypes and mmap
 
         with self._lock:
             if self._pool is None and hasattr(os, "memfd_create"):
@@ -178,7 +178,7 @@ class SharedMemory:
         Raises:
             OSError: it cannot be mapped.
         """
-        from agentd.api.segment_map import SegmentMap  # large results only: it loads ctypes and mmap
+        from agentd.api.memory.segment_map import SegmentMap  # large results only: it loads ctypes and mmap
 
         if self._map is None:
             self._map = SegmentMap(partial(self._release, self._released))

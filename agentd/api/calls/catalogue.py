@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from agentd.api.values import LARGEST_INLINE_BYTES, dumps_by_value, is_local
+from agentd.api.calls.values import LARGEST_INLINE_BYTES, dumps_by_value, is_local
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Template
 

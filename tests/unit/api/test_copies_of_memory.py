@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api import memory_copy
-from agentd.api.memory_copy import LOCKED_BYTES, SHARED_BYTES, copy
+from agentd.api.memory import copies
+from agentd.api.memory.copies import LOCKED_BYTES, SHARED_BYTES, copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Let this process have so many processors."""
 
     def have(count: int) -> None:
-        monkeypatch.setattr(memory_copy, "_cores", lambda: count)
+        monkeypatch.setattr(copies, "_cores", lambda: count)
 
     return have
 
@@ -82,7 +82,7 @@ def test_an_interrupted_copy_is_over_when_it_raises(
         written.append("a piece")
 
     cores(2)
-    monkeypatch.setattr(memory_copy, "_move", move)
+    monkeypatch.setattr(copies, "_move", move)
     with pytest.raises(KeyboardInterrupt):
         copy(memoryview(bytearray(len(SOME))), memoryview(SOME))
     assert written == ["a piece"]

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agentd import __version__
-from agentd.api.dialogue import Dialogue, Refused
+from agentd.api.calls.dialogue import Dialogue, Refused
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.socket_path import fitting
 from agentd.wire.messages import Hello, HelloAck

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from agentd.api.tables import Rows
+from agentd.api.routes.tables import Rows
 from agentd.model.errors import AgentdError, RequestError, TaskFailed
 from agentd.model.unreadable import UNREADABLE
 from agentd.model.views import AgentView, NeighbourView, OperationView, Page, ResourceView, TaskView
