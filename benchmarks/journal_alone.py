@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentd.core.entries import Accepted, Ended, Entry
-from agentd.core.recovery import fold
+from agentd.core.journal.entries import Accepted, Ended, Entry
+from agentd.core.journal.recovery import fold
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 from agentd.store.disk import LocalDisk

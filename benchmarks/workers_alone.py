@@ -21,7 +21,7 @@ import uvloop
 from agentd.api.memory.segments import SegmentPool
 from agentd.core.commands import ReleaseSegments, RunTasks
 from agentd.core.events import Event, TaskResult, TasksEnded, WorkerLost, WorkerStarted
-from agentd.core.tasks import HERE, Shape, Task
+from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.task import Status, Template
 from agentd.model.values import Codec, Part, Payload
 from agentd.workers.settings import WorkerSettings

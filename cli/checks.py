@@ -348,7 +348,7 @@ def confined(settings: Settings) -> Iterator[Check]:
 def trust(folder: Path) -> Iterator[Check]:
     """Look at the key of this device, at whom it trusts, and at who trusts this person."""
     from agentd.api.logins import logins
-    from agentd.daemon.trust import identity_of, known_to
+    from agentd.daemon.trust.setup import identity_of, known_to
 
     try:
         identity = identity_of(folder)

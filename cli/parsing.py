@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agentd.daemon.spelling import nearest
+from agentd.daemon.users.spelling import nearest
 from cli.commands import BY_NAME, GROUPS, PROGRAMS, Command
 from cli.options import Effect, Option, options_of
 

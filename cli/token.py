@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.daemon.tokens import Entry, TokenBook
+from agentd.daemon.trust.tokens import Entry, TokenBook
 from cli.output import moment, print_json, print_rows
 from cli.target import folder_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agentd.core.entries import Ended, Entry
-from agentd.core.tasks import Task
+from agentd.core.journal.entries import Ended, Entry
+from agentd.core.tasks.task import Task
 from agentd.model.exchange import End, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
 from agentd.model.task import Template

@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core import events as e
 from agentd.core.commands import Alarm, SendDrain, Stop
-from agentd.core.endings import Endings
-from agentd.core.entries import Forgotten
-from agentd.core.exchange import Exchange
-from agentd.core.execution import Execution
-from agentd.core.families import Families
-from agentd.core.gangs import Gangs
-from agentd.core.intake import Intake
-from agentd.core.limits import Limits
-from agentd.core.links import Links
-from agentd.core.placing import OwnSide, Placing, Window
-from agentd.core.reports import Reports
-from agentd.core.resources import Resources
-from agentd.core.restoring import Restoring
+from agentd.core.data.supply import Supply
+from agentd.core.families.families import Families
+from agentd.core.families.limits import Limits
+from agentd.core.families.waiting import Waiting
+from agentd.core.journal.entries import Forgotten
+from agentd.core.journal.restoring import Restoring
+from agentd.core.neighbours.exchange import Exchange
+from agentd.core.neighbours.links import Links
+from agentd.core.neighbours.reports import Reports
+from agentd.core.placing.gangs import Gangs
+from agentd.core.placing.plan import OwnSide, Placing, Window
+from agentd.core.placing.resources import Resources
 from agentd.core.state import AgentState, Identity, Rules
-from agentd.core.supply import Supply
-from agentd.core.tasks import State
-from agentd.core.waiting import Waiting
+from agentd.core.tasks.endings import Endings
+from agentd.core.tasks.intake import Intake
+from agentd.core.tasks.task import State
+from agentd.core.workers.execution import Execution
 from schedulers.view import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agentd.core.commands import Command
-    from agentd.core.neighbours import Neighbour
-    from agentd.core.objects import Object
-    from agentd.core.recovery import Recovered
-    from agentd.core.tasks import Task
+    from agentd.core.data.objects import Object
+    from agentd.core.journal.recovery import Recovered
+    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.tasks.task import Task
     from agentd.model.task import Outcome
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler

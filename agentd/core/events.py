@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agentd.core.results import TaskResult as TaskResult  # noqa: PLC0414 - an event's row, named with the events
+from agentd.core.workers.results import TaskResult as TaskResult  # noqa: PLC0414 - an event's row, named with the events
 from agentd.model.exchange import End, Offer, Refusal, Report, Submission
 from agentd.model.graph import Put, Spawned
 from agentd.model.task import Failure, Template

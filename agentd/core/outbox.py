@@ -28,8 +28,8 @@ from agentd.core.commands import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.core.entries import Ended, Entry
-    from agentd.core.tasks import Task
+    from agentd.core.journal.entries import Ended, Entry
+    from agentd.core.tasks.task import Task
     from agentd.model.exchange import End, Offer, Refusal, Settled
 
 

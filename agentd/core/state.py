@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from agentd.core.acceptances import Acceptances
-from agentd.core.crew import Crew
-from agentd.core.fetches import Fetches
-from agentd.core.ledger import Ledger, Operation, Retention
-from agentd.core.lineage import Lineage
-from agentd.core.neighbours import Neighbourhood
-from agentd.core.objects import Objects
+from agentd.core.data.fetches import Fetches
+from agentd.core.data.lineage import Lineage
+from agentd.core.data.objects import Objects
+from agentd.core.journal.acceptances import Acceptances
+from agentd.core.journal.ledger import Ledger, Operation, Retention
+from agentd.core.neighbours.neighbours import Neighbourhood
 from agentd.core.outbox import Outbox
-from agentd.core.pool import Pool
-from agentd.core.queue import Queue
-from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, MOVES, WAITING, Path, Shape, State, Task
+from agentd.core.placing.pool import Pool
+from agentd.core.placing.queue import Queue
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, MOVES, WAITING, Path, Shape, State, Task
 from agentd.core.timers import Timers
+from agentd.core.workers.crew import Crew
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure
 from schedulers.capacity import Capacity
@@ -28,8 +28,8 @@ from schedulers.view import Change
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agentd.core.census import Census
-    from agentd.core.family import Family
+    from agentd.core.families.family import Family
+    from agentd.core.tasks.census import Census
 
 PATHS_MOST = 10_000
 """Paths that are remembered (chosen: a neighbour cannot fill memory with invented ones)."""

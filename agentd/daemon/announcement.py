@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentd.core.state import Identity
-    from agentd.daemon.agent import Agent
     from agentd.daemon.settings import Settings
+    from agentd.daemon.users.agent import Agent
     from agentd.store.disk import Disk
 
 INSECURE = "--insecure: whoever reaches the ports of this agent can run code here, and everybody on the way reads along"

@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from agentd.comm.settings import CommSettings
-from agentd.core.ledger import Retention
+from agentd.core.journal.ledger import Retention
 from agentd.core.state import Rules
-from agentd.daemon.arrivals import Arrivals
 from agentd.daemon.confinement import OFF, confinement
-from agentd.daemon.serving import Serving
+from agentd.daemon.data.arrivals import Arrivals
+from agentd.daemon.data.serving import Serving
+from agentd.daemon.data.transfers import Transfers
+from agentd.daemon.data.windows import Windows
 from agentd.daemon.settings import machine_memory_mib, process_environment
-from agentd.daemon.transfers import Transfers
-from agentd.daemon.windows import Windows
 from agentd.workers.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.core.engine import Engine
     from agentd.core.events import Event
-    from agentd.daemon.agent import Agent
+    from agentd.daemon.data.sharing import Sharing
     from agentd.daemon.main import Store
     from agentd.daemon.settings import Settings
-    from agentd.daemon.sharing import Sharing
+    from agentd.daemon.users.agent import Agent
     from agentd.store.disk import Disk
     from resources_xml import Nodes
 

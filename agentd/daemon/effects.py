@@ -6,18 +6,18 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from agentd.core import commands as c
-from agentd.core.entries import Ended, Forgotten
+from agentd.core.journal.entries import Ended, Forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.comm.door import Door
-    from agentd.daemon.agent import Agent
-    from agentd.daemon.callbacks import Callbacks
-    from agentd.daemon.neighbours import Links
-    from agentd.daemon.results import Results
-    from agentd.daemon.sharing import Sharing
-    from agentd.daemon.transfers import Transfers
+    from agentd.daemon.data.sharing import Sharing
+    from agentd.daemon.data.transfers import Transfers
+    from agentd.daemon.neighbours.links import Links
+    from agentd.daemon.users.agent import Agent
+    from agentd.daemon.users.callbacks import Callbacks
+    from agentd.daemon.users.results import Results
     from agentd.store.journal import Journal
     from agentd.workers.supervisor import Supervisor
 

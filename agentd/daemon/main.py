@@ -19,37 +19,38 @@ from agentd.comm.door import Door
 from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
-from agentd.core.census import Census
 from agentd.core.engine import Engine
-from agentd.core.entries import Booted
-from agentd.core.recovery import Recovered, fold
+from agentd.core.journal.entries import Booted
+from agentd.core.journal.recovery import Recovered, fold
 from agentd.core.state import Identity
-from agentd.daemon import logs, neighbours
-from agentd.daemon.agent import Agent
+from agentd.core.tasks.census import Census
+from agentd.daemon import logs
 from agentd.daemon.announcement import announce
-from agentd.daemon.callbacks import Callbacks
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock, seconds
 from agentd.daemon.cycles import collect_seldom
+from agentd.daemon.data.sharing import Sharing
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
 from agentd.daemon.exits import OK, exit_code
-from agentd.daemon.functions import Functions
-from agentd.daemon.gathering import Gathering
-from agentd.daemon.jobs import Jobs
 from agentd.daemon.lane import Lane, from_any_thread
-from agentd.daemon.output import RemoteOutput
+from agentd.daemon.neighbours import links as neighbours
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
-from agentd.daemon.results import Results, undelivered
 from agentd.daemon.settings import OFF, Settings
-from agentd.daemon.sharing import Sharing
-from agentd.daemon.stdout import Stdout
-from agentd.daemon.stopping import Stopping
-from agentd.daemon.summary import table
-from agentd.daemon.tokens import TokenBook
-from agentd.daemon.trust import own_key, pairing_of
-from agentd.daemon.user_port import UserPort
+from agentd.daemon.showing.gathering import Gathering
+from agentd.daemon.showing.output import RemoteOutput
+from agentd.daemon.showing.stdout import Stdout
+from agentd.daemon.showing.summary import table
+from agentd.daemon.trust.setup import own_key, pairing_of
+from agentd.daemon.trust.tokens import TokenBook
+from agentd.daemon.users.agent import Agent
+from agentd.daemon.users.callbacks import Callbacks
+from agentd.daemon.users.functions import Functions
+from agentd.daemon.users.jobs import Jobs
+from agentd.daemon.users.results import Results, undelivered
+from agentd.daemon.users.stopping import Stopping
+from agentd.daemon.users.user_port import UserPort
 from agentd.model.errors import AgentdError, BrokenInvariant, DiskError
 from agentd.store.disk import LocalDisk, StateFolder, open_state
 from agentd.store.journal import Journal
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.events import Event
-    from agentd.daemon.transfers import Transfers
+    from agentd.daemon.data.transfers import Transfers
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 

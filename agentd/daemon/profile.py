@@ -11,7 +11,7 @@ from agentd.store.profile import NAME, read_given, read_profile, write_profile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agentd.core.shapes import Learned, Shapes
+    from agentd.core.tasks.shapes import Learned, Shapes
     from agentd.daemon.settings import Settings
     from agentd.store.disk import Disk
 

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from agentd.api.places import state_folder
-from agentd.daemon.spelling import meant, nearest, stray
+from agentd.daemon.users.spelling import meant, nearest, stray
 from agentd.model.errors import ConfigError
 from agentd.rest.port import SCOPES
 

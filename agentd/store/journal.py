@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 from msgspec import Struct
 
-from agentd.core.entries import Accepted, Ended, Entry
+from agentd.core.journal.entries import Accepted, Ended, Entry
 from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.unreadable import UNREADABLE

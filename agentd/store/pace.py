@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.entries import Accepted, Ended, Entry, Started
+from agentd.core.journal.entries import Accepted, Ended, Entry, Started
 from agentd.model.values import NO_VALUE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from agentd.core.shapes import Learned
+from agentd.core.tasks.shapes import Learned
 from agentd.model.errors import ConfigError
 from agentd.store.disk import Disk, read_file, write_file
 

@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from agentd.core.entries import (
+from agentd.core.journal.entries import (
     Accepted,
     Booted,
     CalledBack,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agentd.core.entries import Accepted, Ended, Entry, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, Entry, Forgotten
 from agentd.model.values import Payload
 
 

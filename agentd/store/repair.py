@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agentd.core.entries import Accepted, Ended, Entry, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, Entry, Forgotten
 from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.unreadable import UNREADABLE

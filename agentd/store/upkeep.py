@@ -17,7 +17,7 @@ from struct import iter_unpack
 
 from msgspec import Struct
 
-from agentd.core.entries import (
+from agentd.core.journal.entries import (
     Accepted,
     Booted,
     CalledBack,

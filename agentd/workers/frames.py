@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentd.core.commands import Resume
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
     from agentd.model.graph import Known
     from agentd.model.task import Failure
 

@@ -26,7 +26,7 @@ from agentd.workers.protocol import COUNT, NUMBER, TO_DAEMON_LIMIT, FrameReader,
 if TYPE_CHECKING:
     from agentd.comm.unix import UnixConnection
     from agentd.core.commands import Binding
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
     from agentd.model.task import Failure
     from agentd.workers.output import WorkerOutput
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentd.core.events import TaskResult
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
     from agentd.model.values import Payload
     from agentd.workers.process import Process
     from agentd.workers.segments import Segments

@@ -20,7 +20,7 @@ from schedulers.loading import load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
 
 TURN_S = 0.0005
 """What a daemon takes for a message, as the studies of placement assume (measured daemons are faster)."""

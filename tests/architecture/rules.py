@@ -240,7 +240,7 @@ PRODUCT_RULES = {
         allowed={
             "agentd/workers/inside/": "the inside of a worker: users' code runs there anyway",
             "agentd/api/": "the users' side: a program reads the results of its own calls",
-            "agentd/daemon/showing.py": "writes the pickle of plain data, and reads none",
+            "agentd/daemon/showing/rows.py": "writes the pickle of plain data, and reads none",
         },
     ),
     "clock": Rule(
@@ -258,8 +258,8 @@ PRODUCT_RULES = {
         innocent=("clock.now()", "self._clock.time()", "import time\ntime.struct_time"),
         allowed={
             "agentd/daemon/clock.py": "this is the place",
-            "agentd/daemon/tokens.py": "its defaults are for `agentd token`, which runs without a daemon",
-            "agentd/daemon/callbacks.py": "the loop's monotonic time, between two attempts of one callback",
+            "agentd/daemon/trust/tokens.py": "its defaults are for `agentd token`, which runs without a daemon",
+            "agentd/daemon/users/callbacks.py": "the loop's monotonic time, between two attempts of one callback",
             "agentd/workers/inside/": "times users' code, in another process than the daemon",
             "agentd/api/": USERS_PROCESS,
             "agentd/pycompss/": USERS_PROCESS,
@@ -312,7 +312,7 @@ PRODUCT_RULES = {
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
             "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",
             "agentd/daemon/lane.py": "the lane's outermost door: the daemon ends by it",
-            "agentd/core/placing.py": "a scheduler may be anybody's plug-in; another one stands in while it fails",
+            "agentd/core/placing/plan.py": "a scheduler may be anybody's plug-in; another one stands in while it fails",
         },
     ),
     "stubs": Rule(

@@ -10,8 +10,8 @@ from source_tree import ROOT
 
 from agentd.core.commands import Command
 from agentd.core.engine import Engine
-from agentd.core.entries import Entry
 from agentd.core.events import Event
+from agentd.core.journal.entries import Entry
 from agentd.core.state import Identity
 from agentd.store.records import KINDS
 from agentd.wire.messages import TYPES, Kind, Message

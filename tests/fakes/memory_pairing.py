@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from agentd.daemon.invitations import Invitations
+from agentd.daemon.trust.invitations import Invitations
 from agentd.model.errors import RequestError
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.views import InvitationView, LoginView, PeerView

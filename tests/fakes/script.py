@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.placing import explain
+from agentd.core.placing.plan import explain
 from agentd.core.state import Rules
-from agentd.core.tasks import State
+from agentd.core.tasks.task import State
 from agentd.model.errors import RequestError
 from agentd.model.task import Constraints, Form, Status, Template
 from schedulers.capacity import cores, shortfalls

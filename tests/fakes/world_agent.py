@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentd.core import commands as c
-from agentd.core import entries as j
 from agentd.core import events as e
 from agentd.core.engine import Engine
-from agentd.core.recovery import fold
+from agentd.core.journal import entries as j
+from agentd.core.journal.recovery import fold
 from agentd.core.state import Identity
 from agentd.model.exchange import Submission
 from agentd.model.task import Template
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.state import Rules
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
     from agentd.model.task import Outcome
     from schedulers.view import Scheduler
     from tests.fakes.world import World

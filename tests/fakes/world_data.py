@@ -17,7 +17,7 @@ from agentd.model.values import ObjectKey, Part, Payload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.core import entries as j
+    from agentd.core.journal import entries as j
     from tests.fakes.world_agent import Host
     from tests.fakes.world_links import End
 

@@ -9,17 +9,17 @@ from collections import Counter, defaultdict
 from itertools import count
 from typing import TYPE_CHECKING
 
-from agentd.core.entries import Started
-from agentd.core.tasks import State
+from agentd.core.journal.entries import Started
+from agentd.core.tasks.task import State
 from agentd.model.task import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.commands import Command
-    from agentd.core.entries import Entry
-    from agentd.core.recovery import Finished
-    from agentd.core.tasks import Task
+    from agentd.core.journal.entries import Entry
+    from agentd.core.journal.recovery import Finished
+    from agentd.core.tasks.task import Task
     from agentd.model.exchange import Offer
     from tests.fakes.world import World
     from tests.fakes.world_agent import Host

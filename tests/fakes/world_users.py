@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.core.entries import Ended
+from agentd.core.journal.entries import Ended
 from agentd.model.task import Constraints, Outcome, Status, Template
 from tests.fakes.world_agent import ALL_ENTRIES
 

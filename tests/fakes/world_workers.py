@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from agentd.core.commands import InterruptTask, Resume, RunTasks
-    from agentd.core.tasks import Task
+    from agentd.core.tasks.task import Task
     from agentd.model.graph import Known
     from tests.fakes.world_agent import Host
 

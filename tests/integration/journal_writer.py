@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from queue import SimpleQueue
 
-from agentd.core.entries import Accepted, Ended, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, Forgotten
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 from agentd.store.disk import LocalDisk, open_state

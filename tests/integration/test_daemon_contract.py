@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentd.daemon.tokens import TokenBook
+from agentd.daemon.trust.tokens import TokenBook
 from tests.fakes import sample
 from tests.fakes.rest_contract import RestContract
 

@@ -12,7 +12,7 @@ import pytest
 
 from agentd.api import AgentExecutor, connect
 from agentd.api.routes.trust import login
-from agentd.daemon.tokens import TokenBook
+from agentd.daemon.trust.tokens import TokenBook
 from agentd.model.errors import RequestError, Unreachable
 from tests.conftest import RunningAgent, StartAgent
 

@@ -12,12 +12,12 @@ from comm_rig import Agent, Client, run
 
 from agentd.comm.security import Security, asking
 from agentd.core import events as e
-from agentd.core.shapes import Shapes
 from agentd.core.state import AgentState, Rules
 from agentd.core.state import Identity as CoreIdentity
-from agentd.core.tasks import HERE, Task
-from agentd.daemon.serving import Serving
-from agentd.daemon.windows import Windows
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, Task
+from agentd.daemon.data.serving import Serving
+from agentd.daemon.data.windows import Windows
 from agentd.model.exchange import Offer
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.task import Template

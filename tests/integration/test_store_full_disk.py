@@ -8,8 +8,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from agentd.core.entries import Accepted
-from agentd.core.recovery import fold
+from agentd.core.journal.entries import Accepted
+from agentd.core.journal.recovery import fold
 from agentd.model.task import Template
 from agentd.model.values import Payload
 from agentd.store.disk import LocalDisk

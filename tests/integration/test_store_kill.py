@@ -11,7 +11,7 @@ from random import Random
 import journal_writer
 import pytest
 
-from agentd.core.recovery import fold
+from agentd.core.journal.recovery import fold
 from agentd.model.errors import StateInUse
 from agentd.store.disk import LocalDisk, open_state
 from agentd.store.journal import Journal

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentd.core.commands import RunTasks
 from agentd.core.events import Event, TaskResult, TasksEnded, WorkerLost, WorkerStarted
-from agentd.core.tasks import HERE, Shape, Task
+from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.task import Failure, Status, Template
 from agentd.model.values import Codec, Payload
 from agentd.workers.settings import WorkerSettings

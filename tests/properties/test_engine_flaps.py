@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.core.inventories import Inventories
-from agentd.core.links import Links
-from agentd.core.taking import Taking
+from agentd.core.neighbours.inventories import Inventories
+from agentd.core.neighbours.links import Links
+from agentd.core.neighbours.taking import Taking
 from tests.fakes.world_storm import Flaps
 
 if TYPE_CHECKING:

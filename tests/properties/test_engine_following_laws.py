@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agentd.core.commands import Command, RunTasks
 from agentd.core.state import Rules
-from agentd.core.tasks import State, Task
+from agentd.core.tasks.task import State, Task
 from agentd.model.task import Form, Outcome, Status, Template
 from agentd.model.values import Kept
 from tests.fakes.world import World

@@ -17,7 +17,7 @@ from tests.fakes.world_history import leftovers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agentd.core.neighbours import Neighbour
+    from agentd.core.neighbours.neighbours import Neighbour
     from schedulers.view import Decision, View
 
 NAMES = "abcdefgh"
@@ -95,7 +95,7 @@ def test_on_no_graph_more_is_told_than_there_is(graph: tuple[list[int], list[tup
 
 def test_without_the_tree_loads_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The law above can fail: split horizon alone counts a ring again and again."""
-    monkeypatch.setattr("agentd.core.tree.Tree.is_branch", lambda self, row: True)
+    monkeypatch.setattr("agentd.core.neighbours.tree.Tree.is_branch", lambda self, row: True)
     world = settled([1, 1, 1], [("a", "b"), ("b", "c"), ("a", "c")])
     assert sum(tier.cores for row in world.hosts["a"].engine.state.neighbourhood.rows for tier in row.report.tiers) > 4
 

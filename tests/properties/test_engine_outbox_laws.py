@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.commands import Record, RunTasks
-from agentd.core.entries import Cancelling
+from agentd.core.journal.entries import Cancelling
 from agentd.core.outbox import Outbox
-from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, Task
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, Task
 from agentd.model.task import Template
 from agentd.model.values import Payload
 

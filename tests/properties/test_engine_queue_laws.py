@@ -9,9 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from agentd.core.queue import EMPTY_MOST, Bucket, Queue
-from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, Path, State, Task
+from agentd.core.placing.queue import EMPTY_MOST, Bucket, Queue
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, Path, State, Task
 from agentd.model.task import Template
 from agentd.model.values import Part, Payload
 

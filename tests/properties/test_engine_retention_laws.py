@@ -9,8 +9,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from agentd.core.ledger import UNREAD_S, Ledger, Operation, Retention
-from agentd.core.tasks import HERE, Path
+from agentd.core.journal.ledger import UNREAD_S, Ledger, Operation, Retention
+from agentd.core.tasks.task import HERE, Path
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 
@@ -95,7 +95,7 @@ TestLedger = LedgerMachine.TestCase
 
 def test_a_planted_bug_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that lets unread results go is caught."""
-    monkeypatch.setattr("agentd.core.ledger.UNREAD_S", 0.0)
+    monkeypatch.setattr("agentd.core.journal.ledger.UNREAD_S", 0.0)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
             LedgerMachine, settings=settings(max_examples=2000, stateful_step_count=40, phases=[Phase.generate])

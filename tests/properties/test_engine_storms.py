@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.core.endings import Endings
 from agentd.core.events import ClockRead
-from agentd.core.exchange import Exchange
-from agentd.core.intake import Intake
-from agentd.core.line import Line
-from agentd.core.links import Links
-from agentd.core.neighbours import Neighbour
-from agentd.core.pool import Pool, Reservation
-from agentd.core.restoring import Restoring
+from agentd.core.journal.restoring import Restoring
+from agentd.core.neighbours.exchange import Exchange
+from agentd.core.neighbours.links import Links
+from agentd.core.neighbours.neighbours import Neighbour
+from agentd.core.placing.pool import Pool, Reservation
+from agentd.core.tasks.endings import Endings
+from agentd.core.tasks.intake import Intake
+from agentd.core.workers.line import Line
 from tests.fakes.world_storm import STORM_S, Storm
 
 if TYPE_CHECKING:

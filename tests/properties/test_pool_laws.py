@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agentd.core.pool import Pool, Reservation
+from agentd.core.placing.pool import Pool, Reservation
 from agentd.model.errors import RequestError
 from schedulers.capacity import Capacity, Kind, Processor
 

@@ -7,8 +7,8 @@ from engine_desk import CALL, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.acceptances import AGAIN_S, AT_ONCE_MOST, PUT_OFF_S
-from agentd.core.entries import Accepted, Asked, Cancelling, Ended, Started
+from agentd.core.journal.acceptances import AGAIN_S, AT_ONCE_MOST, PUT_OFF_S
+from agentd.core.journal.entries import Accepted, Asked, Cancelling, Ended, Started
 from agentd.model.task import Failure, Reason, Status, Template
 from agentd.model.values import Part, Payload
 

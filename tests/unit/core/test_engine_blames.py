@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentd.core.events import Event, WorkerLost
 from agentd.core.state import Rules
-from agentd.core.tasks import Task
+from agentd.core.tasks.task import Task
 from agentd.model.task import Form, Outcome, Status, Template
 from tests.fakes.world import World
 from tests.fakes.world_nested import Nest, Step

@@ -6,7 +6,7 @@ from engine_desk import CALL, LINK, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.taking import BRIEF_S, FEW
+from agentd.core.neighbours.taking import BRIEF_S, FEW
 from agentd.model.exchange import End, Offer
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload

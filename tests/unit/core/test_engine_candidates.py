@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.candidates import FASTEST, IN_TURN, Candidates
-from agentd.core.neighbours import Neighbour
-from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, Task
+from agentd.core.neighbours.candidates import FASTEST, IN_TURN, Candidates
+from agentd.core.neighbours.neighbours import Neighbour
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, Task
 from agentd.model.exchange import Report
 from agentd.model.task import Template
 from agentd.model.values import Payload

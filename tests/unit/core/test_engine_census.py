@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from agentd.core.census import FUNCTIONS_MOST, OTHERS, TIMES_MOST, Census
-from agentd.core.tasks import HERE, Shape, Task
-from agentd.daemon.summary import HEAD, table
+from agentd.core.tasks.census import FUNCTIONS_MOST, OTHERS, TIMES_MOST, Census
+from agentd.core.tasks.task import HERE, Shape, Task
+from agentd.daemon.showing.summary import HEAD, table
 from agentd.model.task import Outcome, Status, Template
 from agentd.model.values import Payload
 from schedulers.capacity import Capacity

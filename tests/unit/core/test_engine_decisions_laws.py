@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.engine import Engine
-from agentd.core.shapes import learn, learn_all
 from agentd.core.state import Identity
-from agentd.core.tasks import HERE, Shape, Task
+from agentd.core.tasks.shapes import learn, learn_all
+from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.exchange import End, Submission
 from agentd.model.task import Constraints, Outcome, Template
 from agentd.model.values import Part, Payload

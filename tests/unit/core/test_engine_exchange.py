@@ -9,12 +9,12 @@ from engine_desk import CALL, LINK, PLAIN, Desk, row
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.entries import Accepted, Cancelling, Delivered, Ended, Forgotten, Returned, Started
-from agentd.core.exchange import DECLARED_MOST
-from agentd.core.loads import believable
-from agentd.core.neighbours import LinkState
+from agentd.core.journal.entries import Accepted, Cancelling, Delivered, Ended, Forgotten, Returned, Started
+from agentd.core.neighbours.exchange import DECLARED_MOST
+from agentd.core.neighbours.loads import believable
+from agentd.core.neighbours.neighbours import LinkState
 from agentd.core.state import Rules
-from agentd.core.tasks import Path, State
+from agentd.core.tasks.task import Path, State
 from agentd.model.errors import RequestError
 from agentd.model.exchange import End, Offer, Refusal, Report
 from agentd.model.task import Constraints, Failure, Outcome, Reason, Status, Template

@@ -7,11 +7,11 @@ from engine_desk import CALL, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.crew import Crew
-from agentd.core.entries import Returned, Started
-from agentd.core.line import AHEAD_MOST
-from agentd.core.pool import Pool
-from agentd.core.tasks import State
+from agentd.core.journal.entries import Returned, Started
+from agentd.core.placing.pool import Pool
+from agentd.core.tasks.task import State
+from agentd.core.workers.crew import Crew
+from agentd.core.workers.line import AHEAD_MOST
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Constraints, Failure, Outcome, Reason, Status, Template
 from agentd.model.values import Codec, Payload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core.versions import Child, Versions
+from agentd.core.data.versions import Child, Versions
 from agentd.model.graph import Spawned, Standing
 from agentd.model.task import Form, Outcome, Reason, Status, Template
 from agentd.model.values import Part, Payload

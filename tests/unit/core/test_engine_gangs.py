@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentd.core.events import DrainRequested
 from agentd.core.state import Rules
-from agentd.core.tasks import State, Task
+from agentd.core.tasks.task import State, Task
 from agentd.model.task import Constraints, Form, Outcome, Reason, Status, Template
 from tests.fakes.world import World
 from tests.fakes.world_nested import Nest, Step, sequential

@@ -7,9 +7,9 @@ from engine_desk import CALL, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.entries import Accepted, CalledBack, Cancelling, Ended
-from agentd.core.intake import READ_S
+from agentd.core.journal.entries import Accepted, CalledBack, Cancelling, Ended
 from agentd.core.state import Rules
+from agentd.core.tasks.intake import READ_S
 from agentd.model.errors import RequestError
 from agentd.model.exchange import Submission
 from agentd.model.task import Constraints, Reason, Status, Template

@@ -7,7 +7,7 @@ from engine_desk import CALL, LINK, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.tasks import State
+from agentd.core.tasks.task import State
 from agentd.model.exchange import Refusal
 from agentd.model.task import Status, Template
 from schedulers.capacity import Capacity

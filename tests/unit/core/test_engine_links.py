@@ -6,9 +6,9 @@ from engine_desk import CALL, LINK, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.neighbours import LinkState
+from agentd.core.neighbours.neighbours import LinkState
 from agentd.core.state import Rules
-from agentd.core.tasks import State
+from agentd.core.tasks.task import State
 from agentd.model.exchange import End, Report
 from agentd.model.task import Outcome, Status, Template
 from schedulers.capacity import Capacity, cores

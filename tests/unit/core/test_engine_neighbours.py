@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from engine_desk import CALL, row
 
-from agentd.core.shapes import Shapes
-from agentd.core.tasks import HERE, Task
+from agentd.core.tasks.shapes import Shapes
+from agentd.core.tasks.task import HERE, Task
 from agentd.model.exchange import Report
 from agentd.model.values import Payload
 from schedulers.capacity import cores

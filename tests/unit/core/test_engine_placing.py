@@ -10,9 +10,9 @@ from engine_desk import CALL, LINK, Desk
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.commands import Alarm
-from agentd.core.placing import explain
+from agentd.core.placing.plan import explain
 from agentd.core.state import AgentState, Identity, Rules
-from agentd.core.tasks import HERE, Path, State
+from agentd.core.tasks.task import HERE, Path, State
 from agentd.model.errors import BrokenInvariant, RequestError, TaskFailed
 from agentd.model.exchange import Submission
 from agentd.model.task import Constraints, Template

@@ -11,13 +11,13 @@ from engine_desk import CALL, LINK, PLAIN, Desk
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.engine import Engine
-from agentd.core.entries import Accepted, Booted, Cancelling, Delivered, Ended, HostAdded, HostRemoved, Started
-from agentd.core.ledger import Retention
-from agentd.core.neighbours import LinkState
-from agentd.core.pool import Pool, Reservation, Slot
-from agentd.core.recovery import fold
+from agentd.core.journal.entries import Accepted, Booted, Cancelling, Delivered, Ended, HostAdded, HostRemoved, Started
+from agentd.core.journal.ledger import Retention
+from agentd.core.journal.recovery import fold
+from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.placing.pool import Pool, Reservation, Slot
 from agentd.core.state import Identity, Rules
-from agentd.core.tasks import HERE, Path, State
+from agentd.core.tasks.task import HERE, Path, State
 from agentd.core.timers import Timers
 from agentd.model.errors import BrokenInvariant, RequestError
 from agentd.model.exchange import End

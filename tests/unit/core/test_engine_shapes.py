@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core.shapes import ATTEMPTS_MOST, CODE_MOST_BYTES, SHAPES_MOST, Shapes, demand_of, learn, sound
+from agentd.core.tasks.shapes import ATTEMPTS_MOST, CODE_MOST_BYTES, SHAPES_MOST, Shapes, demand_of, learn, sound
 from agentd.model.task import Constraints, Form, Template
 from schedulers.capacity import Kind
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.placing import explain
-from agentd.core.tasks import State
-from agentd.core.travelling import LIGHT_BYTES, MOST_BYTES, UNREAD_MOST_BYTES, Travelling
+from agentd.core.neighbours.travelling import LIGHT_BYTES, MOST_BYTES, UNREAD_MOST_BYTES, Travelling
+from agentd.core.placing.plan import explain
+from agentd.core.tasks.task import State
 from agentd.model.exchange import Refusal
 from agentd.model.task import Template
 from agentd.model.values import Payload

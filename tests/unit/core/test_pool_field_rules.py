@@ -13,7 +13,7 @@ from engine_desk import CALL, LINK, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.pool import Pool, simultaneous
+from agentd.core.placing.pool import Pool, simultaneous
 from agentd.model.errors import RequestError
 from agentd.model.exchange import End
 from agentd.model.task import Outcome

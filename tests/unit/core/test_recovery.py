@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.core.entries import (
+from agentd.core.journal.entries import (
     Accepted,
     Asked,
     Booted,
@@ -23,8 +23,8 @@ from agentd.core.entries import (
     Started,
     WasRead,
 )
-from agentd.core.recovery import fold
-from agentd.core.tasks import Path
+from agentd.core.journal.recovery import fold
+from agentd.core.tasks.task import Path
 from agentd.model.task import Failure, Outcome, Status, Template
 from agentd.model.values import Part, Payload
 

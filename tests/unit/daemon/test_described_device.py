@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon import capacity, neighbours
+from agentd.daemon import capacity
+from agentd.daemon.neighbours import links as neighbours
 from agentd.daemon.settings import Settings
 from agentd.model.errors import ConfigError
 from schedulers.capacity import Capacity, Kind, Processor

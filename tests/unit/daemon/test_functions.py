@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.functions import Functions
+from agentd.daemon.users.functions import Functions
 from agentd.model.task import Form, Template
 
 SOURCE = """

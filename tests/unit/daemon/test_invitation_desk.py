@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.daemon import invitations
-from agentd.daemon.invitations import Invitations
+from agentd.daemon.trust import invitations
+from agentd.daemon.trust.invitations import Invitations
 from agentd.model.errors import RequestError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentd.comm.wiring import Identity
-from agentd.daemon.loans import LENT_BYTES, Loans
+from agentd.daemon.data.loans import LENT_BYTES, Loans
 from agentd.model.exchange import Settled
 from agentd.model.task import Outcome
 from agentd.model.values import Codec, Part, Payload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from agentd.daemon.results import OVERHEAD_BYTES, Results
+from agentd.daemon.users.results import OVERHEAD_BYTES, Results
 from agentd.model.task import Outcome
 from agentd.model.values import Codec, Payload
 from agentd.store.journal import Journal

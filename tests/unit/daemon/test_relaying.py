@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentd.daemon.relaying import LINK_BYTES, PIECE_BYTES, RANGES_MOST, RELAY_BYTES, Relaying
+from agentd.daemon.data.relaying import LINK_BYTES, PIECE_BYTES, RANGES_MOST, RELAY_BYTES, Relaying
 from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentd.core.ledger import Operation
-from agentd.daemon.showing import Showing
+from agentd.core.journal.ledger import Operation
+from agentd.daemon.showing.rows import Showing
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
 from agentd.model.values import Codec, Payload
 from tests.fakes.world import World

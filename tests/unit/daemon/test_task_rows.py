@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core import tracks
 from agentd.core.engine import Engine
-from agentd.daemon.showing import Showing
+from agentd.core.tasks import tracks
+from agentd.daemon.showing.rows import Showing
 from agentd.model.task import Form, Template
 from agentd.model.views import TaskCounts, TaskView
 from tests.fakes.world import World

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.tokens import BOOK, LOOK_S, OWNER, OWNER_FILE, TokenBook, check_folder, owner_token
+from agentd.daemon.trust.tokens import BOOK, LOOK_S, OWNER, OWNER_FILE, TokenBook, check_folder, owner_token
 from agentd.model.errors import ConfigError
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from agentd.core.commands import AbandonFetch, FetchObject
 from agentd.core.events import Event, FetchFailed, ObjectFetched
-from agentd.daemon.arrivals import Arrivals
-from agentd.daemon.transfers import Transfers
-from agentd.daemon.windows import WINDOW_BYTES, Windows
+from agentd.daemon.data.arrivals import Arrivals
+from agentd.daemon.data.transfers import Transfers
+from agentd.daemon.data.windows import WINDOW_BYTES, Windows
 from agentd.model.values import Remote
 from agentd.store.disk import LocalDisk
 from agentd.wire.checksum import checksum

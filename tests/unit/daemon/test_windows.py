@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from agentd.daemon.windows import MOST_BYTES, WINDOW_BYTES, Windows, piece
+from agentd.daemon.data.windows import MOST_BYTES, WINDOW_BYTES, Windows, piece
 from agentd.workers.segments import Segments
 
 SIZE = 3 * MOST_BYTES

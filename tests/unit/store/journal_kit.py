@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from hypothesis import strategies as st
 
-from agentd.core.entries import (
+from agentd.core.journal.entries import (
     Accepted,
     Booted,
     CalledBack,
@@ -24,7 +24,7 @@ from agentd.core.entries import (
     Started,
     WasRead,
 )
-from agentd.core.recovery import Recovered, fold
+from agentd.core.journal.recovery import Recovered, fold
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Payload
 from agentd.store.disk import Disk

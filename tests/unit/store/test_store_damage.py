@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from journal_kit import Kept, accepted, ended, entries
 from memory_disk import REASON, MemoryDisk
 
-from agentd.core.entries import Accepted, Ended, Forgotten
-from agentd.core.recovery import fold
+from agentd.core.journal.entries import Accepted, Ended, Forgotten
+from agentd.core.journal.recovery import fold
 from agentd.model.errors import AgentdError
 from agentd.model.task import Status
 from agentd.store.records import Damage, is_sound, pack, unpack, write

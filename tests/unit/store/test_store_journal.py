@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_kit import TEMPLATE, Kept, accepted, ended, histories
 from memory_disk import REASON, MemoryDisk
 
-from agentd.core.entries import Accepted, Ended, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, Forgotten
 from agentd.model.errors import ConfigError, DiskError, StateInUse
 from agentd.model.task import Outcome, Status
 from agentd.model.values import Part, Payload

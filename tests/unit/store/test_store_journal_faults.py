@@ -11,7 +11,7 @@ import pytest
 from journal_kit import Kept, accepted, ended, folded
 from memory_disk import REASON, MemoryDisk
 
-from agentd.core.entries import Booted, Forgotten, HostAdded, Started, WasRead
+from agentd.core.journal.entries import Booted, Forgotten, HostAdded, Started, WasRead
 from agentd.model.errors import AgentdError, DiskError
 
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)

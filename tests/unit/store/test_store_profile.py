@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core.shapes import SHAPES_MOST, Learned, Shapes, learn
+from agentd.core.tasks.shapes import SHAPES_MOST, Learned, Shapes, learn
 from agentd.model.errors import ConfigError
 from agentd.model.task import Template
 from agentd.store.disk import LocalDisk

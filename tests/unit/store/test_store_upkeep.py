@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_kit import accepted, ended, entries, folded
 
-from agentd.core.entries import Delivered, Forgotten, HostAdded, HostRemoved, Started, WasRead
+from agentd.core.journal.entries import Delivered, Forgotten, HostAdded, HostRemoved, Started, WasRead
 from agentd.store.upkeep import Upkeep
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentd.core.tasks import HERE, Shape, Task
+from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.task import Template
 from agentd.model.values import Kept as Standing
 from agentd.model.values import Payload

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.commands import Resume
-from agentd.core.tasks import HERE, Shape, Task
+from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.graph import Known, Standing
 from agentd.model.task import Failure as ModelFailure
 from agentd.model.task import Template

@@ -1,0 +1,115 @@
+"""Acceptances that nobody has been told of: the end says what they would have said, or they are written in a moment.
+
+Law: nobody is told of an acceptance that is not in the journal, and no end is written that does not say what was asked
+for unless that was written before; what lives for longer than `PUT_OFF_S` is in the journal by then.
+
+A caller that waits for the end anyway learns of the acceptance by it, so one commit serves for both. Until then it
+stands as if it had not been heard: when both it and the agent are gone, nobody was promised anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from agentd.core.journal.entries import Accepted, Asked
+from agentd.core.tasks.task import State
+
+if TYPE_CHECKING:
+    from agentd.core.commands import Reply
+    from agentd.core.journal.ledger import Operation
+    from agentd.core.state import AgentState
+    from agentd.model.values import Payload
+
+PUT_OFF_S = 0.25
+"""How long an acceptance may wait for the end (chosen: most short calls have ended by then)."""
+AT_ONCE_MOST = 2000
+"""Acceptances that are written in one batch when their time is over (chosen: a few milliseconds)."""
+AGAIN_S = 0.01
+"""Until the next batch of those."""
+_UNSTARTED = frozenset({State.HELD, State.WAITING, State.OFFERED, State.FORWARDED, State.ENDED})
+
+
+class _PutOff(Struct, gc=False):
+    """One acceptance that is not written yet."""
+
+    operation: Operation
+    payload: Payload
+    reply: Reply | None
+
+
+class Acceptances:
+    """The acceptances that are put off, oldest first."""
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+        self._put_off: dict[int, _PutOff] = {}
+        self._by_age: deque[Operation] = deque()
+        """The same, oldest first, with some among them that are written already."""
+        self._is_timed = False
+
+    def put_off(self, operation: Operation, payload: Payload, reply: Reply | None) -> None:
+        """Have an acceptance written later; the reply, where there is one, leaves when it is safe."""
+        operation.is_put_off = True
+        self._put_off[operation.id] = _PutOff(operation, payload, reply)
+        self._by_age.append(operation)
+        if not self._is_timed:
+            self._is_timed = True
+            self._state.timers.at(operation.submitted_at + PUT_OFF_S, self._write_old)
+
+    def write(self, operation: Operation) -> None:
+        """Write the acceptance of an operation now, unless it is written already."""
+        if not operation.is_put_off:
+            return
+        operation.is_put_off = False
+        state, put_off = self._state, self._put_off.pop(operation.id)
+        number = operation.accepted = state.outbox.record(accepted(operation, put_off.payload))
+        reply = put_off.reply
+        if reply is not None:
+            state.outbox.after(number, lambda: state.outbox.add(reply))
+        task = state.tasks.get(operation.id)
+        if task is not None and task.state not in _UNSTARTED and not task.host:
+            state.started.append(task.id)
+
+    def withdraw(self, operation: Operation) -> tuple[Asked, Reply | None] | None:
+        """Give what its end is to say of how an operation was asked for, and who is to be told; None: it is written."""
+        if not operation.is_put_off:
+            return None
+        operation.is_put_off = False
+        reply = self._put_off.pop(operation.id).reply
+        key, digest, name = operation.key, operation.digest, operation.name
+        wall = operation.submitted_wall
+        return Asked(operation.template.function, operation.submitted_at, wall, key, digest, name), reply
+
+    def write_all(self) -> None:
+        """Write all that are left."""
+        for put_off in list(self._put_off.values()):
+            self.write(put_off.operation)
+
+    def _write_old(self, now: float) -> None:
+        """Write those whose time is over, and come again for the others."""
+        waiting, most = self._by_age, len(self._put_off) - AT_ONCE_MOST
+        while waiting and (not waiting[0].is_put_off or waiting[0].submitted_at + PUT_OFF_S <= now):
+            if len(self._put_off) <= most:
+                break
+            self.write(waiting.popleft())
+        self._is_timed = bool(waiting)
+        if waiting:
+            self._state.timers.at(max(waiting[0].submitted_at + PUT_OFF_S, now + AGAIN_S), self._write_old)
+
+
+def accepted(operation: Operation, payload: Payload) -> Accepted:
+    """Make the entry that says that an operation of our own users is ours now."""
+    return Accepted(
+        operation.id,
+        operation.template,
+        payload,
+        operation.submitted_at,
+        operation.submitted_wall,
+        operation.key,
+        operation.digest,
+        operation.name,
+        operation.callback,
+    )

@@ -1,0 +1,271 @@
+"""What neighbours give this agent: their offers, their cancellations, and what they have recorded.
+
+Law: a task that is known here is never begun again under the same attempt; its end is told until it is recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from agentd.core.journal.entries import Accepted, Cancelling, Delivered, Forgotten
+from agentd.core.journal.ledger import Operation
+from agentd.core.placing.ways import could_fit
+from agentd.core.tasks.task import HERE, Path, Shape, State, Task
+from agentd.model.exchange import End, Offer, Refusal
+from agentd.model.task import Failure, Outcome, Reason, Status
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from agentd.core import events as e
+    from agentd.core.data.supply import Supply
+    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.state import AgentState
+    from agentd.core.tasks.endings import Endings
+    from agentd.core.tasks.intake import Intake
+
+BRIEF_S = 0.001
+"""Below this run time a task's end is the better answer to its offer (chosen: twice what a frame of its own costs)."""
+FEW = 8
+"""Offers at once above which each is answered as it comes: a neighbour with so many has others that wait (chosen)."""
+NOWHERE = "no host here or beyond fits what it needs"
+UNHELD = 1 << 62
+"""Stands for the entry of the acceptance of what is to hold cores, until it does: nobody may count on it."""
+TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
+"""Ends that say something of the task itself, whoever asked for it; the others end one attempt."""
+
+
+class Taking:
+    """Takes tasks of neighbours."""
+
+    def __init__(self, state: AgentState, endings: Endings, intake: Intake, supply: Supply) -> None:
+        self._state = state
+        self._endings = endings
+        self._intake = intake
+        self._supply = supply
+        self._last_path = HERE
+        """The way on which the last offer came."""
+        self._is_idle = False
+        """Nothing waits for a host here, and what is being taken is little: it is begun in this very drain."""
+
+    def offers_received(self, event: e.OffersReceived, now: float) -> None:
+        """A neighbour asks us to run tasks."""
+        state = self._state
+        neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
+        self._is_idle = len(event.offers) <= FEW and not state.queue.size
+        for offer in event.offers:
+            neighbour.received_sequence = max(neighbour.received_sequence, offer.sequence)
+            refusal = self._take(neighbour, event.link, offer, now)
+            if refusal is not None:
+                state.counters["refused"] += 1
+                state.outbox.refuse(event.neighbour, event.link, refusal)
+        state.changes.add(Change.READY)
+
+    def _take(self, neighbour: Neighbour, link: int, offer: Offer, now: float) -> Refusal | None:
+        state = self._state
+        shape = state.declared.get(link, {}).get(offer.template)
+        if shape is None:
+            return Refusal(offer.task, offer.attempt, f"template {offer.template} was not declared on this link")
+        if state.identity.agent_id in offer.visited:
+            return Refusal(offer.task, offer.attempt, "the task was here before on its way")
+        known = state.ledger.get(offer.task)
+        if known is not None:
+            words = self._meet(neighbour, link, known, offer)
+            if words is not None:
+                return Refusal(offer.task, offer.attempt, words) if words else None
+        elif offer.task in state.tasks:
+            return Refusal(offer.task, offer.attempt, "a task of this agent has the same number")
+        refusal = self._refusal(neighbour, offer, shape)
+        if refusal is None:
+            self._open(neighbour, link, offer, shape, now)
+        return refusal
+
+    def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape) -> Refusal | None:
+        """Say why a task that is not known here is not taken; None: it may be."""
+        state, rules = self._state, self._state.rules
+        waiting = len(state.queue)
+        if state.draining:
+            return Refusal(offer.task, offer.attempt, "this agent is stopping")
+        if neighbour.is_leaving:
+            return Refusal(offer.task, offer.attempt, "this agent takes no more work of yours: it lets the link go")
+        if state.disk_full:
+            return Refusal(offer.task, offer.attempt, f"the journal's disk is full: {state.disk_full}")
+        if waiting >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
+            return Refusal(offer.task, offer.attempt, f"{waiting} tasks wait here already")
+        if _hops(offer) > rules.hop_limit:
+            words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
+            return Refusal(offer.task, offer.attempt, words)
+        if could_fit(state.pool, shape):
+            return None
+        probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
+        if any(row.admits(probe) for row in state.neighbourhood.rows):
+            return None
+        return Refusal(offer.task, offer.attempt, NOWHERE, final=True)
+
+    def _open(self, neighbour: Neighbour, link: int, offer: Offer, shape: Shape, now: float) -> None:
+        state, template = self._state, shape.template
+        path, wall = self._path_of(neighbour, offer), state.wall(now)
+        operation = Operation(
+            id=offer.task,
+            template=template,
+            submitted_at=now,
+            submitted_wall=wall,
+            name=template.name,
+            path=path,
+            durable=template.durable,
+            sender_attempt=offer.attempt,
+            sender_epoch=offer.epoch,
+        )
+        if template.durable:
+            entry = Accepted(offer.task, template, offer.payload, now, wall, "", b"", template.name, "", path)
+            operation.accepted = state.outbox.record(replace(entry, attempt=offer.attempt))
+        if template.holds:
+            operation.accepted = UNHELD
+        state.ledger.open(operation)
+        state.counters["accepted"] += 1
+        for value in (offer.payload, *offer.inputs):
+            if value.parts:
+                state.objects.take(value, neighbour.name)
+        self._intake.begin(operation, offer.payload, inputs=offer.inputs, makes=offer.makes, shape=shape)
+        may_wait = self._is_idle and shape.estimate_s is not None and shape.estimate_s < BRIEF_S
+        self._accept(neighbour, link, operation, offer, may_wait=may_wait)
+
+    def _path_of(self, neighbour: Neighbour, offer: Offer) -> Path:
+        """Give the one object that stands for the way of an offer; most have come like the one before."""
+        path, hops = self._last_path, _hops(offer)
+        if (path.sender, path.hops, path.visited, path.origin) != (neighbour.name, hops, offer.visited, offer.origin):
+            path = self._last_path = self._state.path(_path(neighbour, offer))
+        return path
+
+    def _accept(
+        self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer, *, may_wait: bool = False
+    ) -> None:
+        """Say yes once the acceptance is on the disk, unless the task was handed back meanwhile.
+
+        To what is to hold cores yes is said when it does.
+        """
+        state, name = self._state, neighbour.name
+        if operation.accepted == UNHELD:
+            return
+        if operation.accepted <= state.outbox.committed:
+            state.outbox.accept(name, link, (offer.task, offer.attempt, offer.epoch), may_wait=may_wait)
+            return
+
+        def say() -> None:
+            if state.ledger.get(operation.id) is operation:
+                state.outbox.accept(name, link, (offer.task, offer.attempt, offer.epoch))
+
+        state.outbox.after(operation.accepted, say)
+
+    def _meet(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> str | None:
+        """A task that is known here is offered: it goes on, or its end is told again; nothing healthy starts anew.
+
+        Returns:
+            Why it is refused; empty when it was accepted; None when nothing of it is left that could be told, so that
+            it is to be taken as a new one.
+        """
+        is_newer = offer.attempt > operation.sender_attempt
+        if operation.path.sender != neighbour.name:
+            if operation.path.sender is None or not operation.is_terminal:
+                return "the task is here already, on another way"
+        elif offer.attempt < operation.sender_attempt:
+            return f"attempt {operation.sender_attempt} of the task is here already"
+        elif not operation.is_terminal:
+            if is_newer and (operation.is_cancelling or operation.is_ending):
+                return f"attempt {operation.sender_attempt} of the task is ending here"
+            self._adopt(neighbour, link, operation, offer)
+            return ""
+        elif operation.outcome is not None and (not is_newer or operation.status in TRUE_ENDS):
+            self._adopt(neighbour, link, operation, offer)
+            self._endings.deliver(operation, operation.outcome, neighbour.name)
+            return ""
+        self._forget(operation)
+        return None
+
+    def _adopt(self, neighbour: Neighbour, link: int, operation: Operation, offer: Offer) -> None:
+        operation.sender_attempt, operation.sender_epoch = offer.attempt, offer.epoch
+        operation.orphan_since = None
+        task = self._state.tasks.get(operation.id)
+        is_large = bool(offer.payload.parts) or bool(offer.inputs)
+        if task is not None and is_large and task.state is State.WAITING:
+            self._supply.renew(task, offer.payload, offer.inputs, neighbour.name)
+        self._accept(neighbour, link, operation, offer)
+
+    def _forget(self, operation: Operation) -> None:
+        """Keep nothing of an attempt that has ended: the task comes anew."""
+        state = self._state
+        sender = state.neighbourhood.get(operation.path.sender or "")
+        if sender is not None:
+            sender.confirmed(operation.id)
+        if operation.outcome is not None:
+            self._endings.release_outcome(operation.outcome)
+        state.ledger.forget(operation)
+        if operation.durable:
+            state.outbox.record(Forgotten((operation.id,)))
+
+    def ends_acknowledged(self, event: e.EndsAcknowledged, now: float) -> None:  # noqa: ARG002
+        """A neighbour has recorded ends: nothing of them needs to be kept for it."""
+        state = self._state
+        neighbour = state.neighbourhood.get(event.neighbour)
+        delivered = []
+        for task_id, attempt in event.tasks:
+            operation = state.ledger.get(task_id)
+            if operation is None or operation.sender_attempt != attempt or not operation.is_terminal:
+                continue
+            if operation.is_delivered or operation.path.sender != event.neighbour:
+                continue
+            operation.is_delivered = True
+            if operation.outcome is not None:
+                self._endings.release_outcome(operation.outcome)
+                operation.outcome = None
+            if neighbour is not None and neighbour.confirmed(task_id):
+                state.changes.add(Change.ROOM)
+            if operation.durable:
+                delivered.append(task_id)
+                state.ledger.spare(operation)
+            else:
+                state.ledger.forget(operation)
+        if delivered:
+            state.outbox.record(Delivered(tuple(delivered)))
+
+    def cancel_received(self, event: e.CancelReceived, now: float) -> None:
+        """A neighbour wants tasks stopped that it gave us; of those that are not here it is told that they are not."""
+        state = self._state
+        for task_id, attempt in event.tasks:
+            operation = state.ledger.get(task_id)
+            if operation is None or operation.path.sender != event.neighbour or operation.is_delivered:
+                failure = Failure(Reason.NONE, "Cancelled", "it is not here", agent=state.identity.name)
+                outcome = Outcome(Status.CANCELLED, failure=failure, agent=state.identity.name)
+                state.outbox.end(event.neighbour, End(task_id, attempt, 0, outcome))
+            elif attempt >= operation.sender_attempt:
+                self.stop(operation, now)
+
+    def forget_unheld(self, neighbour: Neighbour, now: float) -> None:
+        """Let nothing be held later for what a neighbour offered over a link that is gone: it can ask again."""
+        for task in [one for one in self._state.queue.holders() if one.path.sender == neighbour.name]:
+            self._intake.stop(task, now)
+
+    def stop(self, operation: Operation, now: float) -> None:
+        """Stop what a neighbour gave us and does not want any more."""
+        task = self._state.tasks.get(operation.id)
+        if task is None:
+            return
+        if operation.durable and not operation.is_cancelling:
+            self._state.outbox.record(Cancelling(operation.id))
+        operation.is_cancelling = True
+        sender = self._state.neighbourhood.get(operation.path.sender or "")
+        if operation.accepted == UNHELD and sender is not None and sender.link:
+            self._state.queue.drop(task)
+            self._endings.hand_back(task, sender, "it waited in vain")  # the offer is still to be answered
+            return
+        self._intake.stop(task, now)
+
+
+def _hops(offer: Offer) -> int:
+    """Count the links it has crossed; a neighbour cannot make it fewer than the agents that it names."""
+    return max(offer.hops, len(offer.visited))
+
+
+def _path(neighbour: Neighbour, offer: Offer) -> Path:
+    return Path(offer.origin, neighbour.name, _hops(offer), offer.visited)

@@ -1,0 +1,350 @@
+"""How tasks end, and who is told when.
+
+Law: the first end of a task counts; an end of an operation is told only after the journal has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from agentd.core.commands import CallBack, Publish, Reply
+from agentd.core.families.blames import BLAMES
+from agentd.core.journal.entries import Ended, Forgotten, Returned
+from agentd.core.journal.ledger import STATES
+from agentd.core.neighbours.travelling import inline_bytes
+from agentd.core.tasks.task import ENDED, State, Task
+from agentd.model.errors import BrokenInvariant
+from agentd.model.exchange import End, Refusal, Settled
+from agentd.model.task import Failure, Outcome, Reason, Status
+
+if TYPE_CHECKING:
+    from agentd.core.families.families import Families
+    from agentd.core.journal.ledger import Operation
+    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.state import AgentState
+    from agentd.model.values import Payload
+
+RETRIES = 3
+"""Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
+
+
+class Endings:
+    """Ends tasks, or lets them try again."""
+
+    families: Families
+    """Joined by the engine: each of the two needs the other."""
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    # --- one end ----------------------------------------------------------------------------------------------
+
+    def end(self, task: Task, outcome: Outcome, now: float) -> None:
+        """Give a task its one outcome; it must have left queue, line and neighbour."""
+        state = self._state
+        if state.families or self.families.blames.by_root:
+            joined = self.families.join(task, outcome)
+            if joined is None:
+                return
+            outcome = joined
+        task.state = ENDED
+        del state.tasks[task.id]
+        state.counters["ended"] += 1
+        if state.census is not None:
+            state.census.add(task, outcome, now)
+        if state.stopping:
+            state.stopping.pop(task.id, None)
+        if task.family:  # its inputs are its family's
+            self.families.ended(task, outcome, now)
+            if task.payload.parts:
+                self.release(task.payload)
+            return
+        if task.payload.parts:
+            self.release(task.payload)
+        if task.inputs:
+            for value in task.inputs:
+                self.release(value)
+        if task.caller:
+            state.outbox.settle(task.caller, Settled(task.ref, outcome))
+            return
+        self._end_root(task, outcome, now)
+
+    def _end_root(self, task: Task, outcome: Outcome, now: float) -> None:
+        """End an operation, or what holds cores for a task."""
+        operation = self._state.ledger.get(task.id)
+        if operation is None:
+            if task.shape.template.holds:
+                self.families.gangs.holder_ended(task, outcome, now)
+        elif not operation.has_ended:
+            operation.host = task.host
+            self._end_operation(operation, outcome, now)
+
+    def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
+        """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
+        state, ended = self._state, ENDED
+        is_simple = not (state.families or state.stopping or state.census or self.families.blames.by_root)
+        known = state.tasks
+        settled: list[Settled] = []
+        caller = 0
+        kept: list[tuple[Operation, Outcome]] = []
+        given: list[tuple[Operation, Outcome]] = []
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if not is_simple or task.payload.parts or task.inputs:
+                self.end(task, outcome, now)
+                continue
+            if not task.caller:
+                operation = state.ledger.get(task.id)
+                if operation is not None and not operation.durable and operation.path.sender is not None:
+                    operation.host = task.host
+                    given.append((operation, outcome))
+                elif operation is None or not operation.caller or not operation.durable or operation.has_ended:
+                    self.end(task, outcome, now)
+                    continue
+                else:
+                    kept.append((operation, outcome))
+                task.state = ended
+                del known[task.id]
+                continue
+            task.state = ended
+            del known[task.id]
+            if task.caller != caller:
+                self._settle_all(caller, settled)
+                caller, settled = task.caller, []
+            settled.append(Settled(task.ref, outcome))
+        self._settle_all(caller, settled)
+        if kept:
+            self._end_kept(kept, now)
+        if given:
+            self._end_given(given, now)
+
+    def _end_given(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """Tell neighbours how tasks of theirs ended that need not survive."""
+        state, wall = self._state, self._state.wall(now)
+        state.counters["ended"] += len(ended)
+        for operation, outcome in ended:
+            operation.outcome, operation.ended_wall = outcome, wall
+            state.ledger.close(operation, outcome, now)
+            for caller in operation.watchers:
+                state.outbox.add(Reply(caller, operation.id))
+            operation.watchers.clear()
+            self.deliver(operation, outcome, operation.path.sender or "")
+            state.outbox.publish_end(operation.id, STATES[outcome.status])
+
+    def _end_kept(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """Record how operations ended that sessions wait for, and tell those when it is safe."""
+        state, wall = self._state, self._state.wall(now)
+        entries = []
+        for operation, outcome in ended:
+            operation.is_ending, operation.outcome, operation.ended_wall = True, outcome, wall
+            entries.append(self._entry(operation, outcome, now)[0])
+        state.counters["ended"] += len(ended)
+        number = state.outbox.record_ends(entries)
+        state.outbox.after(number, lambda: self._tell_all(ended, now))
+
+    def _tell_all(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+        """The ends are safe: the sessions that wait for them may know."""
+        state = self._state
+        settled: dict[int, list[Settled]] = {}
+        for operation, outcome in ended:
+            if operation.watchers or not operation.caller:
+                self._tell(operation, outcome, now)
+                continue
+            operation.read_at = now
+            operation.outcome = None
+            state.ledger.close(operation, outcome, now)
+            settled.setdefault(operation.caller, []).append(Settled(operation.ref, outcome))
+            state.outbox.publish_end(operation.id, STATES[outcome.status])
+        for caller, its_own in settled.items():
+            state.outbox.settle_all(caller, its_own)
+
+    def _settle_all(self, caller: int, settled: list[Settled]) -> None:
+        if settled:
+            self._state.counters["ended"] += len(settled)
+            self._state.outbox.settle_all(caller, settled)
+
+    def release(self, payload: Payload) -> None:
+        """Let go of the shared memory that a value lies in, and of the objects that it names."""
+        if payload.parts:
+            self._state.objects.release(payload)
+
+    def release_outcome(self, outcome: Outcome) -> None:
+        """Let go of all values of an outcome."""
+        self.release(outcome.value)
+        for value in outcome.made:
+            self.release(value)
+
+    def _end_operation(self, operation: Operation, outcome: Outcome, now: float) -> None:
+        state = self._state
+        operation.is_ending = True
+        operation.outcome = outcome
+        operation.ended_wall = state.wall(now)
+        if outcome.seconds and not operation.started_wall:  # a neighbour had no time to say that it has begun
+            operation.started_wall = operation.ended_wall - outcome.seconds
+        if operation.durable:
+            entry, reply = self._entry(operation, outcome, now)
+            number = state.outbox.record(entry)
+            if reply is not None:
+                operation.accepted = number
+                state.outbox.after(number, lambda: state.outbox.add(reply))
+            state.outbox.after(number, lambda: self._tell(operation, outcome, now))
+        else:
+            self._tell(operation, outcome, now)
+
+    def _entry(self, operation: Operation, outcome: Outcome, now: float) -> tuple[Ended, Reply | None]:
+        """Make the entry of an end, and tell who still has to hear of the acceptance, which is safe with it."""
+        asked, reply = self._state.acceptances.withdraw(operation) or (None, None)
+        return Ended(operation.id, outcome, now, operation.ended_wall, operation.started_wall, asked), reply
+
+    def _tell(self, operation: Operation, outcome: Outcome, now: float) -> None:
+        """The end is safe: whoever waits for it may know."""
+        state = self._state
+        if operation.caller:
+            operation.read_at = now
+        state.ledger.close(operation, outcome, now)
+        for caller in operation.watchers:
+            state.outbox.add(Reply(caller, operation.id))
+        operation.watchers.clear()
+        if operation.caller:
+            state.outbox.settle(operation.caller, Settled(operation.ref, outcome))
+        if operation.callback:
+            state.outbox.add(CallBack(operation.id, operation.callback))
+        sender = operation.path.sender
+        if sender is None:
+            operation.outcome = None
+            if not operation.caller:
+                self.release_outcome(outcome)
+        else:
+            self.deliver(operation, outcome, sender)
+        state.outbox.add(Publish("operation", str(operation.id), {"state": STATES[outcome.status]}))
+
+    def deliver(self, operation: Operation, outcome: Outcome, sender: str) -> None:
+        """Tell a neighbour the end of its task; said again over each new link until it confirms."""
+        state = self._state
+        neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
+        neighbour.expect(operation.id, operation.sender_attempt, inline_bytes(outcome.value))
+        neighbour.told.is_expecting = True
+        told = replace(outcome, hops=outcome.hops + 1)
+        if outcome.value.parts or outcome.made:
+            share, export = state.objects.share, state.objects.export
+            value, made = share(outcome.value), tuple(map(share, outcome.made))
+            operation.outcome = replace(outcome, value=value, made=made)
+            told = replace(told, value=export(value, sender), made=tuple(export(one, sender) for one in made))
+        end = End(operation.id, operation.sender_attempt, operation.sender_epoch, told)
+        self._state.outbox.end(sender, end)
+
+    def hand_back(
+        self, task: Task, neighbour: Neighbour, reason: str, *, lacks: bool = False, final: bool = False
+    ) -> None:
+        """Give a task that has not started back to the connected neighbour that gave it; it has left the queue."""
+        state = self._state
+        operation = state.ledger.get(task.id)
+        if operation is None or task.path.sender != neighbour.name:
+            raise BrokenInvariant(f"task {task.id} of {task.path.sender} has no operation")
+        del state.tasks[task.id]
+        task.state = ENDED
+        for value in task.values:
+            self.release(value)
+        if operation.durable:
+            state.outbox.record(Forgotten((task.id,)))
+        state.ledger.forget(operation)
+        refusal = Refusal(task.id, operation.sender_attempt, reason, lacks=lacks, final=final)
+        state.outbox.refuse(neighbour.name, neighbour.link, refusal)
+
+    # --- ends of our own making -------------------------------------------------------------------------------
+
+    def fail(self, task: Task, failure: Failure, now: float, status: Status = Status.FAILED) -> None:
+        """End a task without a value."""
+        agent = self._state.identity.name
+        self.end(task, Outcome(status, failure=failure, agent=task.host or agent, attempts=task.attempt), now)
+
+    def cancel(self, task: Task, now: float) -> None:
+        """End a task as cancelled."""
+        failure = Failure(Reason.NONE, "Cancelled", "cancelled before it ended", agent=task.host)
+        self.fail(task, failure, now, Status.CANCELLED)
+
+    def stopped(self, task: Task, now: float) -> None:
+        """A task that was being stopped has really ended, whatever it says of itself."""
+        failure = self._state.stopping.pop(task.id, None)
+        lost = self.families.gangs.lost(task)
+        if lost is not None:
+            self.host_lost(task, lost, now, blame=False)
+        elif failure is None:
+            self.cancel(task, now)
+        else:
+            self.fail(task, failure, now)
+
+    # --- trying again -----------------------------------------------------------------------------------------
+
+    def repeat(self, task: Task) -> None:
+        """Let a task wait again without counting an attempt: nothing had been started, or its owner wants it so."""
+        state = self._state
+        operation = state.operation_of(task)
+        if operation is not None and operation.durable and not operation.is_put_off:
+            state.outbox.record(Returned((task.id,)))
+        self.back(task)
+
+    def back(self, task: Task) -> None:
+        """Let a task wait for a host again, or first for what it reads."""
+        task.host = ""
+        task.worker = 0
+        task.epoch = 0
+        shape = task.shape
+        if shape.of is not None and shape.only is None:  # it may be done in another way next time
+            task.shape = shape.of
+        if task.family and task.shape.template.nodes > 1:
+            self.families.gangs.again(task)
+        if task.lacks:
+            self._state.move(task, State.LACKING)
+            return
+        if task.family and task.inputs and not self.families.provide(task):
+            return
+        if task.payload.parts or task.inputs:
+            task.places = self._state.fetches.places(task.values)
+        self._state.wait(task)
+
+    def user_code_raised(self, task: Task, outcome: Outcome, now: float) -> None:
+        """End the task, or run it once more here where its owner wants that, and lets it run more than once."""
+        state = self._state
+        template = task.shape.template
+        failure = outcome.failure
+        repeatable = failure is not None and failure.reason in {Reason.EXCEPTION, Reason.EXIT}
+        wanted = template.on_failure == "RETRY" and template.idempotent
+        if wanted and repeatable and task.retries < RETRIES:
+            task.retries += 1
+            if not (state.families and self.families.again(task, self.repeat)):
+                self.repeat(task)
+        else:
+            self.end(task, outcome, now)
+
+    def host_lost(self, task: Task, failure: Failure, now: float, *, blame: bool) -> None:
+        """The host of a started task is gone: try elsewhere under a new attempt number, if that is allowed.
+
+        An attempt is one execution, and whoever was asked first counts them: a task that a neighbour gave us goes back
+        to it, `QUARANTINED` when the task itself is to be blamed, `LOST_UNKNOWN` when not.
+        """
+        state = self._state
+        state.counters["lost_tasks"] += 1
+        template = task.shape.template
+        task.blames += blame
+        if blame and task.family:
+            self.families.blames.note(task, failure)
+        is_last = task.attempt >= template.max_attempts or task.path.sender is not None
+        if task.id in state.stopping:
+            self.stopped(task, now)
+        elif failure.reason in {Reason.OUT_OF_MEMORY, Reason.TIMED_OUT}:
+            self.fail(task, failure, now)
+        elif not template.idempotent:
+            self.fail(task, failure, now, Status.LOST_UNKNOWN)
+        elif task.blames >= BLAMES or (blame and is_last):
+            self.fail(task, failure, now, Status.QUARANTINED)
+        elif is_last:
+            self.fail(task, failure, now, Status.LOST_UNKNOWN)
+        else:
+            operation = state.operation_of(task)
+            if operation is not None:
+                state.acceptances.write(operation)  # from now on there is an attempt to be counted
+            task.attempt += 1
+            if not (state.families and self.families.again(task, self.back)):
+                self.back(task)

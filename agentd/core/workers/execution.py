@@ -1,0 +1,450 @@
+"""What this agent's workers report, and what they are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core.commands import RevokeTasks, RunTasks, StartWorker, StopWorker
+from agentd.core.journal.entries import Started
+from agentd.core.placing.holding import Holding
+from agentd.core.placing.ways import first_way
+from agentd.core.tasks.shapes import learn, learn_all, learn_made
+from agentd.core.tasks.task import State, Task
+from agentd.core.workers.clocks import Clocks
+from agentd.core.workers.line import hold_ms
+from agentd.core.workers.losses import Losses
+from agentd.model.errors import BrokenInvariant
+from agentd.model.task import Failure, Form, Outcome, Reason, Status
+from schedulers.view import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentd.core.data.supply import Supply
+    from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksPassed, TasksRevoked, WorkerStarted
+    from agentd.core.journal.ledger import Operation
+    from agentd.core.state import AgentState
+    from agentd.core.tasks.endings import Endings
+    from agentd.core.tasks.task import Shape
+    from agentd.core.workers.line import Line
+
+_ROOM = Change.ROOM
+SPARE_S = 30.0
+"""How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
+
+
+class Execution:
+    """Runs tasks on this agent."""
+
+    def __init__(self, state: AgentState, endings: Endings, supply: Supply) -> None:
+        self._state = state
+        self._endings = endings
+        self._supply = supply
+        self._speed, self._name = state.rules.speed, state.identity.name
+        self._clocks = Clocks(state, self.stop)
+        self._is_minding = False
+        """A timer looks after spare workers."""
+        self._gated: set[int] = set()
+        """Tasks that may run only once, seated, of which the start is not on the disk yet."""
+        self.holding = Holding(state, endings)
+        self.losses = Losses(state, endings, self._clocks, self._gated, self.holding)
+
+    # --- giving -----------------------------------------------------------------------------------------------
+
+    def run(self, task: Task, now: float, most: int = 1) -> bool:
+        """Seat a waiting task, and up to `most` in all of those behind it that are alike; false: not even the first.
+
+        One that may run only once waits for the disk. What a task lacks of its arguments is fetched first, without
+        cores; then it is placed once more.
+        """
+        queue, shape = self._state.queue, task.shape
+        if not self._seat(task, now):
+            return False
+        while most > 1 and not shape.ways:
+            if task.state is State.ASSIGNED:
+                most -= self._fill(task, most - 1, now)
+            most -= 1
+            following = queue.head_alike(task) if most else None
+            if following is None or not self._seat(following, now):
+                break
+            task = following
+        return True
+
+    def _fill(self, task: Task, most: int, now: float) -> int:
+        """Seat tasks right behind one that stands behind others, as far as its line has room; gives how many."""
+        state, line = self._state, self._state.crew.lines[task.worker]
+        count = min(most, line.left(task.shape))
+        if count <= 0:
+            return 0
+        tasks = state.queue.take_alike(task, count)
+        for one in tasks:
+            one.host, one.placed_at = "", now
+            operation = None if one.caller else state.ledger.get(one.id)
+            if operation is not None:
+                self._note_run(operation, now)
+        line.extend(tasks)
+        if tasks:
+            state.outbox.run_more(line.worker, tasks, hold_ms(tasks[-1], now))
+        return len(tasks)
+
+    def _note_run(self, operation: Operation, now: float) -> None:
+        """Note that an operation is handed to a worker."""
+        if not operation.started_wall:
+            operation.started_wall = self._state.wall(now)
+        if operation.durable and not operation.is_put_off:
+            self._state.started.append(operation.id)
+
+    def _seat(self, task: Task, now: float) -> bool:
+        state = self._state
+        if (task.payload.parts or task.inputs) and task.missing_bytes and not self._supply.has_bytes(task, now):
+            return task.state is State.FETCHING
+        shape = task.shape
+        if shape.template.holds:
+            return self.holding.hold(task, now)
+        seat = first_way(task, state.crew.seat) if shape.ways else state.crew.seat(task)
+        if seat is None:
+            return False
+        line, is_new, binding = seat
+        self._take(task, shape)
+        if is_new:
+            state.outbox.add(StartWorker(line.worker))
+        task.host, task.placed_at = "", now
+        operation = None if task.caller else state.ledger.get(task.id)
+        if operation is not None:
+            if operation.durable and not task.shape.template.idempotent:
+                operation.started_wall = operation.started_wall or state.wall(now)
+                number = state.outbox.record(Started((task.id,)))
+                self._gated.add(task.id)
+                state.outbox.after(number, lambda: self._run_once(line, task))
+                self._clocks.watch(task, now)
+                return True
+            self._note_run(operation, now)
+        state.outbox.run(line.worker, task, binding, hold_ms(task, now))
+        if task.shape.template.timeout_s is not None:
+            self._clocks.watch(task, now)
+        return True
+
+    def _take(self, task: Task, waited_as: Shape) -> None:
+        """Take a task that was seated out of the queue, where it stands under the shape that it waited in."""
+        if waited_as.ways:
+            way, task.shape = task.shape, waited_as
+            self._state.queue.take(task)
+            task.shape = way
+        else:
+            self._state.queue.take(task)
+
+    def _run_once(self, line: Line, task: Task) -> None:
+        """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
+        if line.tasks and line.tasks[0] is task:
+            self._gated.discard(task.id)
+            self._state.outbox.run(line.worker, task, line.binding)
+
+    # --- stopping ---------------------------------------------------------------------------------------------
+
+    def stop(self, task: Task, now: float, failure: Failure | None) -> None:
+        """Stop a task that runs on a worker of ours: flag, then SIGINT, then SIGKILL; None: it was cancelled."""
+        state = self._state
+        if task.id in self._gated:
+            self._never_start(task, failure, now)
+            return
+        is_waiting = task.state is State.BLOCKED
+        is_below = is_waiting and not self.is_on_top(task)
+        if is_waiting and not is_below:
+            state.crew.unblock(state.crew.lines[task.worker])
+        state.move(task, State.STOPPING)
+        state.stopping[task.id] = failure
+        if state.families:
+            self._endings.families.give_up(task)
+        if not is_below:
+            self._press(task, failure, now, is_waiting=is_waiting)
+
+    def _press(self, task: Task, failure: Failure | None, now: float, *, is_waiting: bool) -> None:
+        """Interrupt a task ever harder, until it ends; one that waits does not look at the flag."""
+        state, rules = self._state, self._state.rules
+        late = failure is not None
+        if late or is_waiting:
+            self._interrupt(task, 1, late)
+        else:
+            self._interrupt(task, 0, late)
+            state.timers.at(now + rules.flag_first_s, lambda _: self._interrupt(task, 1, late))
+        patience = rules.kill_late_after_s if late else rules.kill_after_s + rules.flag_first_s
+        state.timers.at(now + patience, lambda _: self._interrupt(task, 2, late))
+
+    def _never_start(self, task: Task, failure: Failure | None, now: float) -> None:
+        """Take a task out of its line that was seated and not sent: its worker has not heard of it."""
+        state = self._state
+        line = state.crew.lines[task.worker]
+        line.bound = None  # nor of the units that were to be its own
+        self._gated.discard(task.id)
+        state.crew.pop(line, task.id)
+        self._settle(line)
+        state.stopping[task.id] = failure
+        self._endings.stopped(task, now)
+
+    def _interrupt(self, task: Task, level: int, timed_out: bool) -> None:
+        if task.state is State.STOPPING:
+            self.losses.interrupt(task, level, timed_out=timed_out)
+
+    def cancel_assigned(self, task: Task) -> None:
+        """Stop a task that stands behind others: take the tail of its line back, it and all after it."""
+        line = self._state.crew.lines[task.worker]
+        self._state.stopping[task.id] = None
+        self.take_back(line, len(line.tasks) - line.tasks.index(task))
+
+    def take_back(self, line: Line, count: int) -> None:
+        """Ask for the tail of a line, those included that were asked for before; what had started stays."""
+        more = self._state.crew.ask_back(line, count)
+        if more:
+            self._state.outbox.cut_run(line.worker)
+            self._state.outbox.add(RevokeTasks(line.worker, more))
+
+    def balance(self) -> None:
+        """Cores are idle and nothing waits: share out what stands behind others."""
+        found = self._state.crew.to_revoke()
+        if found is not None:
+            self.take_back(*found)
+
+    def repay(self) -> None:
+        """Units are owed: take back what stands behind others, so that each line's units are free after its first."""
+        for line in self._state.crew.lines.values():
+            behind = len(line.tasks) - line.depth - 1
+            if behind > 0 and line.revocable and not line.revoking:
+                self.take_back(line, behind)
+
+    # --- waiting ----------------------------------------------------------------------------------------------
+
+    def block(self, task: Task, now: float) -> None:
+        """A task waits for others: its cores are free meanwhile, and what stood behind it goes to other workers."""
+        state = self._state
+        line = state.crew.lines[task.worker]
+        state.move(task, State.BLOCKED)
+        behind = len(line.tasks) - line.depth - 1
+        if behind:
+            self.take_back(line, behind)
+        state.crew.block(line, keeps=not state.rules.reuse_on_block)
+        state.changes.add(Change.ROOM)
+        if not self._is_minding:
+            self._is_minding = True
+            state.timers.at(now + SPARE_S, self._mind)
+
+    def _mind(self, now: float) -> None:
+        """Let spare workers go when no task has waited for a while."""
+        crew = self._state.crew
+        self._is_minding = crew.has_blocked()
+        if self._is_minding:
+            self._state.timers.at(now + SPARE_S, self._mind)
+        else:
+            crew.kept = 0
+            self._state.changes.add(Change.ROOM)
+
+    def _stop_below(self, line: Line) -> None:
+        """What ran on top of a task has ended: if that is to be stopped itself, it is its turn."""
+        state, task = self._state, line.tasks[-1]
+        if task.state is State.STOPPING:
+            state.crew.unblock(line)
+            state.timers.at(0.0, lambda now: self._press_next(task, now))
+
+    def _press_next(self, task: Task, now: float) -> None:
+        if task.state is State.STOPPING:
+            self._press(task, self._state.stopping.get(task.id), now, is_waiting=True)
+
+    def run_on_top(self, line: Line, task: Task, now: float) -> None:
+        """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""
+        state, shape = self._state, task.shape
+        if task.missing_bytes and not self._supply.has_bytes(task, now):
+            return
+        if shape.ways:
+            first_way(task, lambda one: state.pool.fits_now(one.demand))
+        self._take(task, shape)
+        binding = state.crew.seat_on_top(line, task)
+        task.host, task.placed_at = "", now
+        state.outbox.add(RunTasks(line.worker, [task], binding, on_top=True))
+        self._clocks.watch(task, now)
+
+    def run_children(self, now: float) -> None:
+        """While the agent drains: run what running tasks have asked for, so that they can end within their grace."""
+        for bucket in list(self._state.queue.buckets()):
+            while (task := bucket.first()) is not None and task.family and task.shape.is_here:
+                if not self.run(task, now):
+                    break
+
+    def is_on_top(self, task: Task) -> bool:
+        """Tell whether nothing runs on top of a task that waits."""
+        return self._state.crew.lines[task.worker].tasks[-1] is task
+
+    def unblock(self, task: Task) -> bool:
+        """Give a task that waited its cores again; tells whether there were any."""
+        state = self._state
+        line, demand = state.crew.lines[task.worker], task.shape.demand
+        if line.reservation is None and state.pool.could_fit(demand):
+            reservation = state.pool.reserve(demand)
+            if reservation is None:
+                return False
+            line.hold(reservation, demand)
+        state.crew.unblock(line)
+        state.move(task, State.RUNNING)
+        return True
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def worker_started(self, event: WorkerStarted, now: float) -> None:  # noqa: ARG002 - all handlers are alike
+        """A worker is ready; what was queued for it is on its way already."""
+        line = self._state.crew.lines.get(event.worker)
+        if line is not None:
+            line.pid, line.is_started = event.pid, True
+
+    def tasks_ended(self, event: TasksEnded, now: float) -> None:
+        """A worker has finished tasks."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        stopping = state.stopping
+        if len(event.results) > 1 and not (stopping or state.families or self._clocks.are_running or line.depth):
+            self._end_in_order(line, event.results, now)
+            self._settle(line)
+            return
+        pop = state.crew.pop
+        for result in event.results:
+            task = pop(line, result.task)
+            self._clocks.forget(result.task)
+            if task is None:
+                raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
+            if result.status or stopping:
+                self._ended_otherwise(task, result, now)
+            else:
+                self._done(task, result, now)
+        self._settle(line)
+
+    def _end_in_order(self, line: Line, results: Sequence[TaskResult], now: float) -> None:
+        """Take the ends of the first tasks of a line while nothing else hangs on any of them: the common, hot case."""
+        tasks, name = self._state.crew.pop_first(line, [result.task for result in results]), self._name
+        done, outcomes = [], []
+        for task, result in zip(tasks, results, strict=True):
+            if result.status:
+                self._ended_otherwise(task, result, now)
+                continue
+            done.append(task)
+            outcomes.append(
+                Outcome(
+                    0,
+                    result.value,
+                    result.failure,
+                    result.seconds,
+                    name,
+                    0,
+                    task.attempt,
+                    result.made,
+                    result.output_bytes,
+                )
+            )
+        learn_all(done, outcomes, self._speed)
+        self._endings.end_all(done, outcomes, now)
+
+    def _settle(self, line: Line) -> None:
+        """After tasks left a line: what it kept for them is free, or the next one's."""
+        state = self._state
+        state.crew.settle(line)
+        if line.is_waiting:
+            self._stop_below(line)
+        state.changes.add(_ROOM)
+
+    def _done(self, task: Task, result: TaskResult, now: float) -> None:
+        value, seconds = result.value, result.seconds
+        failure, made, written = result.failure, result.made, result.output_bytes
+        if made:
+            learn_made(task.shape, made)
+        learn(task.shape, seconds * self._speed, value.size_bytes if value.parts else len(value.data))
+        self._endings.end(task, Outcome(0, value, failure, seconds, self._name, 0, task.attempt, made, written), now)
+
+    def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
+        """Take the end of a task that did not end well, or while some are being stopped."""
+        state = self._state
+        if task.id in state.stopping and not _is_forgiven(task, result, state.stopping[task.id]):
+            self._endings.release(result.value)
+            for value in result.made:
+                self._endings.release(value)
+            self._endings.stopped(task, now)
+            return
+        if result.status == Status.DONE:
+            self._done(task, result, now)
+            return
+        failure = result.failure or Failure(Reason.EXCEPTION, "Error", "the worker gave no reason")
+        seconds, written = result.seconds, result.output_bytes
+        outcome = Outcome(result.status, result.value, failure, seconds, self._name, 0, task.attempt, (), written)
+        if result.status == Status.FAILED:
+            self._endings.user_code_raised(task, outcome, now)
+        else:
+            self._endings.end(task, outcome, now)
+
+    def tasks_revoked(self, event: TasksRevoked, now: float) -> None:
+        """The tail of a line came back unstarted."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        taken = state.crew.revoked(line, event.count)
+        state.counters["revoked"] += len(taken)
+        for task in [one for one in taken if one.id not in state.stopping]:
+            self._endings.repeat(task)
+        for task in taken:  # after all others, since what reads what these were to make is over with them
+            if task.id in state.stopping:
+                state.stopping.pop(task.id)
+                self._endings.cancel(task, now)
+        if not line.asked:
+            self._stop_what_started(line, now)
+        state.changes.add(Change.ROOM)
+
+    def _stop_what_started(self, line: Line, now: float) -> None:
+        """Those in a line that were to be cancelled but could not be taken back are stopped as running ones."""
+        state = self._state
+        for task in list(line.tasks):
+            if task.id in state.stopping and task.state is not State.STOPPING:
+                task.state = State.RUNNING
+                self.stop(task, now, None)
+
+    def tasks_passed(self, event: TasksPassed, now: float) -> None:
+        """A worker did not start tasks, since it lacks what they read: they wait for that, or go on with it."""
+        state = self._state
+        line = state.crew.lines.get(event.worker)
+        if line is None:
+            return
+        for number in event.tasks:
+            task = state.crew.pop(line, number)
+            if task is None:
+                raise BrokenInvariant(f"worker {event.worker} passed task {number} over, which was not its next")
+            if number in state.stopping:
+                self._endings.stopped(task, now)
+            else:
+                self._endings.repeat(task)
+        self._settle(line)
+
+    def revoke_settled(self, event: RevokeSettled, now: float) -> None:  # noqa: ARG002
+        """The worker knows what was taken back: it may be given more."""
+        line = self._state.crew.lines.get(event.worker)
+        if line is not None:
+            self._state.crew.confirmed(line)
+            self._state.changes.add(Change.ROOM)
+
+    # --- after each plan --------------------------------------------------------------------------------------
+
+    def note_started(self) -> None:
+        """Write down in one entry which operations were handed to workers in this drain."""
+        state = self._state
+        state.outbox.record(Started(tuple(state.started)))
+        state.started = []
+
+    def trim(self) -> None:
+        """Let workers go that the pool can no longer use."""
+        state = self._state
+        for line in state.crew.surplus():
+            state.crew.retire(line)
+            state.outbox.add(StopWorker(line.worker))
+
+
+def _is_forgiven(task: Task, result: TaskResult, reason: Failure | None) -> bool:
+    """Tell whether a task that was stopped for its time is done all the same: its worker gave what it is to have."""
+    if reason is None or reason.reason != Reason.TIMED_OUT or result.status != Status.DONE:
+        return False
+    template = task.shape.template
+    return template.form is Form.TASK and template.on_failure == "IGNORE"

@@ -1,0 +1,1 @@
+"""How neighbours are reached: by which links, and at which addresses."""

@@ -1,0 +1,1 @@
+"""What users ask of the agent, from whichever door they come."""
