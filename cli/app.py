@@ -21,7 +21,7 @@ from agentd.model.errors import (
 from cli.parsing import UsageError, parse, program_of
 
 if TYPE_CHECKING:
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 FAILED, USAGE, REFUSED, UNREACHABLE, IN_USE, BROKEN, DISK, GAVE_UP, INTERRUPTED = 1, 2, 3, 4, 5, 70, 74, 124, 130
 
@@ -50,6 +50,8 @@ def main(argv: list[str]) -> int:
     _open_streams()
     command, is_compss = program_of(argv[0])
     arguments = argv[1:]
+    if not command and arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not command and _is_for_help(arguments):
         from cli.help import show_help  # loads the command-line library, for the help texts and completion only
 
@@ -91,7 +93,7 @@ def _is_for_help(arguments: list[str]) -> bool:
     return arguments[0] in {"--version", "-v"} or any(word.startswith(COMPLETION) for word in arguments[:1])
 
 
-def _carry_out(line: Line) -> int:
+def _carry_out(line: CommandLine) -> int:
     if line.wants_help:
         from cli.help import show_help  # loads the command-line library
 

@@ -21,7 +21,7 @@ from cli.target import agent_of
 if TYPE_CHECKING:
     from agentd.api.routes.client import Agent
     from agentd.model.views import OperationView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 SCRIPT_CAP_BYTES = 768 * 1024
 """A program must fit into a JSON body of 1 MiB with what surrounds it."""
@@ -32,7 +32,7 @@ NOT_IN_XML = ("kwargs", "constraint", "name", "key", "priority", "run_timeout")
 """Options that the form of a call with such an end does not have."""
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Submit, and wait unless told otherwise."""
     if line.flag("wait") and line.flag("no_wait"):
         raise UsageError("--wait and --no-wait exclude each other", "call")
@@ -65,7 +65,7 @@ def _remark_on_options(words: list[str]) -> None:
         tell(f"{found} stands behind TARGET and is given to it as an argument: options of `call` stand before TARGET")
 
 
-def _run_hooked(line: Line, timeout_s: float | None, *, waits: bool) -> int:
+def _run_hooked(line: CommandLine, timeout_s: float | None, *, waits: bool) -> int:
     """Submit a call at whose end something is to be done; an agent that has stopped by then answers no more."""
     request = _hooked(line)
     with agent_of(line) as agent:
@@ -80,13 +80,13 @@ def _run_hooked(line: Line, timeout_s: float | None, *, waits: bool) -> int:
             raise Unreachable(words) from error
 
 
-def _details(line: Line) -> dict[str, str]:
+def _details(line: CommandLine) -> dict[str, str]:
     """Say what is about to be asked."""
     module, _, function = function_of(line, line.arguments[0], line.text("method_name")).partition(":")
     return {"class": module, "method": function, "parameters": " ".join(line.arguments[1:])}
 
 
-def _hooked(line: Line) -> requests.Request[str]:
+def _hooked(line: CommandLine) -> requests.Request[str]:
     """Build a call at whose end something is to be done: COMPSs' door knows that, and takes text alone.
 
     Raises:
@@ -122,7 +122,7 @@ def _url(word: str) -> str:
     return word.strip() if "://" in word else f"http://{word.strip()}"
 
 
-def check_language(line: Line) -> None:
+def check_language(line: CommandLine) -> None:
     """Insist on the one language that there is.
 
     Raises:
@@ -135,7 +135,7 @@ def check_language(line: Line) -> None:
 
 
 def _finish(
-    line: Line, agent: Agent, operation: OperationView, timeout_s: float | None, *, is_program: bool = False
+    line: CommandLine, agent: Agent, operation: OperationView, timeout_s: float | None, *, is_program: bool = False
 ) -> int:
     """Wait, and print: of a function its value, of a program what it prints itself."""
     as_json, follows = line.flag("json"), line.flag("follow")
@@ -149,7 +149,7 @@ def _finish(
     return print_result(agent, ended, as_json=as_json, is_program=is_program)
 
 
-def _body(line: Line) -> dict[str, Any]:
+def _body(line: CommandLine) -> dict[str, Any]:
     """Build the submission: what is called, with what, under which options."""
     target, *words = line.arguments
     check_language(line)
@@ -163,7 +163,7 @@ def _body(line: Line) -> dict[str, Any]:
     return submissions.submission(function, args, kwargs, **options)
 
 
-def function_of(line: Line, target: str, method: str | None) -> str:
+def function_of(line: CommandLine, target: str, method: str | None) -> str:
     """Give `module:function` for what was named.
 
     Raises:
@@ -178,7 +178,7 @@ def function_of(line: Line, target: str, method: str | None) -> str:
     return f"{target.removesuffix('.py')}:{method or 'main'}"
 
 
-def _arguments(line: Line, words: list[str]) -> tuple[list[Any], dict[str, Any]]:
+def _arguments(line: CommandLine, words: list[str]) -> tuple[list[Any], dict[str, Any]]:
     """Read the arguments: JSON where it is JSON, else text; all text in the manner of COMPSs."""
     is_text = line.is_compss or line.flag("array") or line.text("lang") is not None or "method_name" in line.values
     if line.flag("array"):
@@ -204,7 +204,7 @@ def value_of(word: str) -> Any:
     return value if submissions.is_json(value) else word
 
 
-def _options(line: Line) -> dict[str, Any]:
+def _options(line: CommandLine) -> dict[str, Any]:
     options: dict[str, Any] = {
         "name": line.text("name") or "",
         "key": line.text("key"),
@@ -241,7 +241,7 @@ def _source(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-def seconds(line: Line, name: str) -> float | None:
+def seconds(line: CommandLine, name: str) -> float | None:
     """Read an option in seconds, None if it was not given.
 
     Raises:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Run the demo; gives its exit code."""
     from cli.demo import run as run_demo  # loads NumPy and more, where they are installed
 

@@ -12,7 +12,7 @@ from cli.target import folder_of
 
 if TYPE_CHECKING:
     from cli.checks import Check
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 
 class Row(NamedTuple):
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     origin: str
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Print what was checked and what is set; exit code 2 if anything is bad."""
     flags: dict[str, object] = {"state": str(folder_of(line))} if line.text("state") else {}
     rows: list[Row] = []

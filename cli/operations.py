@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentd.model.views import TaskView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 PAGE = 1000
 """Largest page that an agent gives."""
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """List operations, newest first."""
     state = line.text("in_state")
     if state is not None and state not in STATES:
@@ -49,7 +49,7 @@ def run(line: Line) -> int:
     return 0
 
 
-def _count(line: Line) -> int:
+def _count(line: CommandLine) -> int:
     text = line.text("limit") or "50"
     if not text.isdecimal() or not int(text):
         raise UsageError(f"--limit {text!r}: give a whole number from 1", "operations")
@@ -74,7 +74,7 @@ def _took(view: OperationView) -> str:
     return duration(view.ended_at - view.started_at)
 
 
-def show(line: Line) -> int:
+def show(line: CommandLine) -> int:
     """Show one operation, and why it waits if it does."""
     identifier = line.arguments[0]
     wants_tasks = _pictures(line) or line.flag("tasks") or line.flag("summary")
@@ -97,7 +97,7 @@ def show(line: Line) -> int:
     return 0
 
 
-def _pictures(line: Line) -> bool:
+def _pictures(line: CommandLine) -> bool:
     """Tell whether files are wanted, after looking at their names."""
     graph, trace = line.text("graph"), line.text("trace")
     if graph is not None and not graph.endswith((".svg", ".dot")):
@@ -107,7 +107,7 @@ def _pictures(line: Line) -> bool:
     return graph is not None or trace is not None
 
 
-def _drawn(line: Line, tasks: list[TaskView]) -> Iterator[tuple[str, str]]:
+def _drawn(line: CommandLine, tasks: list[TaskView]) -> Iterator[tuple[str, str]]:
     graph, trace = line.text("graph"), line.text("trace")
     if graph is not None:
         from cli import pictures
@@ -169,14 +169,14 @@ def _task_row(task: TaskView) -> tuple[str, ...]:
     )
 
 
-def result(line: Line) -> int:
+def result(line: CommandLine) -> int:
     """Wait for an operation and print its result."""
     with agent_of(line) as agent:
         ended = wait_over_restarts(line, agent, line.arguments[0], seconds(line, "timeout"))
         return print_result(agent, ended, as_json=line.flag("json"), file=line.text("output"))
 
 
-def cancel(line: Line) -> int:
+def cancel(line: CommandLine) -> int:
     """Stop an operation."""
     with agent_of(line) as agent:
         view = agent.cancel(line.arguments[0])
@@ -187,7 +187,7 @@ def cancel(line: Line) -> int:
     return 0
 
 
-def logs(line: Line) -> int:
+def logs(line: CommandLine) -> int:
     """Print what users' code wrote: its stdout on stdout, its stderr on stderr."""
     with agent_of(line) as agent:
         for piece in agent.logs(line.arguments[0], follow=line.flag("follow")):

@@ -106,7 +106,13 @@ _OWN_SETTINGS = (
     _setting("hostname", "Name of this agent.", "NAME", "the machine's name", is_compss=True),
     _setting("rest-host", "Address on which the user port listens.", "HOST", "127.0.0.1"),
     _setting("comm-host", "Address on which the port for other agents listens.", "HOST", "127.0.0.1"),
-    _setting("rest-port", "User port; `auto` takes a free one, 0 or less closes it.", "PORT", "46101", is_compss=True),
+    _setting(
+        "rest-port",
+        "User port; `auto` takes a free one, 0 or less closes it.",
+        "PORT",
+        "46101; of `run` closed",
+        is_compss=True,
+    ),
     _setting(
         "comm-port", "Port for agents; `auto` takes a free one, 0 or less closes it.", "PORT", "46102", is_compss=True
     ),
@@ -227,10 +233,8 @@ _COMPSS_IDLE = (
 _TARGET = (
     Option("agent", ASK, "The agent: http(s)://host:port, host:port, or its state folder.", "ADDRESS",
            "the one on this device"),
-    Option("agent-node", (*CALL, "resources", *RESHAPE), "Host of the agent.", "HOST", "localhost with --agent-port",
-           is_compss=True),
-    Option("agent-port", (*CALL, "resources", *RESHAPE), "REST port of the agent.", "PORT", "46101 with --agent-node",
-           is_compss=True),
+    Option("agent-node", ASK, "Host of the agent.", "HOST", "localhost with --agent-port", is_compss=True),
+    Option("agent-port", ASK, "REST port of the agent.", "PORT", "46101 with --agent-node", is_compss=True),
     Option("token-file", ASK, "File that holds a token for the agent.", "PATH", "its own, or AGENTD_TOKEN"),
     Option("state", STATE, "State folder of the agent on this device.", "FOLDER", "$AGENTD_STATE or the platform's"),
     Option("json", PRINT, "Print JSON."),

@@ -13,12 +13,12 @@ from cli.target import agent_of
 
 if TYPE_CHECKING:
     from agentd.model.views import InvitationView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 _INPUT_CAP = 8_192
 
 
-def invite(line: Line) -> int:
+def invite(line: CommandLine) -> int:
     """Make an invitation; the string alone goes to stdout, and what to do with it to stderr."""
     user = line.text("user") or ""
     if line.text("scope") is not None and not user:
@@ -51,7 +51,7 @@ def _explain(made: InvitationView) -> None:
         _say(f"note: {note}")
 
 
-def invitations(line: Line) -> int:
+def invitations(line: CommandLine) -> int:
     """List what is open."""
     with agent_of(line) as agent:
         rows = agent.invitations()
@@ -66,7 +66,7 @@ def invitations(line: Line) -> int:
     return 0
 
 
-def cancel(line: Line) -> int:
+def cancel(line: CommandLine) -> int:
     """Void an invitation."""
     with agent_of(line) as agent:
         agent.cancel_invitation(line.arguments[0])
@@ -77,7 +77,7 @@ def cancel(line: Line) -> int:
     return 0
 
 
-def join(line: Line) -> int:
+def join(line: CommandLine) -> int:
     """Pair the agent of this device with the one that made the invitation."""
     from agentd.api.routes.trust import check_for_agents  # loads the HTTP client
 
@@ -94,7 +94,7 @@ def join(line: Line) -> int:
     return 0
 
 
-def login(line: Line) -> int:
+def login(line: CommandLine) -> int:
     """Keep the certificate and a token of the agent that made the invitation."""
     from agentd.api.routes.trust import login as log_in  # loads the HTTP client
 
@@ -107,7 +107,7 @@ def login(line: Line) -> int:
     return 0
 
 
-def logout(line: Line) -> int:
+def logout(line: CommandLine) -> int:
     """Forget an agent; its operator revokes the token with `agentd token revoke`."""
     from agentd.api.logins import forget
 
@@ -120,7 +120,7 @@ def logout(line: Line) -> int:
     return 0
 
 
-def _string(line: Line) -> str:
+def _string(line: CommandLine) -> str:
     """Give the invitation: the argument, or what is typed or piped, which no other process can see."""
     if line.arguments and line.arguments[0] != "-":
         return line.arguments[0]
@@ -134,7 +134,7 @@ def _string(line: Line) -> str:
     return text
 
 
-def _seconds(line: Line, name: str) -> float | None:
+def _seconds(line: CommandLine, name: str) -> float | None:
     text = line.text(name)
     if text is None:
         return None

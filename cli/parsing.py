@@ -29,7 +29,7 @@ class UsageError(Exception):
 
 
 @dataclass(slots=True)
-class Line:
+class CommandLine:
     """A parsed command line."""
 
     command: Command
@@ -64,7 +64,7 @@ def program_of(argv0: str) -> tuple[str, bool]:
     return PROGRAMS.get(name, ""), name.startswith("compss")
 
 
-def parse(arguments: list[str], *, command: str = "", is_compss: bool = False) -> Line:
+def parse(arguments: list[str], *, command: str = "", is_compss: bool = False) -> CommandLine:
     """Parse what follows the program's name; `command` is what that name stands for, empty if it is yet to come.
 
     Raises:
@@ -72,7 +72,7 @@ def parse(arguments: list[str], *, command: str = "", is_compss: bool = False) -
     """
     rest = list(arguments)
     found = BY_NAME[command] if command else _command(rest)
-    line = Line(found, is_compss)
+    line = CommandLine(found, is_compss)
     _Reader(line, rest).read()
     if not line.wants_help:
         _check_count(line)
@@ -85,6 +85,10 @@ def _command(rest: list[str]) -> Command:
     if word in GROUPS and rest and f"{word} {rest[0]}" in BY_NAME:
         word = f"{word} {rest.pop(0)}"
     command = BY_NAME.get(word)
+    if command is None and word.startswith("-"):
+        raise UsageError(
+            f"options stand behind the command: agentd COMMAND {word} …; `agentd --help` lists the commands"
+        )
     if command is None:
         near = nearest(word, BY_NAME)
         hint = f"; did you mean {near!r}?" if near else "; `agentd --help` lists the commands"
@@ -92,7 +96,7 @@ def _command(rest: list[str]) -> Command:
     return command
 
 
-def _check_count(line: Line) -> None:
+def _check_count(line: CommandLine) -> None:
     command, given = line.command, len(line.arguments)
     if given < command.least:
         raise UsageError(f"`{command.name}` needs {command.usage}; for example: {command.example}", command.name)
@@ -107,7 +111,7 @@ def _check_count(line: Line) -> None:
 class _Reader:
     """Reads the options and arguments of one line."""
 
-    def __init__(self, line: Line, rest: list[str]) -> None:
+    def __init__(self, line: CommandLine, rest: list[str]) -> None:
         self._line = line
         self._rest = rest
         self._long = {option.name: option for option in options_of(line.command.name)}

@@ -10,13 +10,13 @@ from cli.target import agent_of
 
 if TYPE_CHECKING:
     from agentd.model.views import PeerView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 HEAD = ("name", "state", "may call", "tasks", "gives work", "certificate", "paired", "at", "why not")
 _YES, _NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """List them."""
     with agent_of(line) as agent:
         rows = agent.peers()
@@ -27,25 +27,25 @@ def run(line: Line) -> int:
     return 0
 
 
-def limit(line: Line) -> int:
+def limit(line: CommandLine) -> int:
     """Limit what a peer may ask for."""
     with agent_of(line) as agent:
         return _show(line, agent.change_peer(line.arguments[0], limits=_limits(line)))
 
 
-def rename(line: Line) -> int:
+def rename(line: CommandLine) -> int:
     """Call a peer something else."""
     with agent_of(line) as agent:
         return _show(line, agent.change_peer(line.arguments[0], new_name=line.arguments[1]))
 
 
-def revoke(line: Line) -> int:
+def revoke(line: CommandLine) -> int:
     """Trust a peer no more."""
     with agent_of(line) as agent:
         return _show(line, agent.revoke_peer(line.arguments[0], line.text("reason") or ""))
 
 
-def forget(line: Line) -> int:
+def forget(line: CommandLine) -> int:
     """Strike a revoked peer out of the book."""
     name = line.arguments[0]
     with agent_of(line) as agent:
@@ -57,7 +57,7 @@ def forget(line: Line) -> int:
     return 0
 
 
-def _limits(line: Line) -> dict[str, Any]:
+def _limits(line: CommandLine) -> dict[str, Any]:
     most = line.text("max_tasks")
     if most is not None and not (most.isascii() and most.isdigit()):
         raise UsageError(f"--max-tasks {most!r}: give a number from 0", line.command.name)
@@ -69,14 +69,14 @@ def _limits(line: Line) -> dict[str, Any]:
     }
 
 
-def _is_so(line: Line, option: str, default: str) -> bool:
+def _is_so(line: CommandLine, option: str, default: str) -> bool:
     word = (line.text(option) or default).lower()
     if word not in _YES | _NO:
         raise UsageError(f"--{option.replace('_', '-')} {word!r}: say yes or no", line.command.name)
     return word in _YES
 
 
-def _show(line: Line, row: PeerView) -> int:
+def _show(line: CommandLine, row: PeerView) -> int:
     if line.flag("json"):
         print_json(row)
     else:

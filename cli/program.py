@@ -18,7 +18,7 @@ from cli.service.plan import Member
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 NAME = "run"
 CLOSED = "0"
@@ -36,7 +36,7 @@ sys.exit(main(sys.argv[2:]))
 """Becomes the program, with our packages last on its path: its own modules come first."""
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Start an agent, run the program, stop the agent; gives the program's exit code."""
     script, *words = line.arguments
     path = Path(script)

@@ -17,7 +17,7 @@ from cli.target import agent_of
 
 if TYPE_CHECKING:
     from agentd.model.views import ResourceView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
     from resources_xml import Nodes, NodeSpec
 
 XML_CAP_BYTES = 4 * 1024 * 1024
@@ -29,7 +29,7 @@ FIGURES = ("cpu", "cpu_name", "gpu", "fpga", "mem_size", "mem_type", "os_type", 
 """Options that say what a host has; without any of them an added one grants what it reports of itself."""
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Show the pool, or what an agent would understand of two files."""
     if line.text("from_xml") is not None:
         return _from_xml(line)
@@ -62,7 +62,7 @@ def _print(rows: list[ResourceView]) -> None:
     )
 
 
-def _show(line: Line, row: ResourceView) -> int:
+def _show(line: CommandLine, row: ResourceView) -> int:
     if line.flag("json"):
         print_json(row)
     else:
@@ -72,7 +72,7 @@ def _show(line: Line, row: ResourceView) -> int:
     return 0
 
 
-def add(line: Line) -> int:
+def add(line: CommandLine) -> int:
     """Add a host, or let a known one grow."""
     name, *pairs = line.arguments
     properties = {}
@@ -105,28 +105,36 @@ def _memory_of(row: ResourceView) -> str:
     return f"{row.memory_mib} MiB" if row.memory_mib else ""
 
 
-def reduce(line: Line) -> int:
-    """Take capacity away."""
+def reduce(line: CommandLine) -> int:
+    """Take capacity away.
+
+    Raises:
+        UsageError: nothing is said of how much; under a name of COMPSs it is one CPU unit then, as there.
+    """
+    if not (line.is_compss or any(line.text(figure) is not None for figure in FIGURES)):
+        name = line.arguments[0]
+        words = f"say what to take from {name}, such as --cpu 1; `agentd resources remove {name}` takes all of it"
+        raise UsageError(words, line.command.name)
     with agent_of(line) as agent:
         row = agent.reduce(line.arguments[0], capacity_of(line))
     return _show(line, row)
 
 
-def remove(line: Line) -> int:
+def remove(line: CommandLine) -> int:
     """Remove a host once what it runs has ended."""
     with agent_of(line) as agent:
         row = agent.remove(line.arguments[0])
     return _show(line, row)
 
 
-def lost(line: Line) -> int:
+def lost(line: CommandLine) -> int:
     """Remove a host that is gone."""
     with agent_of(line) as agent:
         row = agent.remove(line.arguments[0], lost=True)
     return _show(line, row)
 
 
-def capacity_of(line: Line) -> dict[str, Any]:
+def capacity_of(line: CommandLine) -> dict[str, Any]:
     """Build a capacity from the options, as the REST interface takes it; what is unknown is left out.
 
     Raises:
@@ -156,19 +164,19 @@ def capacity_of(line: Line) -> dict[str, Any]:
     return capacity
 
 
-def _known(line: Line, name: str) -> str | None:
+def _known(line: CommandLine, name: str) -> str | None:
     value = line.text(name)
     return None if value in {None, "", _UNKNOWN} else value
 
 
-def _whole(line: Line, name: str, default: str) -> int:
+def _whole(line: CommandLine, name: str, default: str) -> int:
     text = line.text(name) or default
     if not text.isdecimal():
         raise UsageError(f"--{name} {text!r}: give a whole number from 0", line.command.name)
     return int(text)
 
 
-def _memory(line: Line) -> float | None:
+def _memory(line: CommandLine) -> float | None:
     text = _known(line, "mem_size")
     if text is None:
         return None
@@ -184,7 +192,7 @@ def _memory(line: Line) -> float | None:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _from_xml(line: Line) -> int:
+def _from_xml(line: CommandLine) -> int:
     """Show what an agent would understand of project.xml and resources.xml.
 
     Raises:

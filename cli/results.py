@@ -21,7 +21,7 @@ from cli.target import place_of
 if TYPE_CHECKING:
     from agentd.api.routes.client import Agent
     from agentd.model.views import OperationView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 RETURN_S = 60.0
 """How long an agent that went away is waited for; chosen: a small device restarts an agent within it."""
@@ -43,12 +43,12 @@ def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> Operatio
         if end_s is not None and monotonic() >= end_s:
             why = f" ({view.reason})" if view.reason else ""
             raise TimeoutError(
-                f"gave up after {timeout_s:g} s: operation {view.id} is {view.state}{why} and goes on; "
+                f"gave up after {timeout_s:.3g} s: operation {view.id} is {view.state}{why} and goes on; "
                 f"`agentd result {view.id}` waits for it again"
             )
 
 
-def wait_over_restarts(line: Line, agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
+def wait_over_restarts(line: CommandLine, agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
     """Wait for the end of an operation, also if its agent goes away and comes back: what it accepted outlives that.
 
     Raises:
@@ -63,7 +63,7 @@ def wait_over_restarts(line: Line, agent: Agent, identifier: str, timeout_s: flo
             _await_return(line, agent, identifier, error)
 
 
-def _await_return(line: Line, agent: Agent, identifier: str, loss: Unreachable) -> None:
+def _await_return(line: CommandLine, agent: Agent, identifier: str, loss: Unreachable) -> None:
     tell(f"{loss}; operation {identifier} is on its disk and outlives that: waiting {RETURN_S:g} s for it to come back")
     end_s = monotonic() + RETURN_S
     while True:

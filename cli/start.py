@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from agentd.daemon.settings import resolve
 
 if TYPE_CHECKING:
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Run the agent in the foreground; gives its exit code.
 
     Raises:

@@ -12,10 +12,10 @@ from cli.target import agent_of
 
 if TYPE_CHECKING:
     from agentd.model.views import AgentView, NeighbourView
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Show the agent, its neighbours, its queue and its health; exit code 3 if it takes no work."""
     with agent_of(line) as agent:
         view, neighbours = agent.agent(), agent.neighbours()

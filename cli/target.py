@@ -12,13 +12,13 @@ from cli.parsing import UsageError
 
 if TYPE_CHECKING:
     from agentd.api.places import Place
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 DEFAULT_HOST, DEFAULT_PORT = "localhost", "46101"
 _TOKEN_CAP_BYTES = 4096
 
 
-def agent_of(line: Line) -> Agent:
+def agent_of(line: CommandLine) -> Agent:
     """Make the client of the agent that the line names: an address, a host and port, or that of this device.
 
     Raises:
@@ -29,7 +29,7 @@ def agent_of(line: Line) -> Agent:
     return Agent(place_of(line))
 
 
-def place_of(line: Line) -> Place:
+def place_of(line: CommandLine) -> Place:
     """Find where the agent that the line names is now; raises as `agent_of`."""
     named = line.text("agent")
     host, port = line.text("agent_node"), line.text("agent_port")
@@ -39,7 +39,9 @@ def place_of(line: Line) -> Place:
     return with_rest(find(_address(line, named, host, port, state), _token(line)))
 
 
-def _address(line: Line, named: str | None, host: str | None, port: str | None, state: str | None) -> str | Path | None:
+def _address(
+    line: CommandLine, named: str | None, host: str | None, port: str | None, state: str | None
+) -> str | Path | None:
     if named is not None:
         return named
     if host is not None or port is not None:
@@ -54,10 +56,12 @@ def _address(line: Line, named: str | None, host: str | None, port: str | None, 
 def _host_port(host: str, port: str) -> str:
     if "://" in host:
         return host
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UsageError(f"--agent-port {port!r}: give a port from 1 to 65535")
     return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
 
 
-def _token(line: Line) -> str | None:
+def _token(line: CommandLine) -> str | None:
     path = line.text("token_file")
     if path is None:
         return None
@@ -68,7 +72,7 @@ def _token(line: Line) -> str | None:
         raise ConfigError(f"--token-file {path} cannot be read: {error}") from error
 
 
-def folder_of(line: Line) -> Path:
+def folder_of(line: CommandLine) -> Path:
     """Give the state folder that the line names."""
     state = line.text("state")
     return Path(state).expanduser().absolute() if state else state_folder()

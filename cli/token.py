@@ -9,12 +9,12 @@ from cli.output import moment, print_json, print_rows
 from cli.target import folder_of
 
 if TYPE_CHECKING:
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 HEAD = ("name", "scope", "made")
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """List the tokens."""
     entries = TokenBook(folder_of(line)).entries()
     if line.flag("json"):
@@ -24,7 +24,7 @@ def run(line: Line) -> int:
     return 0
 
 
-def add(line: Line) -> int:
+def add(line: CommandLine) -> int:
     """Make a token and print it, this once."""
     name, scope = line.arguments[0], line.text("scope") or "submit"
     token = TokenBook(folder_of(line)).add(name, scope)
@@ -35,7 +35,7 @@ def add(line: Line) -> int:
     return 0
 
 
-def revoke(line: Line) -> int:
+def revoke(line: CommandLine) -> int:
     """Make a token worthless."""
     name = line.arguments[0]
     TokenBook(folder_of(line)).revoke(name)
@@ -46,7 +46,7 @@ def revoke(line: Line) -> int:
     return 0
 
 
-def show(line: Line) -> int:
+def show(line: CommandLine) -> int:
     """Show what a token allows."""
     entry = TokenBook(folder_of(line)).show(line.arguments[0])
     if line.flag("json"):

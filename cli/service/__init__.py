@@ -18,7 +18,7 @@ from cli.service.plan import BASE, TOPOLOGIES, Member, links, members
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cli.parsing import Line
+    from cli.parsing import CommandLine
 
 FAILED, GAVE_UP = 1, 124
 MOST = 99
@@ -31,7 +31,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def run(line: Line) -> int:
+def run(line: CommandLine) -> int:
     """Start the agents, link them, run what was asked for, and stop them."""
     check_language(line)
     topology = (line.text("topology") or "plain").lower()
@@ -48,7 +48,7 @@ def run(line: Line) -> int:
         return _serve(line, fleet, topology, limit_s, say)
 
 
-def _serve(line: Line, fleet: Fleet, topology: str, limit_s: float | None, say: Callable[[str], None]) -> int:
+def _serve(line: CommandLine, fleet: Fleet, topology: str, limit_s: float | None, say: Callable[[str], None]) -> int:
     end_s = None if limit_s is None else time.monotonic() + limit_s
     fleet.await_ready()
     cores = {name: agent.agent().cores for name, agent in fleet.agents.items()}
@@ -68,7 +68,7 @@ def _serve(line: Line, fleet: Fleet, topology: str, limit_s: float | None, say: 
     return _wait(fleet, first, end_s, say, has_call=bool(line.arguments))
 
 
-def _call(line: Line, fleet: Fleet, first: Member) -> None:
+def _call(line: CommandLine, fleet: Fleet, first: Member) -> None:
     """Ask the first agent for the operation, at whose end all agents stop."""
     target, *words = line.arguments
     module, _, method = function_of(line, target, line.text("method_name")).partition(":")
@@ -98,7 +98,7 @@ def _wait(fleet: Fleet, first: Member, end_s: float | None, say: Callable[[str],
     return FAILED
 
 
-def _teller(line: Line, folder: Path) -> Callable[[str], None]:
+def _teller(line: CommandLine, folder: Path) -> Callable[[str], None]:
     """Give what tells people how it goes: on stdout unless they want silence, and in the service's own log."""
 
     def say(words: str) -> None:
@@ -110,21 +110,21 @@ def _teller(line: Line, folder: Path) -> Callable[[str], None]:
     return say
 
 
-def _folder(line: Line) -> Path:
+def _folder(line: CommandLine) -> Path:
     given = line.text("log_dir")
     if given is not None:
         return Path(given).expanduser().absolute()
     return Path.home() / ".COMPSs" / time.strftime("%Y%m%d-%H%M%S")
 
 
-def _count(line: Line) -> int:
+def _count(line: CommandLine) -> int:
     text = line.text("num_agents") or "1"
     if not text.isdecimal() or not 1 <= int(text) <= MOST:
         raise UsageError(f"--num-agents {text!r}: give a whole number from 1 to {MOST}", line.command.name)
     return int(text)
 
 
-def _base(line: Line) -> int | None:
+def _base(line: CommandLine) -> int | None:
     text = line.text("base_port") or str(BASE)
     if text == "auto":
         return None
@@ -133,7 +133,7 @@ def _base(line: Line) -> int | None:
     return int(text)
 
 
-def _limit_s(line: Line) -> float | None:
+def _limit_s(line: CommandLine) -> float | None:
     text = line.text("exec_time")
     if text is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -35,6 +36,7 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 """How long an agent may take to answer, beside what it was asked to wait. Chosen: a busy small device."""
 CONNECT_S = 5.0
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 LONGEST_WAIT_S = 60.0
 """Longest wait in one request: what stands between may cut connections that say nothing for longer. Chosen."""
 
@@ -96,11 +98,20 @@ def unreachable(place: Place, error: Exception, *, has_answered: bool = False) -
             if place.certificate
             else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
         )
+    elif _is_refused(error):
+        words = "nobody listens there; `agentd start` prints its address when it is ready"
     elif has_answered and "disconnected" in words:
         words = "it closed the connection"
     elif place.url.startswith("http:") and "disconnected" in words:
         words += f" If its port speaks TLS: https{place.url.removeprefix('http')}"
-    return Unreachable(f"the agent at {place.url} cannot be reached: {words}")
+    return Unreachable(f"the agent at {place.url} cannot be reached: {_ERRNO.sub('', words)}")
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Tell whether, below what libraries made of it, nobody listened."""
+    while error is not None and not isinstance(error, ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class Agent:

@@ -10,8 +10,11 @@ import ast
 import importlib.util
 import os
 import re
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from agentd.daemon.users.spelling import meant, nearest
 from agentd.model.task import Form, Template
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ DEEPEST = 4
 """Folders below a users' folder that are listed (chosen: packages are rarely deeper)."""
 MOST_MODULES = 1000
 """Modules that are listed for neighbours."""
+MOST_NAMES = 10
+"""Functions of a module that are named to who asked for another one."""
 
 
 class Functions:
@@ -119,13 +124,30 @@ class Functions:
         path = self._find(module)
         if path is None:
             places = ", ".join(map(str, self.folders))
-            return f"no module {module!r} under {places}: start the agent with --pythonpath FOLDER, or --allow {module}"
+            near = meant(nearest(module, self._beside(module)))
+            what = f"no module {module!r} under {places}{near}"
+            return what if near else f"{what}: start the agent with --pythonpath FOLDER, or --allow {module}"
         names = self._names(path)
         if name in names:
             self._good[function] = (path, self._read[path][0])
             return None
-        near = ", ".join(sorted(names)[:10]) or "none"
-        return f"{module} defines no public function {name!r}; it defines: {near}"
+        if not names and (fault := _fault(path)):
+            return f"{module} cannot be read: {fault}"
+        near = nearest(name, names)
+        hint = f"{meant(near)} It" if near else "; it"
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        there = ", ".join(sorted(names)[:MOST_NAMES]) or "none"
+        return f"{module} defines no public function {name!r}{hint} defines: {there}{more}"
+
+    def _beside(self, module: str) -> set[str]:
+        """List the modules of the folders in which this one would be; not below, as anybody may ask for it."""
+        package, dot, _ = module.rpartition(".")
+        names: set[str] = set()
+        for folder in self.folders:
+            with suppress(OSError):
+                entries = list(islice((folder / package.replace(".", "/")).iterdir(), MOST_MODULES))
+                names.update(path.stem for path in entries if path.suffix == ".py" or _is_file(path / "__init__.py"))
+        return {f"{package}{dot}{name}" for name in names if name.isidentifier() and not name.startswith("_")}
 
     def _find(self, module: str) -> Path | None:
         relative = module.replace(".", "/")
@@ -194,6 +216,19 @@ def _defined(path: Path) -> set[str]:
     except (SyntaxError, ValueError, OSError):
         return set()
     return set(_callables(tree.body, ""))
+
+
+def _fault(path: Path) -> str:
+    """Say why a file is no Python that can be read; empty when it is."""
+    if _stamp(path)[1] > MOST_SOURCE_BYTES:
+        return f"{path} is larger than {MOST_SOURCE_BYTES >> 20} MiB"
+    try:
+        ast.parse(path.read_bytes(), path.name)
+    except SyntaxError as error:
+        return f"{path}, line {error.lineno}: {error.msg}"
+    except (ValueError, OSError) as error:
+        return f"{path}: {error}"
+    return ""
 
 
 def _callables(body: list[ast.stmt], prefix: str) -> list[str]:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from agentd.daemon.settings import CONVERTERS, JOINED
 from cli.commands import BY_NAME, COMMANDS, PROGRAMS
 from cli.options import OPTIONS, Effect, Option, options_of
-from cli.parsing import Line, UsageError, parse, program_of
+from cli.parsing import CommandLine, UsageError, parse, program_of
 
 
-def line(*words: str, **more) -> Line:
+def line(*words: str, **more) -> CommandLine:
     return parse(list(words), **more)
 
 

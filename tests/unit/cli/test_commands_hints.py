@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from agentd.daemon.settings import resolve
@@ -63,3 +65,39 @@ def test_a_number_that_is_none_is_told_in_words(name, value, words, tmp_path):
         resolve({"state": str(tmp_path), name: value}, {})
     assert words in str(told.value)
     assert "invalid literal" not in str(told.value)
+
+
+@pytest.mark.parametrize(("words", "shown"), [(["help"], "Commands:"), (["help", "call"], "Usage: agentd call ")])
+def test_help_is_a_word_too(words, shown, capsys):
+    """It shows what `--help` does."""
+    assert main(["agentd", *words]) == 0
+    assert shown in capsys.readouterr().out
+
+
+def test_an_option_before_the_command_is_no_command(capsys):
+    """The line says where it would stand."""
+    assert main(["agentd", "--agent", "localhost:1", "status"]) == 2
+    assert "options stand behind the command: agentd COMMAND --agent" in capsys.readouterr().err
+
+
+def test_taking_away_needs_a_figure(capsys):
+    """Nothing is taken by accident; what COMPSs' command takes without one is under its name only."""
+    assert main(["agentd", "resources", "reduce", "phone"]) == 2
+    assert "such as --cpu 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["x", "0", "70000"])
+def test_a_port_that_is_none_is_told_by_its_option(port, capsys):
+    """Not by an address that nobody typed."""
+    assert main(["agentd", "status", "--agent-port", port]) == 2
+    assert f"--agent-port {port!r}: give a port from 1 to 65535" in capsys.readouterr().err
+
+
+def test_an_address_where_nobody_listens_is_told_in_words(capsys):
+    """With what to do, and without a number of the operating system's."""
+    with socket.socket() as taken:  # bound, and not listened on
+        taken.bind(("127.0.0.1", 0))
+        assert main(["agentd", "status", "--agent", f"127.0.0.1:{taken.getsockname()[1]}"]) == 4
+    told = capsys.readouterr().err
+    assert "nobody listens there" in told
+    assert "Errno" not in told

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cli.app import USAGE, main
 from cli.commands import BY_NAME, COMMANDS, GROUPS, PROGRAMS
 from cli.options import OPTIONS, Effect, Option, options_of
-from cli.parsing import Line, UsageError, parse, program_of
+from cli.parsing import CommandLine, UsageError, parse, program_of
 
 SCRIPTS = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text("utf-8"))["project"][
     "scripts"
@@ -27,7 +27,7 @@ def _needed(command: str) -> list[str]:
     return ["x"] * BY_NAME[command].least
 
 
-def _read(option: Option, command: str, *words: str) -> Line:
+def _read(option: Option, command: str, *words: str) -> CommandLine:
     return parse([*command.split(), *words, *_needed(command)])
 
 
@@ -38,7 +38,7 @@ def _value(option: Option) -> list[str]:
     return [f"v{number}" for number in range(option.metavar.count(" ") + 1)] if option.metavar else []
 
 
-def _check_taken(option: Option, line: Line) -> None:
+def _check_taken(option: Option, line: CommandLine) -> None:
     """Check that an option had the effect that its row promises, and no other."""
     value = "\n".join(_value(option))
     name, is_fixed, fixed = option.target.partition("=")
@@ -173,12 +173,12 @@ def test_two_dashes_end_the_options(words: list[str]) -> None:
 @given(st.sampled_from(sorted(BY_NAME)), st.lists(st.text(max_size=8), max_size=6), st.booleans())
 def test_any_line_is_read_or_refused_in_words(command: str, words: list[str], is_compss: bool) -> None:
     """No line, however odd, ends in anything but a parsed line or a usage error with a message."""
-    said: Line | str
+    said: CommandLine | str
     try:
         said = parse(words, command=command, is_compss=is_compss)
     except UsageError as error:
         said = str(error)
-    assert said.command.name == command if isinstance(said, Line) else said
+    assert said.command.name == command if isinstance(said, CommandLine) else said
 
 
 @given(st.text(min_size=1).filter(lambda text: not text.startswith("--")))

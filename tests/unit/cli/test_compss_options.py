@@ -10,7 +10,7 @@ from agentd.daemon.settings import CONVERTERS, JOINED
 from cli.commands import BY_NAME
 from cli.options import Effect, Option, options_of
 from cli.options_page import effect_of
-from cli.parsing import Line, UsageError, parse, program_of
+from cli.parsing import CommandLine, UsageError, parse, program_of
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "commands.md").read_text("utf-8")
 
@@ -49,7 +49,7 @@ def option_of(program: str, word: str) -> Option:
     return found
 
 
-def parsed(program: str, *words: str) -> Line:
+def parsed(program: str, *words: str) -> CommandLine:
     """Parse a line that a user types."""
     command, is_compss = program_of(program)
     arguments = ["thing"] * BY_NAME[command].least

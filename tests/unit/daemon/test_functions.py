@@ -66,6 +66,9 @@ def test_public_functions_of_users_modules_may_be_called(folder: Path, function:
     ("function", "words"),
     [
         ("shop:absent", "it defines"),
+        ("shop:pubilc", "did you mean public? It defines: Shop, "),
+        ("shopp:public", "did you mean shop?"),
+        ("pack.iner:f", "did you mean pack.inner?"),
         ("shop:_private", "private"),
         ("shop:Shop._cost", "private"),
         ("shop:number", "no public function"),
@@ -83,6 +86,22 @@ def test_all_else_is_refused_with_what_to_do(folder: Path, function: str, words:
     reason = Functions([folder], []).objection(Template(function))
     assert reason is not None
     assert words in reason
+
+
+def test_a_module_that_is_no_python_is_refused_with_the_line(folder: Path) -> None:
+    """Whoever wrote it is told of the mistake, not that it defines nothing."""
+    (folder / "shop.py").write_text("x = 1\ndef public(:\n")
+    reason = Functions([folder], []).objection(Template("shop:public"))
+    assert reason is not None
+    assert reason.startswith("shop cannot be read: ")
+    assert "shop.py, line 2: " in reason
+
+
+def test_of_a_module_with_many_functions_some_are_named(folder: Path) -> None:
+    """And it is said how many more there are."""
+    (folder / "shop.py").write_text("".join(f"def price{number}(): ...\n" for number in range(40)))
+    reason = Functions([folder], []).objection(Template("shop:cost")) or ""
+    assert reason.endswith("price15, price16, price17 and 30 more"), reason
 
 
 def test_a_changed_file_is_read_again(folder: Path) -> None:
