@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from source_tree import ROOT, files
+from source_tree import PRODUCT, ROOT, files, sources
 
 FOREIGN = {
     "a path of the machine that it was written on": r"(?<![\w.])/(?:[w]ork|[f]arm)(?=/|\b(?!\w))",
@@ -103,6 +103,22 @@ def test_code_that_the_architecture_names_is_there() -> None:
     assert named, "the page names no module at all"
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing
+
+
+def test_the_architecture_is_a_map() -> None:
+    """Every folder of code is told of, and where modules are listed with their laws, all of the folder are."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    told = set(
+        re.findall(r"`((?:agentd|cli|schedulers|resources_xml)/[\w./-]*/|cli/|schedulers/|resources_xml/)`", page)
+    )
+    folders = {f"{Path(source.name).parent}/" for source in sources(*PRODUCT)} - {"agentd/"}
+    # what stands under other names for programs of others has its shape from them
+    assert not {folder for folder in folders if not folder.startswith("agentd/pycompss/")} - told
+    listed = re.findall(r"^\*\*`([\w/]+/)`\*\*.*\n\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert listed
+    for folder, table in listed:
+        modules = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+        assert set(re.findall(r"^\| `(\w+\.py)` ", table, re.MULTILINE)) == modules, folder
 
 
 def test_the_glossary_is_in_order() -> None:
