@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ssl
+import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.conftest import RunningAgent, StartAgent
+
 APPS = Path(__file__).parent / "apps"
 WITH_APPS = ("--pythonpath", str(APPS))
 PATIENCE_S = 60.0
 """Above anything that is waited for, on a busy machine."""
+LOOK_S = 0.01
+"""How often `until` looks."""
 
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Of no use on loopback; to make one that knows all authorities takes longer than a request."""
@@ -65,16 +71,18 @@ class Door:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def lend_from(self, name: str, comm: str, cores: int) -> None:
-        """Add a neighbour."""
+    def lend_from(self, name: str, comm: str, cpu: int = 0, gpu: int = 0) -> None:
+        """Add a neighbour with so many units of each kind, and wait until it is connected."""
         host, _, port = comm.rpartition(":")
+        kinds = (("CPU", cpu), ("GPU", gpu))
         body = {
             "name": name,
             "properties": {"Host": host, "Port": port},
-            "capacity": {"processors": [{"units": cores}]},
+            "capacity": {"processors": [{"kind": kind, "units": units} for kind, units in kinds if units]},
         }
         answer = self.client.post("/v1/resources", json=body)
         assert answer.status_code in {200, 201}, answer.text
+        self.until_connected(name)
 
     def until_connected(self, name: str) -> None:
         """Follow the agent's events until a neighbour is connected."""
@@ -90,3 +98,34 @@ class Door:
         """Tell whether a neighbour is connected."""
         rows = self.get("/v1/neighbours")["neighbours"]
         return any(row["name"] == name and row["state"] == "connected" for row in rows)
+
+
+def door_of(agent: RunningAgent) -> Door:
+    """Give the user port of an agent."""
+    return Door(agent.rest, agent.state)
+
+
+def star(
+    start_agent: StartAgent, *options: str, env: dict[str, str] | None = None, **cores: int
+) -> dict[str, RunningAgent]:
+    """Start agents by name with so many cores each, which all lend them to the first: `star(start, home=1, far=2)`.
+
+    The options and the environment are those of each.
+    """
+    agents = {
+        name: start_agent(*WITH_APPS, "--hostname", name, "--cpu", str(units), *options, env=env)
+        for name, units in cores.items()
+    }
+    first, *others = agents.values()
+    for other in others:
+        door_of(first).lend_from(other.name, other.comm, cores[other.name])
+    return agents
+
+
+def until(holds: Callable[[], Any], what: str = "what is waited for") -> Any:
+    """Wait for what nothing tells of; gives what `holds` gave in the end."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < end_s, f"{what} did not come"
+        time.sleep(LOOK_S)
+    return found

@@ -8,13 +8,12 @@ import os
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of
 
 from agentd.comm import joining
 from agentd.comm.security import asking
@@ -26,11 +25,10 @@ from agentd.wire import invitation
 from agentd.wire import messages as m
 from agentd.wire.session import Session
 from agentd.wire.terms import Side, Terms
-from tests.conftest import RunningAgent, StartAgent
+from tests.conftest import StartAgent
 
 CALLS = 15
 """That must be done while an attack goes on."""
-_LOOK_S = 0.02
 MessageT = TypeVar("MessageT", bound=m.Message)
 
 
@@ -160,20 +158,6 @@ class _Work(threading.Thread):
         found = {(one["state"], one["ran_on"], one["attempts"]) for one in self._ended}
         assert found == {("done", "server", 1)}
         assert self._file.read_text().count("begin") == len(self._ended) >= CALLS
-
-
-def door_of(agent: RunningAgent) -> Door:
-    """The user port of an agent."""
-    return Door(agent.rest, agent.state)
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """Wait for what nothing tells of."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not (found := holds()):
-        assert time.monotonic() < end_s, "it never came to be"
-        time.sleep(_LOOK_S)
-    return found
 
 
 class Key:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import pytest
 from comm_rig import Agent, Client, run
 
 from agentd.wire import messages as m
 from schedulers.capacity import Capacity, cores
-from tests.conftest import READY_S, StartAgent
-from tests.integration.daemon_rig import Door
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what a message without an answer brings about."""
-    deadline = time.monotonic() + READY_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.conftest import StartAgent
+from tests.integration.daemon_rig import Door, until
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import READY_S, ROOT, RunningAgent, StartAgent
 from tests.fakes.compss_samples import added, node, parameter, reduced, start, value
+from tests.integration.daemon_rig import until
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 
@@ -56,14 +55,6 @@ def curl(agent: RunningAgent, method: str, path: str, body: str | None = None) -
     if body is not None:
         command += ["-H", "content-type: application/xml", "-d", body]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that the agent does by itself."""
-    deadline = time.monotonic() + READY_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.01)
 
 
 def test_an_operation_is_a_job_with_its_files(start_agent: StartAgent, app: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, until
 
 from tests.conftest import agent_environment
 
@@ -40,7 +40,6 @@ class Pair:
         self.state = own.state
         self.own = Door(own.rest, own.state)
         self.own.lend_from("helper", self.helper.comm, 2)
-        self.own.until_connected("helper")
 
     def start_helper(self, port: str, state: Path | None = None) -> Any:
         options = ("--hostname", "helper", "--cpu", "2", "--comm-port", port)
@@ -61,10 +60,7 @@ class Pair:
 
     def until_it_works(self) -> None:
         """Wait until the helper runs something of ours."""
-        end_s = time.monotonic() + PATIENCE_S
-        while not self.held():
-            assert time.monotonic() < end_s
-            time.sleep(LOOK_S)
+        until(self.held, "work for the helper")
 
     def held(self) -> int:
         """Count what the helper holds of ours."""
@@ -142,8 +138,5 @@ def test_a_neighbour_that_is_taken_out_of_the_pool_ends_what_it_runs(pair: Pair)
     assert [(one["state"], one["attempts"]) for one in ended] == [("done", 1)] * 12
     assert set(pair.runs().values()) == {1}
     assert sum(one["ran_on"] == "helper" for one in ended) <= 4
-    end_s = time.monotonic() + PATIENCE_S
-    while any(row["name"] == "helper" for row in pair.own.get("/v1/neighbours")["neighbours"]):
-        assert time.monotonic() < end_s
-        time.sleep(LOOK_S)
+    until(lambda: "helper" not in [row["name"] for row in pair.own.get("/v1/neighbours")["neighbours"]])
     assert [row["name"] for row in pair.own.get("/v1/resources")["resources"]] == ["own"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 KILLS = int(os.environ.get("AGENTD_FAULT_KILLS", "50"))
 PER_KILL = 100
@@ -123,11 +123,8 @@ def test_what_may_run_only_once_is_not_run_again(start_agent: Callable[..., Any]
 
 def test_the_tasks_of_a_killed_helper_run_elsewhere(start_agent: Callable[..., Any], tmp_path: Path) -> None:
     """Kill -9 of a neighbour that runs our tasks: each ends well at home, under a second attempt."""
-    helper = start_agent(*WITH_APPS, "--hostname", "helper", "--cpu", "2", "--lease-s", "5")
-    home = start_agent(*WITH_APPS, "--hostname", "home", "--cpu", "1")
-    door = Door(home.rest, home.state)
-    door.lend_from("helper", helper.comm, 2)
-    door.until_connected("helper")
+    agents = star(start_agent, "--lease-s", "5", home=1, helper=2)
+    door, helper = door_of(agents["home"]), agents["helper"]
     notes = [tmp_path / f"note-{number}" for number in range(3)]
     operations = [door.submit("sums:note", str(path), 2.0) for path in notes]
     there = Door(helper.rest, helper.state)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, door_of, star
 
 PAUSES = int(os.environ.get("AGENTD_PAUSES", "20"))
 PAUSES_S = (0.1, 0.1, 0.2, 0.5, 2.6)
@@ -25,11 +25,8 @@ TASKS = 10
 def test_pauses_of_a_neighbour_lose_nothing(start_agent: Callable[..., Any], tmp_path: Path) -> None:
     """SIGSTOP and SIGCONT at any moment: all is done, and what was read once is read again."""
     chance = random.Random(7)
-    helper = start_agent(*WITH_APPS, "--hostname", "helper", "--cpu", "2", *QUICK)
-    own = start_agent(*WITH_APPS, "--hostname", "own", "--cpu", "1", *QUICK)
-    door = Door(own.rest, own.state)
-    door.lend_from("helper", helper.comm, 2)
-    door.until_connected("helper")
+    agents = star(start_agent, *QUICK, own=1, helper=2)
+    door, helper = door_of(agents["own"]), agents["helper"]
     asked: list[str] = []
     for number in range(PAUSES):
         items = [

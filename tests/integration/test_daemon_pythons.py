@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, until
 
 from agentd.api import AgentExecutor
 from tests.conftest import agent_environment
@@ -80,9 +80,8 @@ def test_work_by_value_stays_with_its_python(start_agent: Callable[..., Any], ot
     """A function by name runs at the neighbour; one by value waits at home, and `agentd show` says why."""
     helper = start_agent(*WITH_APPS, "--hostname", "helper", "--cpu", "2", "--python-interpreter", other_python)
     own = start_agent(*WITH_APPS, "--hostname", "own", "--cpu", "0")
-    door = Door(own.rest, own.state)
+    door = door_of(own)
     door.lend_from("helper", helper.comm, 2)
-    door.until_connected("helper")
     named = door.submit("sums:increment", 4, wait_s=PATIENCE_S)
     assert (named["result"], named["ran_on"]) == (5, "helper")
     (row,) = door.get("/v1/neighbours")["neighbours"]
@@ -101,9 +100,6 @@ def test_work_by_value_stays_with_its_python(start_agent: Callable[..., Any], ot
 
 def _operations(door: Door, count: int) -> list[dict[str, Any]]:
     """Wait until an agent has so many operations."""
-    end_s = time.monotonic() + PATIENCE_S
-    while len(rows := door.get("/v1/operations")["operations"]) < count:
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
-    found: list[dict[str, Any]] = rows
+    until(lambda: len(door.get("/v1/operations")["operations"]) >= count)
+    found: list[dict[str, Any]] = door.get("/v1/operations")["operations"]
     return found

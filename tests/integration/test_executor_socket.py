@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ import pytest
 
 from agentd.api import AgentExecutor, RequestError, TaskFailed, Unreachable
 from tests.fakes.unix_agent import UnixAgent
+from tests.integration.daemon_rig import until
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 30.0
@@ -73,14 +73,6 @@ def executor(agent):
     yield executor
     agent.let_go()
     executor.shutdown()
-
-
-def until(condition):
-    """Wait for another thread to have done something."""
-    deadline = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        os.sched_yield()
 
 
 READING = {"7", "47", "73", "212"}

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from conftest import RunningAgent, StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 MIB = 1 << 20
 BLOCKS = 512
@@ -18,15 +18,12 @@ BLOCK = bytes(range(256)) * 4096
 
 def test_a_large_file_is_in_nobodys_memory(start_agent: StartAgent) -> None:
     """Written, changed and read at a neighbour and brought home: no process ever has more than a part of it."""
-    near = start_agent("--hostname", "near", "--cpu", "1", "--reuse-resources-on-block", "false", *WITH_APPS)
-    far = start_agent("--hostname", "far", "--cpu", "1", *WITH_APPS)
-    door = Door(near.rest, near.state)
-    door.lend_from("far", far.comm, 1)
-    door.until_connected("far")
+    agents = star(start_agent, "--reuse-resources-on-block", "false", near=1, far=1)
+    door = door_of(agents["near"])
     found = door.submit("large_files:through", BLOCKS, wait_s=PATIENCE_S)
     content = digest(b"signed by a task")
     assert found["result"] == {"there": ["far", BLOCKS * MIB, content], "here": content}, found
-    peaks = {pid: peak_bytes(pid) for agent in (near, far) for pid in processes(agent)}
+    peaks = {pid: peak_bytes(pid) for agent in agents.values() for pid in processes(agent)}
     assert len(peaks) >= 4, "both daemons and a worker of each are among them"
     assert max(peaks.values()) < MOST_BYTES, peaks
 

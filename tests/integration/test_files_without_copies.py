@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from conftest import RunningAgent, StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
 
 SIZE = 20 << 20
 
@@ -51,14 +49,6 @@ def test_readers_share_one_file_that_none_of_them_can_harm(start_agent: StartAge
         assert found["error"] == "1"
     if os.geteuid() != 0:
         assert one == other or shares_bytes(tmp_path), "a plain user's tasks need no copies"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, which nobody tells."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def shares_bytes(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 
 @pytest.fixture
@@ -73,10 +73,6 @@ def test_objects_are_written_at_once_and_the_last_call_counts(door: Door, tmp_pa
 
 def test_the_tasks_stay_where_the_file_is(start_agent: StartAgent, tmp_path: Path) -> None:
     """With a neighbour that has room they still run on the agent whose program calls them; readers may go."""
-    home = start_agent("--cpu", "2", "--hostname", "home", *WITH_APPS)
-    far = start_agent("--cpu", "4", "--hostname", "far", *WITH_APPS)
-    door = Door(home.rest, home.state)
-    door.lend_from("far", far.comm, 4)
-    door.until_connected("far")
+    door = door_of(star(start_agent, home=2, far=4)["home"])
     assert ask(door, "meeting", str(tmp_path / "file"))["inodes"] == 1
     assert ask(door, "counted", str(tmp_path / "number"), 8, 20) == "160"

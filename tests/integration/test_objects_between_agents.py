@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
+from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of
 
 from agentd.api import AgentExecutor
 
@@ -113,9 +113,7 @@ def pair(start_agent: Callable[..., Any], *options: str, via: Callable[[str], st
     """Start an agent with two cores, and one without any that asks it."""
     far = start_agent(*WITH_APPS, "--hostname", "far", "--cpu", "2", *options)
     near = start_agent(*WITH_APPS, "--hostname", "near", "--cpu", "0", *options)
-    door = Door(near.rest, near.state)
-    door.lend_from("far", via(far.comm), 2)
-    door.until_connected("far")
+    door_of(near).lend_from("far", via(far.comm), 2)
     return near, far
 
 
@@ -144,8 +142,6 @@ def test_an_agent_between_passes_bytes_on_and_keeps_none(start_agent: Callable[.
     doors = {name: Door(agent.rest, agent.state) for name, agent in agents.items()}
     doors["rpi"].lend_from("server", agents["server"].comm, 2)
     doors["phone"].lend_from("rpi", agents["rpi"].comm, 2)
-    doors["rpi"].until_connected("server")
-    doors["phone"].until_connected("rpi")
     with AgentExecutor(agents["phone"].state) as executor:
         value = executor.submit(filled, SIZE, b"over", b"here").result(PATIENCE_S)
         assert ends_of(value) == (SIZE, b"over", b"here")

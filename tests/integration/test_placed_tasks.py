@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import RunningAgent, StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import WITH_APPS, Door, door_of, until
 
 from agentd.api import Agent, connect
 from agentd.model.errors import TaskFailed
@@ -28,20 +25,11 @@ def _net(
     """Start an agent with neighbours; gives all of them by name."""
     home = start_agent("--hostname", "home", *options, *WITH_APPS, **more)
     agents = {"home": home}
-    door = Door(home.rest, home.state)
+    door = door_of(home)
     for name, units in neighbours.items():
         cores = [word for kind, number in units.items() for word in (f"--{kind}", str(number))]
         other = agents[name] = start_agent("--hostname", name, *cores, *WITH_APPS)
-        host, _, port = other.comm.rpartition(":")
-        processors = [{"kind": kind.upper(), "units": number} for kind, number in units.items() if number]
-        body = {
-            "name": name,
-            "properties": {"Host": host, "Port": port},
-            "capacity": {"processors": processors},
-        }
-        answer = door.client.post("/v1/resources", json=body)
-        assert answer.status_code in {200, 201}, answer.text
-        door.until_connected(name)
+        door.lend_from(name, other.comm, **units)
     return agents
 
 
@@ -151,7 +139,6 @@ def test_two_agents_that_need_each_other_do_not_wait_for_ever(start_agent: Start
     agents = _net(start_agent, *ONE, neighbours={"left": {"cpu": 2}})
     doors = [Door(agent.rest, agent.state) for agent in agents.values()]
     doors[1].lend_from("home", agents["home"].comm, 1)
-    doors[1].until_connected("home")
     asked = [(door, door.submit("placed_tasks:over_hosts", str(tmp_path), 0.05)["id"]) for door in doors * 4]
     ended = [door.wait(operation) for door, operation in asked]
     assert {found["state"] for found in ended} == {"done"}, ended
@@ -182,11 +169,3 @@ def test_mpirun_is_told_of_the_hosts(start_agent: StartAgent, tmp_path: Path) ->
     (folder / "mpirun").unlink()
     failed = door.submit("placed_tasks:mpi_over_hosts", wait_s=60)
     assert "mpirun is not on agent home" in str(failed["error"]), failed
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that other processes do."""
-    ends_at = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < ends_at, "it never was so"
-        threading.Event().wait(0.01)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, RunningAgent, StartAgent, agent_environment
-from daemon_rig import Door
+from daemon_rig import star
 
 from agentd.api import connect
 
@@ -78,11 +78,6 @@ def test_failures_are_handled_as_the_program_says(start_agent: StartAgent) -> No
 @pytest.mark.parametrize("name", ["files_pipeline", "matmul", "quicksort"])
 def test_a_program_runs_over_three_agents(start_agent: StartAgent, name: str, tmp_path: Path) -> None:
     """One core here and one at each of two neighbours: files and objects go where the tasks are, and come back."""
-    home = start_agent("--cpu", "1", "--hostname", "home")
-    door = Door(home.rest, home.state)
-    for neighbour in ("left", "right"):
-        other = start_agent("--cpu", "1", "--hostname", neighbour)
-        door.lend_from(neighbour, other.comm, 1)
-        door.until_connected(neighbour)
+    home = star(start_agent, home=1, left=1, right=1)["home"]
     args = PROGRAMS[name] or (str(tmp_path),)
     assert _on(home, name, *args) == _in_place(name)

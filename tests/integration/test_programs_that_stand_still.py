@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_rig import PATIENCE_S, Door
+from daemon_rig import PATIENCE_S, Door, until
 
 from tests.conftest import RunningAgent, StartAgent, agent_environment
 
@@ -67,21 +66,15 @@ def test_what_a_program_does_not_read_leaves_shared_memory(
     agent, process = program
     door = Door(agent.rest, agent.state)
     assert process.stdout is not None
-    end_s = time.monotonic() + PATIENCE_S
-    while figure(door, "live_tasks") + figure(door, "ended_total") < COUNT:
-        assert time.monotonic() < end_s
+    until(lambda: figure(door, "live_tasks") + figure(door, "ended_total") >= COUNT)
     os.kill(process.pid, signal.SIGSTOP)
     read = figure(door, "ended_total")
-    while figure(door, "ended_total") < COUNT:
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
+    until(lambda: figure(door, "ended_total") >= COUNT)
     memory, files = kept(agent)
     assert memory - read * SIZE < 350 * MIB
     assert files > (COUNT - read) * SIZE - 350 * MIB
     os.kill(process.pid, signal.SIGCONT)
     assert process.stdout.readline() == f"{COUNT}\n"
     assert process.wait(PATIENCE_S) == 0
-    while kept(agent)[1]:
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
+    until(lambda: not kept(agent)[1])
     assert "Traceback" not in agent.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,18 +11,10 @@ import pytest
 from agentd.api import AgentExecutor
 from tests.conftest import READY_S, RunningAgent, StartAgent
 from tests.fakes.compss_samples import added
-from tests.integration.daemon_rig import WITH_APPS, Door
+from tests.integration.daemon_rig import WITH_APPS, Door, until
 
 REST = "es.bsc.compss.agent.rest.master.Adaptor"
 ADMIN = ("--local-access", "admin")
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that agents do by themselves."""
-    deadline = time.monotonic() + READY_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.02)
 
 
 def port_of(agent: RunningAgent) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import RunningAgent, StartAgent, agent_environment
-from daemon_rig import APPS, PATIENCE_S, WITH_APPS, Door
+from daemon_rig import APPS, PATIENCE_S, WITH_APPS, star
 from test_files_between_agents import MIB, digest, peak_bytes, processes
 
 from tests.conftest import ROOT
@@ -60,11 +60,7 @@ def test_a_program_shows_what_its_tasks_print(start_agent: StartAgent) -> None:
 
 def test_prints_of_tasks_at_neighbours_are_shown_too(start_agent: StartAgent, tmp_path: Path) -> None:
     """Also of the last one, which ends when the session does; three of them meet, for whom no agent has cores alone."""
-    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
-    far = start_agent("--cpu", "2", "--hostname", "far", *WITH_APPS)
-    door = Door(home.rest, home.state)
-    door.lend_from("far", far.comm, 2)
-    door.until_connected("far")
+    home = star(start_agent, home=1, far=2)["home"]
     code = (
         "import sys, session_program as program\n"
         "from agentd.api import attach\n"

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import READY_S, agent_environment
+from tests.integration.daemon_rig import until
 
 APP = """
 import os, time
@@ -144,7 +144,4 @@ def test_a_service_that_is_killed_leaves_no_agent(folder: Path) -> None:
         pids = [json.loads(ready.read_text())["pid"] for ready in folder.glob("*/ready.json")]
         process.kill()
         process.wait(READY_S)
-        deadline = time.monotonic() + READY_S
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
-            assert time.monotonic() < deadline, "agents are left"
-            time.sleep(0.05)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the agents' end")

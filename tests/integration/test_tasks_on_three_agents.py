@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 from conftest import StartAgent
-from daemon_rig import WITH_APPS, Door
+from daemon_rig import WITH_APPS, Door, star, until
 
 from agentd.api import attach, connect, number_of_resources
 
 
 def test_tasks_of_one_operation_run_on_three_agents(start_agent: StartAgent) -> None:
     """All three take part, and every call is counted once, wherever its object was changed."""
-    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
-    door = Door(home.rest, home.state)
-    for neighbour in ("left", "right"):
-        other = start_agent("--cpu", "1", "--hostname", neighbour, *WITH_APPS)
-        door.lend_from(neighbour, other.comm, 1)
-        door.until_connected(neighbour)
+    home = star(start_agent, home=1, left=1, right=1)["home"]
     with connect(home.state) as client:
         found = client.call("spread_tasks:spread", 9, 0.3)
     assert sum(found["changed"].values()) == 9
@@ -32,11 +25,9 @@ def test_a_program_knows_how_many_agents_there_are(start_agent: StartAgent) -> N
         assert client.call("spread_tasks:resources") == 1
         other = start_agent("--cpu", "1", "--hostname", "other", *WITH_APPS)
         door.lend_from("other", other.comm, 1)
-        door.until_connected("other")
         assert client.call("spread_tasks:resources") == 2
         with attach(home.state):
             assert number_of_resources() == 2
         other.stop()
-        while door.is_connected("other"):
-            time.sleep(0.01)
+        until(lambda: not door.is_connected("other"))
         assert client.call("spread_tasks:resources") == 1

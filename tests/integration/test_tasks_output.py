@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import PATIENCE_S, door_of, star
 
 from agentd.api import connect
 from tests.conftest import ROOT, agent_environment
@@ -26,11 +26,8 @@ def written(state: Path, operation: str) -> dict[str, list[str]]:
 
 def test_the_log_of_an_operation_has_what_its_tasks_print(start_agent: StartAgent) -> None:
     """Also of those that ran on another agent, and of theirs; each line once, also when it is read again."""
-    home = start_agent("--cpu", "1", "--hostname", "home", *WITH_APPS)
-    door = Door(home.rest, home.state)
-    other = start_agent("--cpu", "2", "--hostname", "other", *WITH_APPS)
-    door.lend_from("other", other.comm, 2)
-    door.until_connected("other")
+    home = star(start_agent, home=1, other=2)["home"]
+    door = door_of(home)
     operation = door.submit("talking_tasks:talk", 3)["id"]
     found = written(home.state, operation)
     assert door.wait(operation)["result"] == [1, 2, 3]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 from conftest import RunningAgent, StartAgent
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -29,7 +28,6 @@ class Net:
     def lend(self, to: int, other: RunningAgent) -> None:
         """Let an agent use the cores of another."""
         self.doors[to].lend_from(other.name, other.comm, 1)
-        self.doors[to].until_connected(other.name)
 
     def figure(self, agent: int, name: str) -> float:
         """Read a metric."""
@@ -43,9 +41,7 @@ class Net:
 
     def until_nothing_is_kept(self, *agents: int) -> None:
         """Wait until agents have let go of all objects."""
-        ends_at = time.monotonic() + PATIENCE_S
-        while any(self.figure(number, "objects") for number in agents):
-            assert time.monotonic() < ends_at, [self.figure(number, "objects") for number in agents]
+        until(lambda: not any(self.figure(number, "objects") for number in agents), "an empty store")
 
 
 def test_what_is_made_and_used_at_a_neighbour_does_not_move(start_agent: StartAgent) -> None:
@@ -73,7 +69,7 @@ def test_what_was_lost_with_an_agent_is_made_again(start_agent: StartAgent, tmp_
     net = Net(start_agent, *[("--cpu", "1")] * 3)
     word = str(tmp_path / "word")
     found = net.doors[0].submit("moved_values:lost_on_the_way", SIZE, word, 3)
-    until(Path(word + ".ready"))
+    until(Path(word + ".ready").exists)
     assert net.moved()[0] == 0, "its values are with those who made them"
     net.agents[1].process.kill()
     net.agents[1].process.wait(PATIENCE_S)
@@ -89,7 +85,7 @@ def test_who_stops_hands_back_what_only_it_has(start_agent: StartAgent, tmp_path
     net = Net(start_agent, *[("--cpu", "1")] * 3)
     word = str(tmp_path / "word")
     found = net.doors[0].submit("moved_values:lost_on_the_way", SIZE, word, 3)
-    until(Path(word + ".ready"))
+    until(Path(word + ".ready").exists)
     net.agents[1].process.terminate()
     assert net.agents[1].process.wait(PATIENCE_S) == 0
     assert net.figure(0, "fetched_bytes") > 0
@@ -98,10 +94,3 @@ def test_who_stops_hands_back_what_only_it_has(start_agent: StartAgent, tmp_path
     assert ended["result"] == [[SIZE, 1], [SIZE, 2], [SIZE, 3]], ended
     assert net.figure(0, "remade_total") == 0
     net.until_nothing_is_kept(0, 2)
-
-
-def until(path: Path) -> None:
-    """Wait for a file that a task makes."""
-    ends_at = time.monotonic() + PATIENCE_S
-    while not path.exists():
-        assert time.monotonic() < ends_at, f"{path} never came"

@@ -8,14 +8,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.core.events import DrainRequested
 from agentd.core.state import Rules
 from agentd.model.task import Form, Outcome, Status, Template
 from tests.fakes.world import World
-from tests.fakes.world_agent import Host
 from tests.fakes.world_nested import Nest, Step, sequential
+from tests.fakes.world_trouble import bring
 from tests.fakes.world_users import recorded
-from tests.fakes.world_workers import KILLED
 
 NESTED = Template("m:nested", Form.TASK, max_attempts=1000)
 ROOT = Template("m:root", durable=True, max_attempts=1000)
@@ -127,7 +125,7 @@ def neighbourhood(cores: tuple[int, ...], seed: int | None, *, is_ring: bool = F
     return world
 
 
-FAULTS = ("kill a", "kill b", "crash b", "crash c", "drain b", "drain c", "cut", "reset")
+FAULTS = ("kill a", "kill b", "crash b", "crash c", "drain b", "drain c", "cut a b", "reset b")
 faults = st.lists(
     st.tuples(st.floats(0.0, 3.0), st.sampled_from(FAULTS)),
     max_size=4,
@@ -151,7 +149,7 @@ def test_trouble_changes_no_value(
     found = ask(world, program)
     for after, what in sorted(trouble):
         world.run(after)
-        bring(world, what)
+        bring(world, what, grace_s=20.0)
     world.run(0.5)
     assert world.run_until(lambda: world.is_quiet, LONG_S, 0.5), "it does not end"
     world.heal()
@@ -160,40 +158,6 @@ def test_trouble_changes_no_value(
     outcome = found["outcome"]
     assert outcome.status == Status.DONE, outcome.failure
     assert [outcome.value.data.decode()] == sequential(program, [], 1)
-
-
-def bring(world: World, what: str) -> None:
-    """Bring trouble, and its end after a while."""
-    act, _, name = what.partition(" ")
-    host = world.hosts[name or "b"]
-    if act == "kill" and host.processes:
-        world.random.choice(list(host.processes.values())).die(KILLED)
-    elif act == "crash" and not host.is_down:
-        host.crash()
-        world.after(world.random.choice((0.05, 2.0, 8.0)), host.heal)
-    elif act == "drain" and not host.is_down:
-        host.post(DrainRequested(20.0))
-        start_again(host, host.boot)
-    elif act == "cut":
-        wire = world.wire("a", "b")
-        wire.cut()
-        world.after(world.random.choice((0.5, 8.0)), wire.heal)
-    elif act == "reset" and host.ends:
-        end = world.random.choice(list(host.ends.values()))
-        end.other.close("reset")
-        end.close("reset")
-
-
-def start_again(host: Host, boot: str) -> None:
-    """Start an agent when it has stopped by itself."""
-
-    def look() -> None:
-        if host.is_stopped:
-            host.start()
-        elif host.boot == boot and not host.is_down:
-            start_again(host, boot)
-
-    host.world.after(0.5, look)
 
 
 def recursion(depth: int) -> Nest:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from pathlib import Path
+
+from meeting import until
 
 from agentd.api import INOUT, TaskCancelled, TaskGroup, cancel_group, task, wait_on
 
@@ -98,8 +99,7 @@ def failing(path: str, count: int, fails_at: int) -> tuple[str, list[int]]:
 @task(returns=1)
 def held(path: str) -> int:
     """End only once its caller has gone on."""
-    while not Path(f"{path}.go").exists():
-        time.sleep(0.001)
+    until(Path(f"{path}.go").exists)
     return 0
 
 

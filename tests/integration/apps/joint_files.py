@@ -2,21 +2,11 @@
 
 import fcntl
 import os
-import time
 from pathlib import Path
 
+from meeting import until
+
 from agentd.api import CONCURRENT, FILE_CONCURRENT, FILE_IN, FILE_INOUT, barrier, task, wait_on, wait_on_file
-
-MEET_S = 60
-
-
-def until(holds):
-    """Wait until something is so that another task does; an error when that does not come."""
-    deadline = time.monotonic() + MEET_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the others do not come: tasks run one after another")
-        time.sleep(0.005)
 
 
 @task(path=FILE_CONCURRENT, returns=list)

@@ -4,24 +4,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 import traceback
 from pathlib import Path
+
+from meeting import until
 
 from agentd.api import FILE_IN, FILE_INOUT, FILE_OUT, task, wait_on, wait_on_file
 
 BLOCK = bytes(range(256)) * 4096
-
-MEET_S = 60
-
-
-def until(holds):
-    """Wait until something is so that another task does."""
-    deadline = time.monotonic() + MEET_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the others do not come")
-        time.sleep(0.005)
 
 
 @task(path=FILE_OUT)

@@ -1,12 +1,11 @@
 """Tasks that make large values, and say where they and those that read them ran."""
 
 import os
-import time
 from pathlib import Path
 
-from agentd.api import barrier, task, wait_on
+from meeting import until
 
-PATIENCE_S = 60.0
+from agentd.api import barrier, task, wait_on
 
 
 def here():
@@ -49,14 +48,6 @@ def grown_in_turn(value):
     return value
 
 
-def _until(path):
-    ends_at = time.monotonic() + PATIENCE_S
-    while not path.exists():
-        if time.monotonic() > ends_at:
-            raise TimeoutError(f"{path} never came")
-        time.sleep(0.01)
-
-
 def used_where_made(size, steps):
     """Let a value be made, changed and looked at, and have nothing but what was seen."""
     value = made(size)
@@ -80,7 +71,7 @@ def lost_on_the_way(size, path, hosts):
     values = [grown_in_turn(value) for value in values]
     barrier()
     Path(path + ".ready").touch()
-    _until(Path(path + ".go"))
+    until(Path(path + ".go").exists)
     return [[len(value), value[0]] for value in wait_on(values)]
 
 
@@ -89,5 +80,5 @@ def left_with_each(size, path, hosts):
     values = [made_in_turn(size, number) for number in range(hosts)]
     barrier()
     Path(path + ".ready").touch()
-    _until(Path(path + ".go"))
+    until(Path(path + ".go").exists)
     return [[len(value), value[0]] for value in wait_on(values)]

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import large_files
+from meeting import until
 
 from agentd.api import DIRECTORY_INOUT, attach, barrier, task, wait_on, wait_on_directory, wait_on_file
 
@@ -28,7 +29,7 @@ def say(word, loudly=False):
 def meet(folder, name, count):
     """Say where this is, when all are there."""
     Path(folder, name).touch()
-    large_files.until(lambda: len(os.listdir(folder)) >= count)
+    until(lambda: len(os.listdir(folder)) >= count)
     print(name, os.environ["COMPSS_HOSTNAMES"])
 
 

@@ -14,6 +14,7 @@ from agentd.core.tasks.task import State, Task
 from agentd.model.task import Constraints, Form, Outcome, Reason, Status, Template
 from tests.fakes.world import World
 from tests.fakes.world_nested import Nest, Step, sequential
+from tests.fakes.world_trouble import bring
 from tests.fakes.world_users import recorded
 from tests.fakes.world_workers import KILLED
 
@@ -294,7 +295,7 @@ def test_whatever_fails_they_all_end_and_nothing_stays_held(
         net.ask(*steps, Step(waits=tuple(step.makes[0] for step in steps)), at=at)
     for after_s, what in trouble:
         net.world.run(after_s)
-        _bring(net.world, *what.split())
+        bring(net.world, what, grace_s=2.0)
     outcomes = net.end(3000.0)
     for (_, _, nest), outcome in zip(net.numbers, outcomes, strict=True):
         if outcome.status != Status.DONE:
@@ -302,23 +303,3 @@ def test_whatever_fails_they_all_end_and_nothing_stays_held(
             assert "nodes of" in outcome.failure.message, outcome.failure
         else:
             assert [outcome.value.data.decode()] == sequential(nest, [], 1)
-
-
-def _bring(world: World, act: str, name: str, other: str = "") -> None:
-    host = world.hosts[name]
-    if act == "kill" and host.processes:
-        world.random.choice(list(host.processes.values())).die(KILLED)
-    elif act == "crash" and not host.is_down:
-        host.crash()
-        world.after(world.random.choice((0.05, 2.0, 8.0)), host.heal)
-    elif act == "drain" and not host.is_down:
-        host.post(DrainRequested(2.0))
-        world.after(6.0, host.heal)
-    elif act == "cut":
-        wire = world.wire(name, other)
-        wire.cut()
-        world.after(world.random.choice((0.5, 8.0)), wire.heal)
-    elif act == "reset" and host.ends:
-        end = world.random.choice(list(host.ends.values()))
-        end.other.close("reset")
-        end.close("reset")
