@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.agent import APPS, ROOT
+from benchmarks.agent import APPS, ROOT, family
+from benchmarks.systems import dask
 from benchmarks.values import GB, LARGE, MANY, MEDIUM, look, make, median_s, ready
 
 sys.path.insert(0, str(APPS))
@@ -56,19 +58,7 @@ class Dask:
     nests = True
 
     def __init__(self, cores: int, stack: ExitStack) -> None:
-        from distributed import Client, LocalCluster
-
-        options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-        cluster = stack.enter_context(LocalCluster(n_workers=cores, **options))
-        self._client = stack.enter_context(Client(cluster))
-        paths = [str(ROOT), str(APPS)]
-        self._client.run(lambda: sys.path.extend(paths))
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Ask for one call."""
-        return self._client.submit(function, *args, pure=False)
-
-    after = submit
+        self.submit = self.after = stack.enter_context(dask(cores)).submit
 
     @staticmethod
     def wait(future: Any) -> Any:
@@ -191,13 +181,39 @@ def measure(recorder: Recorder, wanted: Callable[[str], bool]) -> None:
         for cores in sorted({ROWS[workload] for workload in workloads}):
             asked = [workload for workload in workloads if ROWS[workload] == cores]
             command = [sys.executable, "-m", "benchmarks.peers", name, str(cores), *asked]
-            told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MOST_S, check=False)
-            if told.returncode:
-                why = (told.stderr.strip().splitlines() or ["no word"])[-1]
+            try:
+                figures = told(command)
+            except Silent as why:
                 print(f"  {name} with {cores} cores is left out: {why}", flush=True)
                 continue
-            for figure, value in json.loads(told.stdout.splitlines()[-1]).items():
+            for figure, value in figures.items():
                 recorder.note(f"{figure}, {name}", value)
+
+
+class Silent(Exception):
+    """A process that gave no figures, and why."""
+
+
+def told(command: list[str], most_s: float = MOST_S) -> dict[str, float]:
+    """Give the figures that a process prints in its last line; nothing that it started outlives it.
+
+    Raises:
+        Silent: it failed, or took longer than `most_s`.
+    """
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, said = process.communicate(timeout=most_s)
+        except subprocess.TimeoutExpired:
+            raise Silent(f"it took longer than {most_s:g} s") from None
+        finally:
+            if process.poll() is None:  # afterwards nobody knows whose its processes were
+                for pid in family(process.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+    if process.returncode:
+        raise Silent((said.strip().splitlines() or ["no word"])[-1])
+    figures: dict[str, float] = json.loads(out.splitlines()[-1])
+    return figures
 
 
 if __name__ == "__main__":

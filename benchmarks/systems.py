@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Self
 
-from benchmarks.agent import APPS, Agent, cpu_seconds, family
+from benchmarks.agent import APPS, ROOT, Agent, cpu_seconds, family
 from benchmarks.relay import Relay
 
 sys.path.insert(0, str(APPS))
@@ -114,24 +115,27 @@ def loky_pool(workers: int = 2) -> Pool | None:
 
 def dask_pool() -> Pool | None:
     """Give Dask on two worker processes, if it is installed."""
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        return None
+    return Pool(lambda: dask(2), small=10) if find_spec("distributed") else None
 
-    class Dask(AbstractContextManager[Any]):
-        def __enter__(self) -> Any:
-            self.cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50)
-            self.client = Client(self.cluster)
-            path = str(APPS)
-            self.client.run(lambda: sys.path.insert(0, path))
-            return self
 
-        def __exit__(self, *_: object) -> None:
-            self.client.close()
-            self.cluster.close()
+class Dask:
+    """Dask as an executor: the same call again is another call."""
 
-        def submit(self, function: Any, *args: Any) -> Any:
-            return self.client.submit(function, *args, pure=False)
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
-    return Pool(Dask, small=10)
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Ask for one call."""
+        return self._client.submit(function, *args, pure=False)
+
+
+@contextmanager
+def dask(cores: int) -> Iterator[Dask]:
+    """Start Dask on so many worker processes of one thread each, which find what the benchmarks call."""
+    from distributed import Client, LocalCluster
+
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(n_workers=cores, **options) as cluster, Client(cluster) as client:
+        paths = [str(ROOT), str(APPS)]
+        client.run(lambda: sys.path.extend(paths))
+        yield Dask(client)
