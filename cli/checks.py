@@ -29,7 +29,8 @@ NEEDED = ("cloudpickle", "cryptography", "fastapi", "httpx", "msgspec", "pydanti
 HELPFUL = ("httptools", "uvloop")
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """Journal, objects and logs need room; below it the agent refuses work soon. Chosen."""
-WORKER_START_S = 20.0
+WORKER_START_S = 60.0
+"""Until a Python that has not started is reported; some start within seconds on the card of a small device. Chosen."""
 
 _LANDLOCK_CREATE_RULESET = 444
 _LANDLOCK_VERSION = 1
@@ -261,19 +262,22 @@ KERNEL = (memfd, eventfd, pidfd, landlock, seccomp, limits)
 
 
 def ports(settings: Settings, folder: Path) -> Iterator[Check]:
-    """See whether the ports are free, or held by this very agent."""
+    """See whether the ports are free; where an agent runs on the state folder, which ones it holds."""
     from agentd.api.places import read_ready
 
     ready = read_ready(folder) or {}
-    own = {_port_of(ready.get(name)) for name in ("rest", "comm")} if _lives(ready.get("pid")) else set()
-    for name, host, port in (
-        ("rest port", settings.rest_host, settings.rest_port),
-        ("comm port", settings.comm_host, settings.comm_port),
+    is_running = _lives(ready.get("pid"))
+    for name, key, host, port in (
+        ("rest port", "rest", settings.rest_host, settings.rest_port),
+        ("comm port", "comm", settings.comm_host, settings.comm_port),
     ):
-        if port <= 0:
+        if is_running:  # it may have been started with others than are set here
+            held = _port_of(ready.get(key))
+            yield ok(
+                name, f"{held}, held by the agent that runs here" if held else "closed by the agent that runs here"
+            )
+        elif port <= 0:
             yield ok(name, "any free one" if port == 0 else "closed")
-        elif port in own:
-            yield ok(name, f"{port}, held by the agent that runs here")
         else:
             yield _port_row(name, host, port)
 
@@ -313,7 +317,11 @@ def worker(settings: Settings) -> Iterator[Check]:
     command = [settings.python_interpreter, "-c", "import msgspec, sys; print(*sys.version_info[:3], sep='.')"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=WORKER_START_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        found = f"{settings.python_interpreter} has not started within {WORKER_START_S:g} s"
+        yield warn("worker", found, "this device is slow or busy: look again when it is idle")
+        return
+    except OSError as error:
         yield bad("worker", f"{settings.python_interpreter}: {error}", "choose another with --python-interpreter")
         return
     took_ms = (time.monotonic() - begin) * 1000
@@ -332,7 +340,11 @@ def confined(settings: Settings) -> Iterator[Check]:
     from agentd.daemon.confinement import OFF, confinement, tried
 
     name, advice = "confinement", "users' code can read the keys: see docs/security.md, Users' code"
-    asked = confinement(settings)
+    try:
+        asked = confinement(settings)
+    except ConfigError as error:
+        yield bad(name, str(error), "correct it where the message says")
+        return
     if asked.mode == OFF:
         yield warn(name, asked.why_not, advice)
     elif not settings.state.is_dir():
