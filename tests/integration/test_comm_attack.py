@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.daemon_rig import PATIENCE_S
-from integration.siege_rig import Besieged, Key, Raw, RawPeer, call, door_of, plain, secret, until
+from integration.daemon_rig import PATIENCE_S, door_of, until
+from integration.siege_rig import Besieged, Key, Raw, RawPeer, call, plain, secret
 
 from agentd.comm.security import asking
 from agentd.model.exchange import Offer, Submission

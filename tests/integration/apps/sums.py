@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from meeting import until
+
 
 def increment(number: int) -> int:
     """Add one."""
@@ -27,6 +29,16 @@ def note(path: str, seconds: float) -> int:
     with Path(path).open("a") as file:
         file.write(f"begin {os.getpid()}\n")
     time.sleep(seconds)
+    with Path(path).open("a") as file:
+        file.write("end\n")
+    return os.getpid()
+
+
+def held(path: str, gate: str) -> int:
+    """As `note`, but end when the gate is there."""
+    with Path(path).open("a") as file:
+        file.write(f"begin {os.getpid()}\n")
+    until(Path(gate).exists)
     with Path(path).open("a") as file:
         file.write("end\n")
     return os.getpid()
