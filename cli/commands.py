@@ -122,12 +122,11 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "cancel",
-        "cli.operations:cancel",
-        "Stop an operation: what waits is dropped, what runs is interrupted.",
-        "ID",
+        "cli.cancelling:run",
+        "Stop operations: what waits is dropped, what runs is interrupted.",
+        "[ID]...",
         "agentd cancel 4611686018427387905",
-        least=1,
-        most=1,
+        most=None,
     ),
     Command(
         "logs",

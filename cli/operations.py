@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.model.figures import duration, size
-from agentd.model.views import STATES, TERMINAL, OperationView
+from agentd.model.views import STATES, OperationView
 from cli.call import seconds
 from cli.output import moment, print_fields, print_json, print_rows, print_text
 from cli.parsing import UsageError
@@ -25,9 +25,7 @@ PAGE = 1000
 
 def run(line: CommandLine) -> int:
     """List operations, newest first."""
-    state = line.text("in_state")
-    if state is not None and state not in STATES:
-        raise UsageError(f"--in-state {state!r} is none of {', '.join(STATES)}", "operations")
+    state = states_of(line)
     folder = line.text("state")
     if folder in STATES and not Path(folder).exists():
         raise UsageError(f"--state names an agent's folder: say --in-state {folder}", "operations")
@@ -36,7 +34,8 @@ def run(line: CommandLine) -> int:
         found: list[OperationView] = []
         cursor: str | None = None
         while len(found) < limit:
-            page = agent.page(state, min(PAGE, limit - len(found)), cursor)
+            count = min(PAGE, limit - len(found))
+            page = agent.page(state, count, cursor, function=line.text("function"), name=line.text("name"))
             found += page.operations
             cursor = page.next_cursor
             if cursor is None:
@@ -47,6 +46,21 @@ def run(line: CommandLine) -> int:
     head = ("id", "function", "state", "ran on", "submitted", "took", "why")
     print_rows(head, map(_row, found), empty="no operations")
     return 0
+
+
+def states_of(line: CommandLine) -> str | None:
+    """Give the states that the line names, with commas between, None when it names none.
+
+    Raises:
+        UsageError: one is no state.
+    """
+    text = line.text("in_state")
+    if text is None:
+        return None
+    unknown = next((state for state in text.split(",") if state not in STATES), None)
+    if unknown is not None:
+        raise UsageError(f"--in-state {unknown!r} is none of {', '.join(STATES)}", line.command.name)
+    return text
 
 
 def _count(line: CommandLine) -> int:
@@ -174,17 +188,6 @@ def result(line: CommandLine) -> int:
     with agent_of(line) as agent:
         ended = wait_over_restarts(line, agent, line.arguments[0], seconds(line, "timeout"))
         return print_result(agent, ended, as_json=line.flag("json"), file=line.text("output"))
-
-
-def cancel(line: CommandLine) -> int:
-    """Stop an operation."""
-    with agent_of(line) as agent:
-        view = agent.cancel(line.arguments[0])
-    if line.flag("json"):
-        print_json(view)
-    else:
-        print(f"{view.id} is {view.state if view.state in TERMINAL else 'being stopped'}")
-    return 0
 
 
 def logs(line: CommandLine) -> int:

@@ -59,6 +59,8 @@ CALL = ("call",)
 CALLED = ("call", "start-service")
 GROW = ("resources add", "resources reduce")
 RESHAPE = (*GROW, "resources remove", "resources lost")
+CHOICE = ("operations", "cancel")
+"""Commands for operations that are all of something."""
 ASK = (
     "call",
     "resources",
@@ -288,8 +290,11 @@ _RESOURCES = (
 )  # fmt: skip
 
 _LOOK = (
-    Option("in-state", ("operations",), "Only operations in this state: queued, running, done, failed, …", "STATE",
-           "all"),
+    Option("in-state", CHOICE, "Only operations in this state: queued, running, done, failed, …; several with commas.",
+           "STATE", "all; of `cancel` those that have not ended"),
+    Option("function", CHOICE, "Only operations of this function; `*` stands for any signs.", "PATTERN", "all"),
+    Option("name", CHOICE, "Only operations of this name; `*` stands for any signs.", "PATTERN", "all"),
+    Option("all", ("cancel",), "All operations that have not ended."),
     Option("limit", ("operations",), "How many to list, newest first.", "N", "50"),
     Option("tasks", ("show",), "List the operation's tasks."),
     Option("summary", ("show",), "Sum up its tasks by function."),

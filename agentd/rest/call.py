@@ -107,6 +107,10 @@ class Call:
         self.caller = Caller("nobody", "none")
         self.body = b""
 
+    def wishes(self) -> dict[str, str]:
+        """Give all query parameters, the last one of each if it is repeated."""
+        return _wishes(self.query)
+
     def wish(self, name: str) -> str | None:
         """Give a query parameter, the last one if it is repeated."""
         if not self.query:

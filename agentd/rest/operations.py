@@ -16,13 +16,16 @@ from agentd.rest import port as ports
 from agentd.rest import schemas, task_schemas
 from agentd.rest.answers import JSON, Answer, json_of
 from agentd.rest.call import Call, agent, current
-from agentd.rest.port import AgentPort, Made
+from agentd.rest.port import AgentPort, Made, Wanted
 from agentd.rest.problems import Problem, document, invalid
 from agentd.rest.routes import Route
 from agentd.rest.submission import check_key, operation_number, read_batch, read_submission
 
 Agent = Annotated[AgentPort, Depends(agent)]
 Current = Annotated[Call, Depends(current)]
+
+LISTED = ("state", "function", "name", "limit", "cursor")
+PATTERN = "Only those whose {} is this; `*` stands for any signs, `?` for one."
 
 _encoder = msgspec.json.Encoder()
 _NO_LINKS = b'"links":{}}'
@@ -138,17 +141,28 @@ def _item(outcome: Made | Exception) -> bytes:
 
 
 async def list_operations(
-    port: Agent,
-    state: Annotated[str | None, Query(description=f"Only these: {', '.join(STATES)}.")] = None,
+    call: Current,
+    state: Annotated[str | None, Query(description=f"Only these, with commas between: {', '.join(STATES)}.")] = None,
+    function: Annotated[str | None, Query(max_length=256, description=PATTERN.format("function"))] = None,
+    name: Annotated[str | None, Query(max_length=256, description=PATTERN.format("name"))] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")] = None,
 ) -> Response:
     """List operations, newest first, page by page."""
-    if state is not None and state not in STATES:
-        raise invalid(f"?state: {state[:40]!r} is none of {', '.join(STATES)}", "?state")
+    states = frozenset(filter(None, (state or "").split(",")))
+    unknown = next(iter(sorted(states - set(STATES))), None)
+    if unknown is not None:
+        raise invalid(f"?state: {unknown[:40]!r} is none of {', '.join(STATES)}", "?state")
+    stray = next((wish for wish in call.wishes() if wish not in LISTED), None)
+    if stray is not None:  # a filter that is misspelt would list, and let be cancelled, what nobody meant
+        raise invalid(f"?{stray[:40]}: there is no such parameter; there are {', '.join(LISTED)}", f"?{stray[:40]}")
     if cursor is not None and operation_number(cursor) is None:
         raise invalid(f"?cursor: {cursor[:40]!r} is no `next_cursor`: leave it out to begin anew", "?cursor")
-    return _paged(await port.operations(state, limit, cursor))
+    wanted = Wanted(states, function or "", name or "")
+    try:
+        return _paged(await call.port.operations(wanted, limit, cursor))
+    except RequestError as error:
+        raise invalid(str(error), "?cursor") from error  # the one thing here that only the agent can judge
 
 
 def _paged(page: Page) -> Answer:

@@ -46,6 +46,17 @@ class Request(Struct, frozen=True):
     """Who asks; scopes the idempotency key."""
 
 
+class Wanted(Struct, frozen=True):
+    """Which operations are listed: those that are all of this."""
+
+    states: frozenset[str] = frozenset()
+    """One of these; empty: any."""
+    function: str = ""
+    """A pattern with `*` and `?`, as for files; empty: any."""
+    name: str = ""
+    """Likewise, of the name that people gave it."""
+
+
 class Made(Struct, frozen=True):
     """The operation that answers a request, and whether it is new (202) or was there before (200)."""
 
@@ -189,8 +200,12 @@ class AgentPort(Protocol):
         """
         ...
 
-    async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
-        """List operations, newest first."""
+    async def operations(self, wanted: Wanted, limit: int, cursor: str | None) -> Page:
+        """List operations, newest first.
+
+        Raises:
+            RequestError: 422, the operation of the cursor is not kept any more.
+        """
         ...
 
     async def result(self, operation: int) -> ResultView:

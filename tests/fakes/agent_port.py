@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fnmatch
 import importlib
 import inspect
 import io
@@ -37,7 +38,7 @@ from agentd.model.views import (
     TaskCounts,
     TaskView,
 )
-from agentd.rest.port import Change, Made, Pooled, Request, ResultView
+from agentd.rest.port import Change, Made, Pooled, Request, ResultView, Wanted
 from schedulers.capacity import Capacity, Kind, Processor
 from tests.fakes.memory_pairing import MemoryPairing
 
@@ -278,12 +279,17 @@ class MemoryAgent:
                     await self._moved.wait()
         return self._view(record)
 
-    async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
-        before = int(cursor) if cursor and cursor.isdigit() else 1 << 63
+    async def operations(self, wanted: Wanted, limit: int, cursor: str | None) -> Page:
+        before = int(cursor) if cursor else 1 << 63
+        if cursor and before not in self._records:
+            raise RequestError("?cursor: its operation is not kept any more: leave it out to begin anew")
         rows = [
             record
             for number, record in sorted(self._records.items(), reverse=True)
-            if number < before and state in {None, record.state}
+            if number < before
+            and (not wanted.states or record.state in wanted.states)
+            and fnmatch.fnmatchcase(record.request.template.function, wanted.function or "*")
+            and fnmatch.fnmatchcase(record.request.template.name, wanted.name or "*")
         ]
         more = str(rows[limit - 1].number) if len(rows) > limit else None
         return Page([self._view(record) for record in rows[:limit]], more)

@@ -206,7 +206,24 @@ class RestContract:
         assert {operation["state"] for operation in page["operations"]} == {"failed"}
         assert failed in {operation["id"] for operation in page["operations"]}
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "state=gone"])
+    def test_listing_by_function_and_name(self, user):
+        """Patterns choose by either, several states with commas between; all must hold."""
+        named = [done(user, "add", 1, name=name) for name in ("night 1", "night 2", "day")]
+        failed = done(user, "fail")["id"]
+
+        def listed(**query):
+            return {row["id"] for row in user.get("/v1/operations", params=query).json()["operations"]}
+
+        first, second, third = (made["id"] for made in named)
+        assert listed(name="night *") == {first, second}
+        assert listed(name="night ?", function="sample:*", state="done,queued") == {first, second}
+        assert listed(name="night *", function="sample:fail") == set()
+        assert {failed, third} <= listed(state="failed,done")
+        assert failed in listed(function="*:fail")
+
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=1001", "limit=x", "state=gone", "state=done,gone", "sate=done", "cursor=4711"]
+    )
     def test_wrong_queries_are_named(self, user, query):
         """A wrong query parameter is a 422 that names it."""
         said = problem(user.get(f"/v1/operations?{query}"), 422)

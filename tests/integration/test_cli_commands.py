@@ -127,6 +127,37 @@ def test_giving_up_waiting_is_124_and_the_operation_goes_on(run):
     assert (code, "cancelled" in err) == (1, True)
 
 
+def test_what_is_chosen_by_its_name_is_listed_and_stopped(run):
+    """Of that name alone, and what has ended is not told of; the second time there is nothing."""
+    ids = [run("call", "--no-wait", "--name", name, "sample:hold")[1].strip() for name in ("night 1", "night 2", "day")]
+    ended = run("call", "--json", "--name", "night 0", "sample:add", "1")[1]
+    listed = [row.split("\t")[0] for row in run("operations", "--name", "night *")[1].splitlines()]
+    assert listed == [json.loads(ended)["id"], *ids[1::-1]]
+    code, out, _ = run("cancel", "--name", "night *")
+    assert (code, [row.split()[0] for row in out.splitlines()]) == (0, ids[1::-1])
+    assert run("cancel", "--name", "night *", "--function", "sample:*") == (0, "", "agentd: there is nothing to stop\n")
+    assert json.loads(run("cancel", "--json", "--in-state", "queued,running", "--function", "sample:hold")[1])[
+        "operations"
+    ]
+    assert run("result", ids[2])[0] == 1
+
+
+def test_many_ids_are_stopped_though_one_is_none(run):
+    """The error comes at the end."""
+    ids = [run("call", "--no-wait", "sample:hold")[1].strip() for _ in range(2)]
+    code, out, err = run("cancel", ids[0], "4711", ids[1])
+    assert (code, [row.split()[0] for row in out.splitlines()]) == (3, ids)
+    assert "4711" in err
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "4711"), ("--in-state", "gone")])
+def test_what_to_stop_is_said_in_one_way(run, words):
+    """By ids or by a choice; nothing is not everything."""
+    code, out, err = run("cancel", *words)
+    assert (code, out) == (2, "")
+    assert "--in-state" in err
+
+
 def test_following_shows_progress_and_output_on_stderr(run):
     """Only the result is on stdout."""
     code, out, err = run("call", "--follow", "sample:speak", "heard")

@@ -196,13 +196,33 @@ class Agent:
                 raise
             return self.send(requests.result(ended, accept=requests.PICKLE))
 
-    def operations(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> Rows[OperationView]:
-        """List operations, newest first. `page` also gives the cursor of the next page."""
-        return Rows(self.page(state, limit, cursor).operations)
+    def operations(
+        self,
+        state: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        function: str | None = None,
+        name: str | None = None,
+    ) -> Rows[OperationView]:
+        """List operations, newest first; of several states with commas between, by patterns with `*` and `?`.
 
-    def page(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        `page` also gives the cursor of the next page.
+        """
+        page = self.page(state, limit, cursor, function=function, name=name)
+        return Rows(page.operations)
+
+    def page(
+        self,
+        state: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        function: str | None = None,
+        name: str | None = None,
+    ) -> Page:
         """Give one page of operations and the cursor of the next."""
-        return self.send(requests.operations(state, limit, cursor))
+        return self.send(requests.operations(state, limit, cursor, function, name))
 
     def tasks(self, operation: str | OperationView) -> Rows[TaskView]:
         """List the tasks of an operation."""

@@ -125,14 +125,32 @@ class AsyncAgent:
             return await self.send(requests.result(ended, accept=requests.PICKLE))
 
     async def operations(
-        self, state: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        state: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        function: str | None = None,
+        name: str | None = None,
     ) -> Rows[OperationView]:
-        """List operations, newest first. `page` also gives the cursor of the next page."""
-        return Rows((await self.page(state, limit, cursor)).operations)
+        """List operations, newest first; of several states with commas between, by patterns with `*` and `?`.
 
-    async def page(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        `page` also gives the cursor of the next page.
+        """
+        page = await self.page(state, limit, cursor, function=function, name=name)
+        return Rows(page.operations)
+
+    async def page(
+        self,
+        state: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        function: str | None = None,
+        name: str | None = None,
+    ) -> Page:
         """Give one page of operations and the cursor of the next."""
-        return await self.send(requests.operations(state, limit, cursor))
+        return await self.send(requests.operations(state, limit, cursor, function, name))
 
     async def tasks(self, operation: str | OperationView) -> Rows[TaskView]:
         """List the tasks of an operation."""

@@ -232,9 +232,12 @@ def operation(identifier: str | OperationView, wait_s: float = 0.0) -> Request[O
     return Request("GET", _at(_of(identifier), wait_s=wait_s or None), _operation, wait_s=wait_s)
 
 
-def operations(state: str | None, limit: int, cursor: str | None) -> Request[Page]:
+def operations(
+    state: str | None, limit: int, cursor: str | None, function: str | None = None, name: str | None = None
+) -> Request[Page]:
     """List operations, newest first."""
-    return Request("GET", _at("/v1/operations", state=state, limit=limit, cursor=cursor), _page)
+    wishes = {"state": state, "function": function, "name": name}
+    return Request("GET", _at("/v1/operations", **wishes, limit=limit, cursor=cursor), _page)
 
 
 def result(identifier: str | OperationView, wait_s: float = 0.0, accept: str = f"{JSON}, {BYTES}") -> Request[Any]:

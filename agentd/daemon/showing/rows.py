@@ -98,7 +98,6 @@ class Showing:
         if operation.status is None:
             outcome = None
         task = self._state.tasks.get(operation.id)
-        state = _ENDED[Status(operation.status)] if operation.status is not None else self._live(task)
         reason = "" if operation.status is not None or task is None else self.reason(task)
         failure = operation.failure or (outcome.failure if outcome is not None else None)
         raw = json_of(outcome) if outcome is not None and outcome.status == Status.DONE else None
@@ -113,7 +112,7 @@ class Showing:
             id=number,
             name=operation.name or operation.template.name,
             function=operation.template.function,
-            state=state,
+            state=self.state_of(operation),
             reason=reason or (failure.message if failure is not None else ""),
             submitted_at=operation.submitted_wall,
             started_at=operation.started_wall or None,
@@ -128,6 +127,12 @@ class Showing:
             assumed=self._assumed(operation, task),
             links=links,
         )
+
+    def state_of(self, operation: Operation) -> str:
+        """Say the state of one operation."""
+        if operation.status is not None:
+            return _ENDED[Status(operation.status)]
+        return self._live(self._state.tasks.get(operation.id))
 
     def _assumed(self, operation: Operation, task: Task | None) -> list[str]:
         """Name what its host meets only by ignorance, once it has one."""

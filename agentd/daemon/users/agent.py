@@ -12,6 +12,7 @@ from agentd.comm.same_user import owner_uid
 from agentd.core import events as e
 from agentd.daemon.showing.feed import Feed
 from agentd.daemon.showing.metrics import render
+from agentd.daemon.showing.pages import page
 from agentd.daemon.showing.rows import json_of, pickle_of
 from agentd.daemon.users.reshaping import Reshaping
 from agentd.model.errors import RequestError
@@ -19,7 +20,7 @@ from agentd.model.task import Form, Status
 from agentd.model.values import Codec, Part, Payload
 from agentd.model.views import TERMINAL, AgentView, OperationView, Page, TaskView
 from agentd.rest.compss import hooks
-from agentd.rest.port import Change, Made, Request, ResultView
+from agentd.rest.port import Change, Made, Request, ResultView, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sized
@@ -239,22 +240,9 @@ class Agent(Reshaping):
             if self._waiters.pop(caller, None) is not None:
                 self._lane.post(e.WatchAbandoned(caller, operation))
 
-    async def operations(self, state: str | None, limit: int, cursor: str | None) -> Page:
+    async def operations(self, wanted: Wanted, limit: int, cursor: str | None) -> Page:
         """List operations, newest first."""
-        before = int(cursor) if cursor else None
-        rows: list[OperationView] = []
-        is_past = before is None
-        for operation in reversed(self._state.ledger.operations.values()):
-            if not is_past:
-                is_past = operation.id == before
-                continue
-            shown = self.showing.operation(operation)
-            if state is not None and shown.state != state:
-                continue
-            if len(rows) == limit:
-                return Page(rows, rows[-1].id)
-            rows.append(shown)
-        return Page(rows)
+        return await page(self._state.ledger, self.showing, wanted, limit, cursor)
 
     async def result(self, operation: int) -> ResultView:
         """Give the recorded result."""
