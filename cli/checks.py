@@ -142,6 +142,12 @@ def state_folder(folder: Path) -> Iterator[Check]:
         yield bad("state folder", f"{folder} is no folder of yours", "choose another with --state")
     elif found.st_mode & 0o077:
         yield bad("state folder", f"others have access to {folder}", f"chmod 700 {folder}")
+    elif os.statvfs(folder).f_flag & os.ST_RDONLY:
+        yield bad(
+            "state folder",
+            f"{folder} is on a file system that can only be read",
+            "mount it for writing, or choose another with --state",
+        )
     else:
         yield ok("state folder", f"{folder}, for this user only")
 

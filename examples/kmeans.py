@@ -1,6 +1,6 @@
 """k-means over the functions of Python's standard library: which kinds of functions are there?
 
-    python examples/kmeans.py                # in place
+    python examples/kmeans.py                # in place; a number behind it: so many rounds
     agentd call examples/kmeans.py           # on the agent of this device, and on its neighbours
 
 Each file is read by a task; of its functions the task measures lines, arguments, branches and calls. Each round of
@@ -60,8 +60,8 @@ def added(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a + b
 
 
-def main() -> None:
-    """Find the centres, and say what they stand for."""
+def main(rounds: str = "") -> None:
+    """Find the centres in some rounds, and say what they stand for."""
     library = Path(ast.__file__).parent
     paths = sorted(
         str(path) for package in ("email", "http", "json", "logging") for path in library.glob(f"{package}/*.py")
@@ -70,7 +70,7 @@ def main() -> None:
     data = [joined(files[number::PIECES]) for number in range(PIECES)]
     compss_barrier()
     centres = np.log1p(np.array([[3, 1, 0, 1], [8, 2, 1, 4], [20, 3, 3, 10], [60, 4, 10, 30]], dtype=float))
-    for _ in range(ROUNDS):
+    for _ in range(int(rounds or ROUNDS)):
         total = compss_wait_on(merge_reduce(added, [sums(piece, centres) for piece in data]))
         counts = total[:, -1:]
         centres = np.where(counts > 0, total[:, :-1] / np.maximum(counts, 1), centres)

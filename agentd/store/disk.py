@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from agentd.model.errors import ConfigError, DiskError, StateInUse
+from agentd.model.errors import AgentdError, ConfigError, DiskError, StateInUse
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -294,9 +294,13 @@ def open_state(path: Path) -> StateFolder:
     except OSError as error:
         raise DiskError(f"the state folder {path} cannot be opened: {error.strerror}") from error
     try:
-        _check_ours(path, os.fstat(fd))
-        os.fchmod(fd, FOLDER_MODE)
+        found = os.fstat(fd)
+        _check_ours(path, found)
+        if stat.S_IMODE(found.st_mode) != FOLDER_MODE:
+            os.fchmod(fd, FOLDER_MODE)
         return StateFolder(path, _lock(path, fd))
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
         os.close(fd)
 
@@ -319,6 +323,16 @@ def _open_folder(path: Path) -> int:
         raise ConfigError(message) from error
 
 
+def _unwritable(path: Path, error: OSError) -> AgentdError:
+    """Say why nothing can be kept in a folder that is ours and can be opened."""
+    if error.errno == errno.EROFS:
+        return ConfigError(
+            f"the state folder {path} is on a file system that can only be read: mount it for writing "
+            "(after a fault of the disk the kernel makes it so), or give another --state"
+        )
+    return DiskError(f"the state folder {path} cannot be used: {error.strerror}")
+
+
 def _check_ours(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise ConfigError(
@@ -339,7 +353,7 @@ def _lock(path: Path, folder: int) -> int:
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES}:
             raise ConfigError(f"{path / LOCK_NAME} is not a plain file of ours: remove it") from error
-        raise DiskError(f"{path / LOCK_NAME} cannot be opened: {error.strerror}") from error
+        raise _unwritable(path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(lock, 0)
