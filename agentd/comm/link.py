@@ -70,6 +70,7 @@ class Link:
         shared_bytes: shared memory that the other end has announced.
         lent_bytes: shared memory that it was lent by messages that it has not read.
         certificate: DER of which the other end has proven to hold the key; None for none.
+        is_paused: what the other end sends is left unread for now.
         closed_for: code of the reason, where this end closed it or was sent away.
         closed_reason: the reason, for people.
     """
@@ -101,6 +102,7 @@ class Link:
         """How many bytes were sent before each loan, and what it is of."""
         self.certificate: bytes | None = None
         self.is_closed = False
+        self.is_paused = False
         self.closed_for = ""
         self.closed_reason = ""
         self._settings = settings
@@ -298,11 +300,13 @@ class Link:
 
     def pause_reading(self) -> None:
         """Let the other end wait with what it sends."""
+        self.is_paused = True
         if self._carrier is not None:
             self._carrier.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on reading."""
+        self.is_paused = False
         if self._carrier is not None and not self.is_closed:
             self._carrier.resume_reading()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -42,6 +43,8 @@ class UserEnd:
             ResourceChange: self._reshaped,
             Segment: self._shared,
         }
+        for land in wiring.lands:
+            link.session.land_chunks(partial(land, link))
 
     def take(self, link: Link, message: Message) -> None:
         """Take one message of the user."""

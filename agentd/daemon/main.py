@@ -29,6 +29,7 @@ from agentd.daemon.announcement import announce
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
 from agentd.daemon.clock import Clock, seconds
 from agentd.daemon.cycles import collect_seldom
+from agentd.daemon.data.pulling import Pulling
 from agentd.daemon.data.sharing import Sharing
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.effects import Effects
@@ -232,6 +233,8 @@ class Daemon:
         sharing.serve(door, store.objects)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
+        sharing.pulling = Pulling(engine.state, door, sharing.segments, transfers)
+        stack.callback(sharing.pulling.close)
         effects = Effects(
             supervisor,
             store.journal,
@@ -337,7 +340,7 @@ class Daemon:
             epoch=identity.epoch,
             python=users.python,
             libraries=users.libraries,
-            services=frozenset({"data", "output", "segments", "stop"}),
+            services=frozenset({"arguments", "data", "output", "segments", "stop"}),
             user_port=user_port,
         )
         door = Door(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from integration.siege_rig import until
 
 from agentd.api import AgentExecutor, connect
 from agentd.api.routes.trust import login
@@ -82,6 +83,31 @@ def test_results_that_no_frame_holds_come_in_chunks(reach: Callable[..., Running
     assert operations(agent) == 0
 
 
+def total(*values: Any) -> int:
+    """Add up what lies in arrays, and in lists of them."""
+    return sum(total(*value) if isinstance(value, list) else int(value.sum()) for value in values)
+
+
+def test_arguments_that_no_frame_holds_are_fetched(reach: Callable[..., RunningAgent]) -> None:
+    """One of 100 MB, many at once, and many in one list, among small ones: each is as it was when it was submitted."""
+    agent = reach()
+    with AgentExecutor(agent.rest) as agents:
+        large = np.arange(12_500_000)
+        expected = int(large.sum())
+        asked = agents.submit(total, large)
+        large[:] = 0
+        assert asked.result(LONG_S) == expected
+        many = [(agents.submit(total, np.full(1_500_000, number)), agents.submit(abs, -number)) for number in range(20)]
+        for number, (fetched, small) in enumerate(many):
+            assert (fetched.result(LONG_S), small.result(LONG_S)) == (1_500_000 * number, number)
+        parts = [np.full(100_000 + number, number, dtype=np.int64) for number in range(64)]
+        assert agents.submit(total, parts, large).result(LONG_S) == sum(
+            number * len(part) for number, part in enumerate(parts)
+        )
+        assert agents.submit(len, bytes(20 << 20)).result(LONG_S) == 20 << 20
+    assert operations(agent) == 0
+
+
 def test_a_large_result_is_asked_for_again_when_the_agent_comes_back(reach: Callable[..., RunningAgent]) -> None:
     """What was on its way when the agent died is gone with it: the call runs again, and its result comes whole."""
     agent = reach()
@@ -132,3 +158,29 @@ def test_a_token_that_was_revoked_opens_no_line(reach: Callable[..., RunningAgen
             held.result(LONG_S)
     with pytest.raises(RequestError, match="token"):
         AgentExecutor(agent.rest)
+
+
+def test_a_large_argument_is_fetched_anew_when_the_agent_comes_back(reach: Callable[..., RunningAgent]) -> None:
+    """What had come is gone with the agent that died: the call is sent again, as it was at first."""
+    agent = reach()
+    rest, comm = (address.rpartition(":")[2] for address in (agent.rest, agent.comm))
+    with AgentExecutor(agent.rest, reconnect_s=LONG_S) as agents, connect(agent.state) as owner:
+        large = np.arange(20_000_000)
+        expected = int(large.sum())
+        asked = [agents.submit(total, large) for _ in range(3)]
+        large[:] = 0
+        until(lambda: "agentd_fetched_bytes 0\n" not in owner.metrics())
+        agent.kill()
+        reach("--rest-port", rest, "--comm-port", comm, state=agent.state, is_new=False)
+        assert [future.result(LONG_S) for future in asked] == [expected] * 3
+
+
+def test_a_cancelled_upload_leaves_the_line_as_it_was(reach: Callable[..., RunningAgent]) -> None:
+    """What was on its way is dropped at both ends, and the next call goes on."""
+    agent = reach()
+    with AgentExecutor(agent.rest) as agents, connect(agent.state) as owner:
+        for _ in range(5):
+            dropped = agents.submit(total, np.zeros(10_000_000))
+            dropped.cancel()
+        assert agents.submit(total, np.ones(1_000_000)).result(LONG_S) == 1_000_000
+        until(lambda: "agentd_transfers 0\n" in owner.metrics())

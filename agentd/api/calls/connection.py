@@ -21,6 +21,7 @@ from agentd.socket_path import fitting
 from agentd.wire.messages import Hello, HelloAck
 
 if TYPE_CHECKING:
+    from agentd.api.calls.uploads import Uploads
     from agentd.api.places import Place
     from agentd.model.exchange import Submission
     from agentd.wire.framing import Buffer
@@ -72,6 +73,15 @@ class Connection:
         """What the socket did not take yet, with the descriptors that go with its first byte."""
         self._early: list[Message] = []
         """What came together with the agent's welcome."""
+
+    def uploads(self) -> Uploads | None:
+        """Make what keeps large arguments for an agent that shares no memory with us; None: it does."""
+        return None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return sum(len(piece) for piece, _ in self.backlog)
 
     @property
     def ack(self) -> HelloAck:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from agentd.api.calls.catalogue import Catalogue
 from agentd.api.calls.future import CallFuture
 from agentd.api.calls.line import Line
-from agentd.api.calls.values import encode_call
+from agentd.api.calls.values import NAMED_BYTES, OUT_OF_BAND_BYTES, encode_call
 from agentd.api.places import find
 from agentd.model.task import Constraints, Template
 
@@ -46,7 +46,7 @@ class Way(Protocol):
 
     @property
     def place(self) -> Share | None:
-        """What puts large buffers of arguments into shared memory, where there is any."""
+        """What puts large buffers of arguments to where the agent finds them, where it can."""
         ...
 
     def close(self, *, wait: bool) -> None:
@@ -66,9 +66,9 @@ class AgentExecutor(Executor):
     """Runs calls on an agent: `submit`, `map`, `wait`, `as_completed` as with any executor.
 
     On the same device calls go over the agent's Unix socket, many in a frame, large arrays through shared memory; to an
-    agent that gave us a login (`agentd login`) the same way over its Comm port and TLS, where that is open to us; to
-    any other address they go over HTTP in batches. Functions go by name where the agent can import them and by value
-    (cloudpickle) where it cannot, so that those of a script or a notebook work too.
+    agent that gave us a login (`agentd login`) the same way over its Comm port and TLS, where that is open to us, and
+    it fetches what is large; to any other address they go over HTTP in batches. Functions go by name where the agent can
+    import them and by value (cloudpickle) where it cannot, so that those of a script or a notebook work too.
 
     The calls end with their client, unless `durable`: then each is in the agent's journal before it is settled.
     When the agent goes away, unfinished calls are sent again as soon as it is back within `reconnect_s`; they fail
@@ -119,7 +119,8 @@ class AgentExecutor(Executor):
         self._where = find(address, token)
         self._way = _way(self._where, options, reconnect_s)
         self._catalogue = self._way.catalogue
-        self._place = self._way.place if self._where.socket is not None else None
+        self._place = self._way.place
+        self._apart_bytes = OUT_OF_BAND_BYTES if self._where.socket is not None else NAMED_BYTES
         _open.add(self._way)
         # An executor that is dropped takes no more calls; those that it took come to their end.
         weakref.finalize(self, self._way.close, wait=False).atexit = False
@@ -135,7 +136,8 @@ class AgentExecutor(Executor):
         number, is_carried, by_value = self._catalogue.entry(fn)
         if is_carried:
             args = (fn, *args)
-        return self._way.call(number, encode_call(args, kwargs, self._place, by_value=by_value))
+        payload = encode_call(args, kwargs, self._place, by_value=by_value, apart_bytes=self._apart_bytes)
+        return self._way.call(number, payload)
 
     def map(
         self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
@@ -166,7 +168,8 @@ class AgentExecutor(Executor):
         number, is_carried, by_value = self._catalogue.entry(fn, is_chunk=True)
         while chunk := list(islice(rows, chunksize)):
             calls = [(fn, *row) for row in chunk] if is_carried else chunk
-            yield self._way.call(number, encode_call(calls, None, self._place, by_value=by_value))
+            payload = encode_call(calls, None, self._place, by_value=by_value, apart_bytes=self._apart_bytes)
+            yield self._way.call(number, payload)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with `wait`, return when all have ended, having cancelled them if so asked."""

@@ -81,7 +81,7 @@ class Line:
 
     def _start_over(self, connection: Connection) -> None:
         """Take up everything that belongs to this very process."""
-        self.mailbox = Mailbox(self.catalogue, self.wake)
+        self.mailbox = Mailbox(self.catalogue, self.wake, connection.uploads())
         self._refs = count(1)
         self._connection: Connection | None = connection
         self._wire = threading.Lock()
@@ -160,8 +160,8 @@ class Line:
         return self.mailbox.unsettled()
 
     def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
-        """Put the buffers of one call's arguments into shared memory; None when there can be no more of it."""
-        return self.mailbox.shared.place(views)
+        """Put the buffers of one call's arguments to where the agent finds them; None when there is no room."""
+        return self.mailbox.place(views)
 
     def close(self, *, wait: bool) -> None:
         """Take no more calls, and end once those that were taken have ended; with `wait`, not before."""
@@ -337,7 +337,7 @@ class Line:
             self._lose(connection, ConnectionAbortedError("the executor was shut down"))
         while self._dead:
             self._bury()
-        self.mailbox.shared.close()
+        self.mailbox.close()
         self._bell.close()
 
     def _bury(self) -> None:

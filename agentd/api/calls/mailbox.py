@@ -6,6 +6,7 @@ always be made anew from there.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import CancelledError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from agentd.model.task import Outcome, Reason, Status
 from agentd.wire.messages import (
     CancelCalls,
     DataChunk,
+    DataRequest,
     Declare,
     Segment,
     SegmentFree,
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
     from agentd.api.calls.catalogue import Catalogue
     from agentd.api.calls.connection import Connection
     from agentd.api.calls.downloads import Result
+    from agentd.api.calls.uploads import Uploads
     from agentd.api.memory.shared import Mail
     from agentd.model.errors import AgentdError
     from agentd.model.exchange import Settled
-    from agentd.model.values import Payload
+    from agentd.model.values import Part, Payload
     from agentd.wire.messages import Message
 
 BATCH_CALLS = 256
@@ -50,6 +53,8 @@ _PARTS = attrgetter("payload.parts")
 class Mailbox:
     """Calls of one connection after another. `note` is called when there is news from shared memory.
 
+    With `uploads` large arguments are kept there, for an agent that fetches them; without, they lie in shared memory.
+
     Posting is safe from any thread; `send` and `open` are each called by one thread at a time.
 
     Attributes:
@@ -58,9 +63,10 @@ class Mailbox:
         shared: what large values lie in.
     """
 
-    def __init__(self, catalogue: Catalogue, note: Callable[[], None]) -> None:
+    def __init__(self, catalogue: Catalogue, note: Callable[[], None], uploads: Uploads | None = None) -> None:
         self._catalogue = catalogue
         self.shared = SharedMemory(note)
+        self._uploads = uploads
         self._downloads: Downloads | None = None
         """Results that come in chunks; None before the first of them."""
         self._pending: dict[int, CallFuture[Any]] = {}
@@ -89,6 +95,21 @@ class Mailbox:
 
     # --- out ----------------------------------------------------------------------------------------------------
 
+    def place(self, views: list[memoryview]) -> tuple[Part, ...] | None:
+        """Put the buffers of one call's arguments to where the agent finds them; None when there is no room.
+
+        Raises:
+            OSError: the disk takes no more of them.
+        """
+        return self.shared.place(views) if self._uploads is None else self._uploads.place(views)
+
+    def _let_go(self, payload: Payload) -> None:
+        """A call will not be sent again: its arguments are needed no more."""
+        if self._uploads is None:
+            self.shared.settle(payload)
+        elif payload.parts:
+            self._uploads.settle(payload)
+
     def post(self, future: CallFuture[Any], submission: Submission) -> bool:
         """Put a call into the outbox; true if the batch is full."""
         # In this order: a settled call must be known, and no signal can come between the two instructions.
@@ -101,7 +122,7 @@ class Mailbox:
         """Forget a call that its caller has cancelled; the agent is told if it knows of it."""
         if self._pending.pop(call.ref, None) is not None:
             self.given_up.append(call.ref)
-            self.shared.settle(call.payload)
+            self._let_go(call.payload)
 
     def send(self, connection: Connection) -> None:
         """Send what there is, as far as the agent grants it.
@@ -120,6 +141,20 @@ class Mailbox:
             connection.write(self._mail(calls, connection))
         elif calls:
             connection.submit(calls)
+        if self._uploads is not None and self._uploads.is_active:
+            self._send_chunks(self._uploads, connection)
+
+    def _send_chunks(self, uploads: Uploads, connection: Connection) -> None:
+        """Send of what the agent fetches as much as the connection takes at once, and a chunk that waits for more."""
+        uploads.measure(connection.waiting_bytes, time.monotonic())
+        while not connection.backlog:
+            chunk = uploads.next()
+            if chunk is None:
+                break
+            connection.write([(chunk, ())])
+        uploads.measure(connection.waiting_bytes, time.monotonic())
+        if uploads.has_chunks:
+            self.shared.has_news = True  # so that this is asked again when the connection has room
 
     def _mail(self, calls: list[Submission], connection: Connection) -> list[Mail]:
         """List what is to be sent in the order in which it must be written."""
@@ -185,6 +220,8 @@ class Mailbox:
         self.shared.reconnect()
         if self._downloads is not None:
             self._downloads.reset()
+        if self._uploads is not None:
+            self._uploads.reset()
         waiting = {call.ref for call in self.outbox}
         again = []
         for ref, future in list(self._pending.items()):
@@ -195,6 +232,7 @@ class Mailbox:
                 again.append(call)
             else:
                 self._pending.pop(ref, None)
+                self._let_go(call.payload)
                 future.fail(
                     Unreachable("the agent went away while it held this call, which may have run: not repeated")
                 )
@@ -210,6 +248,14 @@ class Mailbox:
         for ref, future in list(self._pending.items()):
             future.fail(make_error())
             self._pending.pop(ref, None)
+        if self._uploads is not None:
+            self._uploads.close()
+
+    def close(self) -> None:
+        """Give back what large values lie in."""
+        self.shared.close()
+        if self._uploads is not None:
+            self._uploads.close()
 
     # --- in -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +280,20 @@ class Mailbox:
                 self.shared.let_go(message)
             elif isinstance(message, DataChunk) and self._downloads is not None:
                 self._fetched(self._downloads.take(message), due)
+            elif isinstance(message, DataRequest):
+                self._requested(message)
         return due
+
+    def _requested(self, message: DataRequest) -> None:
+        """The agent fetches an argument; who reads sends, too, and comes to it next.
+
+        Raises:
+            PeerError: there are none for it.
+        """
+        if self._uploads is None:
+            raise PeerError("the agent asked for an argument, and none was named to it")
+        self._uploads.requested(message)
+        self.shared.has_news = True
 
     def _settle(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
         pending = self._pending
@@ -274,6 +333,8 @@ class Mailbox:
         if result.failure is None:
             self._end(result.settled.ref, future, result.settled.outcome, result.buffers, due)
         else:
+            if future.submission is not None:
+                self._let_go(future.submission.payload)
             future.fail(result.failure)
             self._pending.pop(result.settled.ref, None)
 
@@ -288,7 +349,7 @@ class Mailbox:
         """Settle a call that needs more than its outcome noted."""
         call = future.submission
         if call is not None:
-            self.shared.settle(call.payload)
+            self._let_go(call.payload)
         if outcome.status == Status.CANCELLED:
             future.fail(CancelledError())
         else:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from agentd.api.calls.connection import GREETING_S, Connection, NotWelcome, greet
 from agentd.api.calls.dialogue import Refused
 from agentd.api.calls.line import Line
+from agentd.api.calls.uploads import Uploads
 from agentd.api.places import LOOPBACK
 from agentd.api.routes.pins import mismatch, pinned
 from agentd.model.errors import PeerError, Unreachable
@@ -92,6 +93,11 @@ class SecretConnection(Connection):
     def __init__(self, sock: socket.socket, tls: Tls) -> None:
         super().__init__(sock, local=False)
         self._tls = tls
+
+    def uploads(self) -> Uploads:
+        """Make what keeps large arguments until the agent has fetched them."""
+        said = self.ack.capabilities
+        return Uploads(is_welcome=bool(said.get("arguments")), needs_hash=not said.get("bare"))
 
     def parse(self) -> list[Message]:
         """Give the messages that were read.

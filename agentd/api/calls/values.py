@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     Share = Callable[[list[memoryview]], tuple[Part, ...] | None]
-    """Puts the buffers of one value into shared memory and says where they are; None: there is no more of it."""
+    """Puts the buffers of one value to where the agent finds them and says where that is; None: there is no room."""
 
 T = TypeVar("T")
 PROTOCOL = 5
@@ -36,6 +36,8 @@ SEARCHED_BYTES = 1024 * 1024
 """A larger pickle is not looked through for the names of modules. Chosen: that costs about as much as pickling anew."""
 OUT_OF_BAND_BYTES = 32 * 1024
 """Smaller buffers travel inside the pickle: copying them costs less than a descriptor's bookkeeping. Chosen."""
+NAMED_BYTES = 1024 * 1024
+"""The same, where a larger buffer is named to the agent and fetched by it. Chosen: what one chunk holds."""
 LARGEST_INLINE_BYTES = 8 * 1024 * 1024
 """Half of the largest frame, so that a pickle above it must find another way. Chosen."""
 
@@ -47,18 +49,18 @@ _registry = threading.Lock()
 """Guards cloudpickle's global list of modules to be pickled by value, which we fill for the time of one dump."""
 
 
-def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payload:
-    """Encode any value; its large buffers go where `place` puts them.
+def encode(value: Any, place: Share | None, *, by_value: bool = False, apart_bytes: int = OUT_OF_BAND_BYTES) -> Payload:
+    """Encode any value; its large buffers, of `apart_bytes` and more, go where `place` puts them.
 
     The C pickler is tried first. What it refuses (lambdas, local classes), and what it names by a module that no other
     process has (`__main__`; `by_value`: any that is not installed), goes through cloudpickle, which takes far longer.
 
     Raises:
-        ValueError: it is too large to travel without shared memory.
+        ValueError: it is too large to travel inside of a message, and cannot travel otherwise.
         Exception: whatever the value's own pickling raises; it is at fault.
     """
     views: list[memoryview] = []
-    keep = _keeper(views) if place is not None else None
+    keep = _keeper(views, apart_bytes) if place is not None else None
     try:
         data = pickle.dumps(value, PROTOCOL, buffer_callback=keep)
     except (pickle.PicklingError, TypeError, AttributeError):
@@ -73,8 +75,15 @@ def encode(value: Any, place: Share | None, *, by_value: bool = False) -> Payloa
     return Payload(Codec.PICKLE, data, _placed(views, place) if views and place is not None else ())
 
 
-def encode_call(args: Any, kwargs: dict[str, Any] | None, place: Share | None, *, by_value: bool) -> Payload:
-    """Encode the arguments of one call; with `kwargs` None, `args` is the list of a chunk's argument tuples.
+def encode_call(
+    args: Any,
+    kwargs: dict[str, Any] | None,
+    place: Share | None,
+    *,
+    by_value: bool,
+    apart_bytes: int = OUT_OF_BAND_BYTES,
+) -> Payload:
+    """Encode the arguments of one call, as `encode`; with `kwargs` None, `args` is the list of a chunk's tuples.
 
     Raises:
         ValueError: they are too large to travel.
@@ -85,7 +94,7 @@ def encode_call(args: Any, kwargs: dict[str, Any] | None, place: Share | None, *
         data = pickle.dumps(value, PROTOCOL)
         if len(data) <= OUT_OF_BAND_BYTES:
             return Payload(_PICKLE, data)
-    payload = encode(value, place, by_value=by_value)
+    payload = encode(value, place, by_value=by_value, apart_bytes=apart_bytes)
     check_size(payload)
     return payload
 
@@ -104,8 +113,8 @@ def check_size(payload: Payload) -> None:
 def too_large(size: int) -> ValueError:
     """Say that a value cannot travel, and what can."""
     return ValueError(
-        f"a value of {size} bytes is too large to be sent without shared memory (at most {LARGEST_INLINE_BYTES}): "
-        "put it into a file or a blob"
+        f"a value of {size} bytes is too large to be sent over HTTP, or to an older agent (at most "
+        f"{LARGEST_INLINE_BYTES}): log in over TLS with `agentd login`, or put it into a file or a blob"
     )
 
 
@@ -194,7 +203,7 @@ def _unpickled(data: bytes) -> BaseException | None:
     return error if isinstance(error, BaseException) else None
 
 
-def _keeper(views: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+def _keeper(views: list[memoryview], apart_bytes: int) -> Callable[[pickle.PickleBuffer], bool]:
     """Make the callback that decides for each buffer of a pickle: True keeps it inside."""
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -202,7 +211,7 @@ def _keeper(views: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
             view = buffer.raw()
         except BufferError:  # not contiguous: only the pickler can copy it
             return True
-        if view.nbytes < OUT_OF_BAND_BYTES:
+        if view.nbytes < apart_bytes:
             return True
         views.append(view)
         return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentd.core.commands import SettleCalls
-from agentd.core.events import CallerLeft, CallsSubmitted
+from agentd.core.events import CallerLeft, CallsCancelled, CallsSubmitted
 from agentd.daemon.data.loans import Loans
 from agentd.daemon.data.shelving import Shelving
 from agentd.model.errors import AgentdError, PeerError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.comm.link import Link
     from agentd.core.events import Event
+    from agentd.daemon.data.pulling import Pulling
     from agentd.model.exchange import Settled, Submission
     from agentd.store.objects import Objects
     from agentd.wire.messages import Message
@@ -74,6 +75,8 @@ class Sharing:
         self._programs: dict[int, _Program] = {}
         self._objects: Objects | None = None
         self._door: Door | None = None
+        self.pulling: Pulling | None = None
+        """Fetches what programs on other devices name; there is one when the agent is whole."""
 
     def serve(self, door: Door, objects: Objects) -> None:
         """Take part in the messages about shared memory."""
@@ -125,10 +128,16 @@ class Sharing:
         def take(event: Event) -> None:
             if type(event) is CallsSubmitted:
                 if any(map(_PARTS, event.calls)):
+                    if self.pulling is not None:
+                        event = self.pulling.held(event, post)
                     event = CallsSubmitted(event.caller, [self._adopted(event.caller, call) for call in event.calls])
+            elif type(event) is CallsCancelled and self.pulling is not None:
+                self.pulling.cancelled(event)
             elif type(event) is CallerLeft:
                 self._left(event.caller)
                 self.loans.left(event.caller)
+                if self.pulling is not None:
+                    self.pulling.left(event.caller)
             post(event)
 
         return take
@@ -147,6 +156,8 @@ class Sharing:
 
     def _part(self, program: _Program | None, part: Part) -> Part:
         if not part.segment:
+            if part.remote is not None:
+                raise PeerError("a call names an object: on this device arguments lie in shared memory")
             if part.stored:
                 raise PeerError("a call names an object of the store: only the REST door gives those out")
             return part
@@ -160,6 +171,8 @@ class Sharing:
     def settle(self, command: SettleCalls) -> None:
         """Tell a session how its calls ended; what lies in segments is shown to it first."""
         assert self._door is not None
+        if self.pulling is not None and command.caller in self.pulling:
+            self.pulling.settled(command.caller, command.settled)
         if not any(map(_RESULT_PARTS, command.settled)):
             self._door.settle_calls(command)
             return

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agentd.core.events import FetchFailed, ObjectFetched
 from agentd.wire.checksum import checksum
@@ -35,17 +35,33 @@ ACTIVE_MOST = 16
 """Objects that come at a time; others wait (chosen: bounds what is in memory, and leaves none starving)."""
 STALLED_S = 30.0
 """Without a byte for so long a transfer is tried anew."""
+PROGRAM_STALLED_S = 60.0
+"""The same for a program, whose own code may keep the thread that answers from running (chosen)."""
 LONG_S = 1.0
 """Transfers that take longer are told of, so often (chosen: what a person notices)."""
 
 log = logging.getLogger("agentd")
 
 
-class Transfer:
-    """One object on its way here."""
+class Awaiting(Protocol):
+    """Who waits for an object of a program, which the engine knows nothing of."""
 
-    def __init__(self, remote: Remote, now: float) -> None:
+    def arrived(self, segment: int) -> None:
+        """All of it is in a segment, which is held once."""
+        ...
+
+    def failed(self, why: str, *, is_damaged: bool, is_no_room: bool) -> None:
+        """It does not come; if it `is_damaged`, the rest may be asked for again with `Transfers.again`."""
+        ...
+
+
+class Transfer:
+    """One object on its way here, by `key`; for the engine if nobody is `awaiting` it."""
+
+    def __init__(self, key: ObjectKey, remote: Remote, now: float, awaiting: Awaiting | None = None) -> None:
+        self.key = key
         self.remote = remote
+        self.awaiting = awaiting
         self.neighbour = ""
         self.link: Link | None = None
         self.stream = 0
@@ -103,7 +119,7 @@ class Transfers:
     def close(self) -> None:
         """Drop what is on its way."""
         for key in list(self._transfers):
-            self._drop(key)
+            self.drop(key)
         self._arrivals.close()
         if self._watch is not None:
             self._watch.cancel()
@@ -136,10 +152,10 @@ class Transfers:
         key = command.remote.key
         transfer = self._transfers.get(key)
         if transfer is None:
-            transfer = self._transfers[key] = Transfer(command.remote, self._now())
+            transfer = self._transfers[key] = Transfer(key, command.remote, self._now())
         self._stop(transfer)
         transfer.neighbour = command.neighbour
-        if len(self._by_stream) >= ACTIVE_MOST:
+        if self._active >= ACTIVE_MOST:
             if key not in self._waiting:
                 self._waiting.append(key)
         else:
@@ -147,14 +163,32 @@ class Transfers:
 
     def abandon(self, command: AbandonFetch) -> None:
         """An object is not wanted any more."""
-        self._drop(command.key)
+        self.drop(command.key)
         self._begin_waiting()
+
+    @property
+    def _active(self) -> int:
+        """How many come from neighbours: programs have a limit of their own."""
+        return sum(transfer.awaiting is None for transfer in self._by_stream.values())
+
+    def pull(self, key: ObjectKey, link: Link, remote: Remote, awaiting: Awaiting) -> None:
+        """Bring an object of a program here, over its link; `key` is for `again` and `drop`, and nobody else's."""
+        transfer = self._transfers[key] = Transfer(key, remote, self._now(), awaiting)
+        transfer.neighbour = "its program"
+        self._begin_on(transfer, link)
+
+    def again(self, key: ObjectKey, link: Link) -> None:
+        """Go on with an object of a program of which the last chunk was of no use."""
+        self._begin_on(self._transfers[key], link)
 
     def _begin(self, transfer: Transfer) -> None:
         link = self._door.link_to(transfer.neighbour)
         if link is None:
             self._fail(transfer, f"there is no link to {transfer.neighbour}")
-            return
+        else:
+            self._begin_on(transfer, link)
+
+    def _begin_on(self, transfer: Transfer, link: Link) -> None:
         if transfer.place is None:
             try:
                 transfer.place = self._arrivals.make(transfer.remote.size, on_disk=transfer.remote.is_file)
@@ -215,7 +249,7 @@ class Transfers:
         if not transfer.awaits(chunk, size):
             self._fail(transfer, f"{transfer.neighbour} sent what was not asked for")
         elif is_damaged(link, chunk):
-            self._fail(transfer, f"a chunk from {transfer.neighbour} was damaged on its way")
+            self._fail(transfer, f"a chunk from {transfer.neighbour} was damaged on its way", is_damaged=True)
         else:
             transfer.taken += size
             transfer.moved_s = self._now()
@@ -227,7 +261,7 @@ class Transfers:
             transfer.place.write(chunk.offset, chunk.pieces, lambda error: self._written(transfer, stream, size, error))
 
     def _written(self, transfer: Transfer, stream: int, size: int, error: OSError | None) -> None:
-        if self._transfers.get(transfer.remote.key) is not transfer or transfer.stream != stream:
+        if self._transfers.get(transfer.key) is not transfer or transfer.stream != stream:
             return
         if error is not None:
             self._fail(transfer, f"it cannot be written: {error}", is_no_room=True)
@@ -243,24 +277,37 @@ class Transfers:
     def _finish(self, transfer: Transfer) -> None:
         assert transfer.place is not None
         place, transfer.place = transfer.place, None
-        self._drop(transfer.remote.key)
+        self.drop(transfer.key)
         try:
             segment = place.finish()
         except OSError as error:
-            self._post(FetchFailed(transfer.remote.key, transfer.neighbour, str(error), is_no_room=True))
+            self._told_failure(transfer, str(error), is_no_room=True)
         else:
             if self._now() - transfer.began_s > LONG_S:
                 self._tell(transfer, is_last=True)
-            self._post(ObjectFetched(transfer.remote.key, segment))
+            if transfer.awaiting is None:
+                self._post(ObjectFetched(transfer.key, segment))
+            else:
+                transfer.awaiting.arrived(segment)
         self._begin_waiting()
 
     # --- ends -------------------------------------------------------------------------------------------------
 
-    def _fail(self, transfer: Transfer, why: str, *, is_gone: bool = False, is_no_room: bool = False) -> None:
+    def _fail(
+        self, transfer: Transfer, why: str, *, is_gone: bool = False, is_no_room: bool = False, is_damaged: bool = False
+    ) -> None:
         """Tell that the present neighbour does not give it; what has come stays for the next."""
         self._stop(transfer)
-        self._post(FetchFailed(transfer.remote.key, transfer.neighbour, why, is_gone, is_no_room))
+        self._told_failure(transfer, why, is_gone=is_gone, is_no_room=is_no_room, is_damaged=is_damaged)
         self._begin_waiting()
+
+    def _told_failure(
+        self, transfer: Transfer, why: str, *, is_gone: bool = False, is_no_room: bool = False, is_damaged: bool = False
+    ) -> None:
+        if transfer.awaiting is None:
+            self._post(FetchFailed(transfer.key, transfer.neighbour, why, is_gone, is_no_room))
+        else:
+            transfer.awaiting.failed(why, is_damaged=is_damaged, is_no_room=is_no_room)
 
     def _stop(self, transfer: Transfer) -> None:
         if transfer.link is not None:
@@ -271,7 +318,8 @@ class Transfers:
             transfer.link = None
         transfer.stream = 0
 
-    def _drop(self, key: ObjectKey) -> None:
+    def drop(self, key: ObjectKey) -> None:
+        """Let go of what has come of an object."""
         transfer = self._transfers.pop(key, None)
         if transfer is not None:
             self._stop(transfer)
@@ -279,7 +327,7 @@ class Transfers:
                 transfer.place.drop()
 
     def _begin_waiting(self) -> None:
-        while self._waiting and len(self._by_stream) < ACTIVE_MOST:
+        while self._waiting and self._active < ACTIVE_MOST:
             transfer = self._transfers.get(self._waiting.popleft())
             if transfer is not None and transfer.link is None:
                 self._begin(transfer)
@@ -316,8 +364,11 @@ class Transfers:
         self._watch = None
         now = self._now()
         for transfer in list(self._by_stream.values()):
-            if now - transfer.moved_s >= STALLED_S:
-                self._fail(transfer, f"nothing came from {transfer.neighbour} for {STALLED_S:g} s")
+            patience_s = STALLED_S if transfer.awaiting is None else PROGRAM_STALLED_S
+            if transfer.link is not None and transfer.link.is_paused:
+                transfer.moved_s = now  # we do not read
+            elif now - transfer.moved_s >= patience_s:
+                self._fail(transfer, f"nothing came from {transfer.neighbour} for {patience_s:g} s")
         self._keep_watch()
 
 
