@@ -67,8 +67,8 @@ class AgentExecutor(Executor):
 
     On the same device calls go over the agent's Unix socket, many in a frame, large arrays through shared memory; to an
     agent that gave us a login (`agentd login`) the same way over its Comm port and TLS, where that is open to us, and
-    it fetches what is large; to any other address they go over HTTP in batches. Functions go by name where the agent can
-    import them and by value (cloudpickle) where it cannot, so that those of a script or a notebook work too.
+    it fetches what is large; to any other address they go over HTTP in batches. Functions go by name where the agent
+    can import them and by value (cloudpickle) where it cannot, so that those of a script or a notebook work too.
 
     The calls end with their client, unless `durable`: then each is in the agent's journal before it is settled.
     When the agent goes away, unfinished calls are sent again as soon as it is back within `reconnect_s`; they fail
