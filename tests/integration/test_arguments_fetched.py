@@ -7,8 +7,8 @@ from collections import deque
 from typing import Any
 
 import pytest
-from integration.daemon_rig import WITH_APPS, Door
-from integration.siege_rig import Raw, door_of, plain, until
+from integration.daemon_rig import WITH_APPS, Door, door_of, until
+from integration.siege_rig import Raw, plain
 
 from agentd.api.calls.values import decode
 from agentd.daemon.data.pulling import ACTIVE_MOST as AT_A_TIME

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from integration.siege_rig import until
+from integration.daemon_rig import until
 
 from agentd.api import AgentExecutor, connect
 from agentd.api.routes.trust import login
