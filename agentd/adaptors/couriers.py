@@ -6,7 +6,7 @@ An adaptor without `courier` gives an address, at which the neighbour speaks Com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -54,6 +54,7 @@ class Courier(Protocol):
         ...
 
 
+@runtime_checkable
 class Couriers(Protocol):
     """An adaptor that makes couriers."""
 

@@ -185,10 +185,6 @@ class Door:
         """List the neighbours that are connected."""
         return list(self._reception.peers.values())
 
-    def flush_later(self, link: Link) -> None:
-        """Write what a link was given with the end of this drain, or at once where there is none."""
-        self._wiring.dirty.add(link)
-
     def close(self, reason: str) -> None:
         """Accept and dial no more, and say goodbye to everybody."""
         self._reception.listener.close()

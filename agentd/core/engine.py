@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agentd.core.commands import Command
     from agentd.core.data.objects import Object
     from agentd.core.journal.recovery import Recovered
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.tasks.task import Task
     from agentd.model.task import Outcome
     from schedulers.capacity import Capacity

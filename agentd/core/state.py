@@ -12,7 +12,7 @@ from agentd.core.data.lineage import Lineage
 from agentd.core.data.objects import Objects
 from agentd.core.journal.acceptances import Acceptances
 from agentd.core.journal.ledger import Ledger, Operation, Retention
-from agentd.core.neighbours.neighbours import Neighbourhood
+from agentd.core.neighbours.neighbourhood import Neighbourhood
 from agentd.core.outbox import Outbox
 from agentd.core.placing.pool import Pool
 from agentd.core.placing.queue import Queue

@@ -67,10 +67,6 @@ class Lane:
             self._is_due = True
             self._loop.call_soon(self._turn)
 
-    def post_from_thread(self, event: Event) -> None:
-        """As `post`, from any thread."""
-        self._loop.call_soon_threadsafe(self.post, event)
-
     def _turn(self) -> None:
         try:
             self.drain()

@@ -17,7 +17,7 @@ from tests.fakes.world_history import leftovers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from schedulers.view import Decision, View
 
 NAMES = "abcdefgh"

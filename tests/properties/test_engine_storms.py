@@ -16,7 +16,7 @@ from agentd.core.events import ClockRead
 from agentd.core.journal.restoring import Restoring
 from agentd.core.neighbours.exchange import Exchange
 from agentd.core.neighbours.links import Links
-from agentd.core.neighbours.neighbours import Neighbour
+from agentd.core.neighbours.neighbour import Neighbour
 from agentd.core.placing.pool import Pool, Reservation
 from agentd.core.tasks.endings import Endings
 from agentd.core.tasks.intake import Intake

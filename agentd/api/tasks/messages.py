@@ -108,11 +108,6 @@ def numbers(values: list[int] | tuple[int, ...]) -> bytes:
     return _U32.pack(_ARRAY32, len(values)) + b"".join([_pack_u64(_UINT64, value) for value in values])
 
 
-def array_head(count: int) -> bytes:
-    """Begin an array."""
-    return bytes((_ARRAY | count,)) if count < 16 else _U32.pack(_ARRAY32, count)
-
-
 def number(value: int) -> bytes:
     """Write a number that is not negative."""
     return _pack_u64(_UINT64, value)

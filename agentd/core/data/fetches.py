@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import AbandonFetch, Alarm, FetchObject
 from agentd.core.data.objects import keys_of
-from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.model.values import ObjectKey
 from schedulers.view import Held
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from agentd.core import events as e
     from agentd.core.data.objects import Object, Objects
-    from agentd.core.neighbours.neighbours import Neighbour, Neighbourhood
+    from agentd.core.neighbours.neighbour import Neighbour
+    from agentd.core.neighbours.neighbourhood import Neighbourhood
     from agentd.core.outbox import Outbox
     from agentd.core.timers import Timer, Timers
     from agentd.model.values import Payload

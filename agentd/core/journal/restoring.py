@@ -1,4 +1,7 @@
-"""Taking up what the journal holds: what was accepted goes on, what ended can be read, what is in doubt says so."""
+"""Taking up what the journal holds.
+
+Law: what was accepted goes on, what ended can be read, what is in doubt says so.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.tasks.task import Task
 
 SCAN_MOST = 16

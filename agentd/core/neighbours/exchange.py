@@ -15,7 +15,7 @@ from agentd.core.journal.entries import Returned, Started
 from agentd.core.journal.ledger import Operation
 from agentd.core.neighbours.taking import NOWHERE, TRUE_ENDS, Taking
 from agentd.core.placing.ways import could_fit
-from agentd.core.tasks.shapes import learn, learn_all
+from agentd.core.tasks.estimates import learn, learn_all
 from agentd.core.tasks.task import State, Task
 from agentd.model.exchange import End, Offer, Refusal
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agentd.core import events as e
     from agentd.core.data.supply import Supply
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.intake import Intake

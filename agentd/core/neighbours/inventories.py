@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agentd.core import events as e
     from agentd.core.journal.ledger import Operation
     from agentd.core.neighbours.exchange import Exchange
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import Alarm, CloseLink, Publish
 from agentd.core.neighbours.inventories import Inventories
-from agentd.core.neighbours.neighbours import LinkState, Neighbour
+from agentd.core.neighbours.neighbour import LinkState, Neighbour
 from agentd.core.tasks.task import State
 from agentd.model.task import Failure, Reason
 from schedulers.view import Change

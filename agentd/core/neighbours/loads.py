@@ -1,4 +1,7 @@
-"""What is said of loads: what of a report is believed, what a neighbour was told, and which offers it had not seen."""
+"""What is said of loads: what of a report is believed, what a neighbour was told, and which offers it had not seen.
+
+Law: of a report only what can be is believed, and so told to others.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
 from agentd.core.neighbours.loads import MODULES_MOST, TIERS_MOST
-from agentd.core.neighbours.neighbours import UNKNOWN_S
+from agentd.core.neighbours.neighbour import UNKNOWN_S
 from agentd.core.neighbours.tree import Tree
 from agentd.model.exchange import Report
 from schedulers.view import Tier
@@ -19,7 +19,7 @@ from schedulers.view import Tier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from schedulers.capacity import Capacity
 

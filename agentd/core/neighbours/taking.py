@@ -20,7 +20,7 @@ from schedulers.view import Change
 if TYPE_CHECKING:
     from agentd.core import events as e
     from agentd.core.data.supply import Supply
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.intake import Intake

@@ -4,6 +4,8 @@ In a graph with a cycle split horizon alone lets loads go round and grow without
 bridges do (Perlman, "An algorithm for distributed computation of a spanning tree in an extended LAN", 1985):
 the smallest agent id is the root, each agent goes towards it by its nearest neighbour, and all other links are only
 used for work, and for what the two ends have themselves.
+
+Law: all agents agree on one tree, knowing only what their neighbours say of themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
 
 FARTHEST = 32
 """Links to the root beyond which news of it is not believed: a root that has gone is forgotten after so many rounds."""

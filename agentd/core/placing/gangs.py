@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from agentd.core.placing.pool import simultaneous
 from agentd.core.placing.ways import could_fit
-from agentd.core.tasks.shapes import demand_of_nodes
+from agentd.core.tasks.demands import demand_of_nodes
 from agentd.core.tasks.task import HERE, State, Task
 from agentd.model.task import Failure, Reason, Template
 from agentd.model.values import NO_VALUE
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.data.supply import Supply
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from agentd.core.tasks.task import Shape
     from agentd.core.workers.execution import Execution

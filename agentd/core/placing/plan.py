@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from agentd.core.neighbours.candidates import SCAN_MOST
-from agentd.core.neighbours.neighbours import UNKNOWN_S, Neighbour
+from agentd.core.neighbours.neighbour import UNKNOWN_S, Neighbour
 from agentd.core.placing.ways import could_fit, has_way
 from agentd.core.tasks.task import WAITING, State, Task
 from agentd.model.errors import BrokenInvariant
@@ -19,7 +19,7 @@ from schedulers.view import Change, Forward, Keep, Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agentd.core.neighbours.neighbours import Neighbourhood
+    from agentd.core.neighbours.neighbourhood import Neighbourhood
     from agentd.core.placing.queue import Queue
     from agentd.core.workers.crew import Crew
     from schedulers.view import Decision, NeighbourRow, Scheduler, TaskRow

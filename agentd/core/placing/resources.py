@@ -1,4 +1,7 @@
-"""The resources reshaped while work runs: this device's own, and what neighbours grant."""
+"""The resources reshaped while work runs: this device's own, and what neighbours grant.
+
+Law: a reduction kills nothing; what is in use leaves when it is free, what is lost is lost at once.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import msgspec
 
 from agentd.core.commands import CloseLink, OpenLink, Publish, Reply, SendDrain
 from agentd.core.journal.entries import HostAdded, HostRemoved
-from agentd.core.neighbours.neighbours import LinkState, Neighbour
+from agentd.core.neighbours.neighbour import LinkState, Neighbour
 from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Reason
 from schedulers.capacity import Capacity, Kind

@@ -22,7 +22,7 @@ from agentd.model.task import Failure, Outcome, Reason, Status
 if TYPE_CHECKING:
     from agentd.core.families.families import Families
     from agentd.core.journal.ledger import Operation
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
     from agentd.model.values import Payload
 

@@ -8,7 +8,7 @@ from agentd.core.commands import RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.journal.entries import Started
 from agentd.core.placing.holding import Holding
 from agentd.core.placing.ways import first_way
-from agentd.core.tasks.shapes import learn, learn_all, learn_made
+from agentd.core.tasks.estimates import learn, learn_all, learn_made
 from agentd.core.tasks.task import State, Task
 from agentd.core.workers.clocks import Clocks
 from agentd.core.workers.line import hold_ms

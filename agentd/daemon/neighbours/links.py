@@ -12,6 +12,7 @@ from msgspec import structs
 
 from agentd.adaptors.catalogue import COMPSS_COMM, find, known_adaptor
 from agentd.adaptors.comm_agent import DEFAULT_PORT
+from agentd.adaptors.couriers import Couriers
 from agentd.comm.whereabouts import joined
 from agentd.core import commands as c
 from agentd.core.commands import OpenLink
@@ -70,10 +71,9 @@ class Links:
     def open(self, command: OpenLink) -> None:
         """Keep a link to a neighbour alive from now on."""
         adaptor, properties = find(command.adaptor), dict(command.properties)
-        make = getattr(adaptor, "courier", None)
-        if make is not None:
+        if isinstance(adaptor, Couriers):
             self._stop_courier(command.neighbour)
-            courier: Courier = make(command.neighbour, properties, self._surroundings)
+            courier = adaptor.courier(command.neighbour, properties, self._surroundings)
             task = self._tasks.create_task(courier.run())
             self._couriers[command.neighbour] = (courier, courier.performers(), task)
             return

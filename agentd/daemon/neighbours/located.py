@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agentd.comm.security import Security
     from agentd.comm.whereabouts import Met
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.model.peers import Peer
 
 log = logging.getLogger("agentd.pairing")

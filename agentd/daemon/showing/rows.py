@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentd import __version__
-from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.core.placing.plan import explain
 from agentd.core.placing.ways import could_fit, lacking
-from agentd.core.tasks.shapes import demand_of
+from agentd.core.tasks.demands import demand_of
 from agentd.core.tasks.task import State
 from agentd.daemon.capacity import beyond_hardware
 from agentd.daemon.showing.task_rows import LIVE, TaskRows
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from agentd.core.engine import Engine
     from agentd.core.journal.ledger import Operation
-    from agentd.core.neighbours.neighbours import Neighbour
+    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.placing.pool import Pool
     from agentd.core.tasks.task import Task
     from agentd.model.values import ObjectKey

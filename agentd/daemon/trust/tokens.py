@@ -247,16 +247,6 @@ class TokenBook:
         return "" if data is None else data.decode("ascii", "replace").strip()
 
 
-def owner_token(folder: Path) -> str | None:
-    """Read the token with which the commands of the same user ask; None before the first start.
-
-    Raises:
-        ConfigError: the file is not safe to use.
-    """
-    data = read_private(folder / OWNER_FILE)
-    return None if data is None else data.decode("ascii", "replace").strip()
-
-
 def check_folder(folder: Path) -> None:
     """Insist that a folder is ours alone to write, and no link.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import os
 import select
 import socket
 import threading
@@ -90,8 +89,3 @@ class Link:
         if not self.fds:
             raise EOFError("a descriptor was lost on the way: the limit of open files is reached")
         return self.fds.popleft()
-
-    def forget_fds(self) -> None:
-        """Close what came and was not claimed."""
-        while self.fds:
-            os.close(self.fds.popleft())

@@ -9,7 +9,7 @@ import pytest
 
 from agentd.api import IO, DefinitionError, constraint, task
 from agentd.api.tasks.definition import TaskDefinition, definition_of
-from agentd.core.tasks.shapes import demand_of, sound
+from agentd.core.tasks.demands import demand_of, sound
 from agentd.model.task import Constraints, Template, WantedProcessor
 from schedulers.capacity import Capacity, Kind, Processor
 

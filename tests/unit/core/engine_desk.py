@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.engine import Engine
-from agentd.core.neighbours.neighbours import LinkState, Neighbour
+from agentd.core.neighbours.neighbour import LinkState, Neighbour
 from agentd.core.state import Identity, Rules
 from agentd.model.exchange import Offer, Report, Submission
 from agentd.model.task import Template

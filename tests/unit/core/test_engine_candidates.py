@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.neighbours.candidates import FASTEST, IN_TURN, Candidates
-from agentd.core.neighbours.neighbours import Neighbour
+from agentd.core.neighbours.neighbour import Neighbour
 from agentd.core.tasks.shapes import Shapes
 from agentd.core.tasks.task import HERE, Task
 from agentd.model.exchange import Report

@@ -13,7 +13,7 @@ from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.engine import Engine
 from agentd.core.state import Identity
-from agentd.core.tasks.shapes import learn, learn_all
+from agentd.core.tasks.estimates import learn, learn_all
 from agentd.core.tasks.task import HERE, Shape, Task
 from agentd.model.exchange import End, Submission
 from agentd.model.task import Constraints, Outcome, Template

@@ -12,7 +12,7 @@ from agentd.core import events as e
 from agentd.core.journal.entries import Accepted, Cancelling, Delivered, Ended, Forgotten, Returned, Started
 from agentd.core.neighbours.exchange import DECLARED_MOST
 from agentd.core.neighbours.loads import believable
-from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.core.state import Rules
 from agentd.core.tasks.task import Path, State
 from agentd.model.errors import RequestError

@@ -6,7 +6,7 @@ from engine_desk import CALL, LINK, PLAIN, Desk
 
 from agentd.core import commands as c
 from agentd.core import events as e
-from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.core.state import Rules
 from agentd.core.tasks.task import State
 from agentd.model.exchange import End, Report

@@ -14,7 +14,7 @@ from agentd.core.engine import Engine
 from agentd.core.journal.entries import Accepted, Booted, Cancelling, Delivered, Ended, HostAdded, HostRemoved, Started
 from agentd.core.journal.ledger import Retention
 from agentd.core.journal.recovery import fold
-from agentd.core.neighbours.neighbours import LinkState
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.core.placing.pool import Pool, Reservation, Slot
 from agentd.core.state import Identity, Rules
 from agentd.core.tasks.task import HERE, Path, State

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core.tasks.shapes import ATTEMPTS_MOST, CODE_MOST_BYTES, SHAPES_MOST, Shapes, demand_of, learn, sound
+from agentd.core.tasks.demands import ATTEMPTS_MOST, demand_of, sound
+from agentd.core.tasks.estimates import learn
+from agentd.core.tasks.shapes import CODE_MOST_BYTES, SHAPES_MOST, Shapes
 from agentd.model.task import Constraints, Form, Template
 from schedulers.capacity import Kind
 

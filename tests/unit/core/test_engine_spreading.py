@@ -167,7 +167,7 @@ def test_each_way_goes_where_there_is_room_for_it() -> None:
 
 def test_ways_are_ordered_by_what_they_need_then_by_what_they_take() -> None:
     """Accelerators, names, cores; of equal ones the quicker, once each was tried."""
-    from agentd.core.tasks.shapes import learn
+    from agentd.core.tasks.estimates import learn
 
     ways = (
         Template("m:slow", Form.TASK),

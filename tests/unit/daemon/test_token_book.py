@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.trust.tokens import BOOK, LOOK_S, OWNER, OWNER_FILE, TokenBook, check_folder, owner_token
+from agentd.daemon.trust.tokens import BOOK, LOOK_S, OWNER, OWNER_FILE, TokenBook, check_folder
 from agentd.model.errors import ConfigError
 
 
@@ -85,10 +85,10 @@ def test_a_running_daemon_notices_within_a_second(folder):
 
 def test_the_owner_has_a_token_from_the_first_start(folder):
     """It is made once, found by the commands, and is for everything."""
-    assert owner_token(folder) is None
     book = TokenBook(folder)
     token = book.ensure_owner()
-    assert book.ensure_owner() == TokenBook(folder).ensure_owner() == token == owner_token(folder)
+    assert book.ensure_owner() == TokenBook(folder).ensure_owner() == token
+    assert (folder / OWNER_FILE).read_text().strip() == token
     assert book.identify(token) == (OWNER, "admin")
     assert stat.S_IMODE((folder / OWNER_FILE).stat().st_mode) == 0o600
 
@@ -209,7 +209,7 @@ class TestUnsafe:
         TokenBook(folder).ensure_owner()
         (folder / OWNER_FILE).chmod(0o644)
         with pytest.raises(ConfigError, match="chmod 600"):
-            owner_token(folder)
+            TokenBook(folder).ensure_owner()
 
     def test_a_pipe_does_not_block(self, folder):
         """What is no plain file is refused, not waited for."""

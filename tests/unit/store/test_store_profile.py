@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.core.tasks.shapes import SHAPES_MOST, Learned, Shapes, learn
+from agentd.core.tasks.estimates import learn
+from agentd.core.tasks.shapes import SHAPES_MOST, Learned, Shapes
 from agentd.model.errors import ConfigError
 from agentd.model.task import Template
 from agentd.store.disk import LocalDisk

@@ -1,4 +1,4 @@
-"""The agents next to this one: what they granted and reported, what they hold of ours, and how long we believe in them.
+"""An agent next to this one: what it granted and reported, what it holds of ours, and whether it may be given more.
 
 Law: what was sent and not yet seen in a report is taken off what the report says, so that stale news herds nobody.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from agentd.core.neighbours.candidates import Candidates
 from agentd.core.neighbours.loads import Told, Unseen, checked, less_unseen, share_held
 from agentd.core.neighbours.travelling import AWAY_MOST_BYTES, UNREAD_MOST_BYTES, Travelling, carried_bytes, overweight
 from agentd.core.placing.pool import Pool, simultaneous
-from agentd.core.tasks.shapes import SMOOTHING
+from agentd.core.tasks.estimates import SMOOTHING
 from agentd.core.tasks.task import Task
 from agentd.model.exchange import Report
 from agentd.model.task import Form
@@ -22,6 +21,7 @@ from schedulers.view import Tier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentd.core.neighbours.candidates import Candidates
     from agentd.core.tasks.task import Path, Shape
 
 UNKNOWN_S = 0.1
@@ -411,40 +411,3 @@ class Neighbour:
         self.why_not = ""
         if has_restarted:
             self.received_sequence = 0
-
-
-class Neighbourhood:
-    """All neighbours by name."""
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, Neighbour] = {}
-        self.rows: list[Neighbour] = []
-        """Those that work may be handed to, in the order in which they were added."""
-        self._candidates = Candidates()
-        self.asked = Asked()
-        self.asked.by_name = self.by_name
-
-    def get(self, name: str) -> Neighbour | None:
-        """Find a neighbour."""
-        return self.by_name.get(name)
-
-    def ensure(self, name: str, hop_limit: int) -> Neighbour:
-        """Find a neighbour, or note a new one."""
-        found = self.by_name.get(name)
-        if found is None:
-            found = self.by_name[name] = Neighbour(name, hop_limit, self._candidates, self.asked)
-        return found
-
-    def arrange(self) -> None:
-        """Work out anew whom a policy sees."""
-        self.rows = [row for row in self.by_name.values() if row.is_pooled and row.state is LinkState.CONNECTED]
-        self._candidates.arrange(self.rows)
-
-    def candidates(self, task: Task) -> Sequence[Neighbour]:
-        """Of many neighbours, give those that are worth a look for a task."""
-        return self._candidates.choose(task)
-
-    def remove(self, name: str) -> None:
-        """Let a neighbour go."""
-        self.by_name.pop(name, None)
-        self.arrange()
