@@ -145,6 +145,13 @@ COMMANDS: tuple[Command, ...] = (
         "agentd status",
     ),
     Command(
+        "top",
+        "cli.top:run",
+        "Show the agent and its work, renewed each second; `q` ends it.",
+        "",
+        "agentd top --interval 2",
+    ),
+    Command(
         "demo",
         "cli.demonstration:run",
         "Show three agents at work on this machine: a real operation goes through them, and what ran where is shown.",

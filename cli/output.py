@@ -6,12 +6,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
 from agentd.api.routes.tables import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def is_terminal() -> bool:
@@ -38,6 +41,11 @@ def print_json(value: Any) -> None:
     print(_escaped(text))
 
 
+def print_json_line(value: Any) -> None:
+    """Print a value as JSON on a line of its own, for who reads line by line."""
+    print(_escaped(msgspec.json.encode(value).decode()), flush=True)
+
+
 def _escaped(text: str) -> str:
     """Give JSON that says the same in printable signs and line ends alone."""
     return "".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
@@ -57,34 +65,38 @@ def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str
 
 
 def _print_grid(head: Sequence[str], rows: list[list[str]], title: str) -> None:
+    screen = console()
+    for line in drawn(head, rows, title, screen.width):
+        screen.print(line, soft_wrap=True)
+
+
+def drawn(head: Sequence[str], rows: list[list[str]], title: str, width: int) -> Iterator[Text]:
+    """Yield the lines of a table, for a screen that is so wide; `rows` hold nothing that a terminal would obey."""
     from rich.text import Text
 
     from cli.grid import INDENT, laid_out
 
-    screen = console()
-    grid = laid_out(head, rows, screen.width)
+    grid = laid_out(head, rows, width)
 
-    def say(line: Text) -> None:
+    def trimmed(line: Text) -> Text:
         line.rstrip()
-        screen.print(line, soft_wrap=True)
+        return line
 
     def joined(cells: Sequence[str], *, style: str = "") -> Text:
         line = Text(" ")
-        for cell, width in zip(cells, grid.widths, strict=True):
-            line.append(cell, style or _STYLES.get(cell, "")).append(" " * (width - len(cell) + grid.gap))
+        for cell, wide in zip(cells, grid.widths, strict=True):
+            line.append(cell, style or _STYLES.get(cell, "")).append(" " * (wide - len(cell) + grid.gap))
         return line
 
     if title:
-        say(Text("\n" + title, "italic"))
-    say(joined(grid.head, style="bold"))
-    say(Text(" " + "─" * (sum(grid.widths) + grid.gap * (len(grid.widths) - 1))))
+        yield from (Text(""), Text(title, "italic"))
+    yield trimmed(joined(grid.head, style="bold"))
+    yield Text(" " + "─" * (sum(grid.widths) + grid.gap * (len(grid.widths) - 1)))
     for lines, words in zip(grid.rows, grid.below, strict=True):
-        for cells in lines:
-            say(joined(cells))
-        for each in words:
-            say(Text(" " * INDENT + each, "dim"))
+        yield from (trimmed(joined(cells)) for cells in lines)
+        yield from (trimmed(Text(" " * INDENT + each, "dim")) for each in words)
     if grid.missing:
-        say(Text(f" (too narrow for: {', '.join(grid.missing)}; --json has all)", "dim"))
+        yield Text(f" (too narrow for: {', '.join(grid.missing)}; --json has all)", "dim")
 
 
 _STYLES = {

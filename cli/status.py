@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cli.parsing import CommandLine
 
 
+NEIGHBOURS_HEAD = ("neighbour", "state", "round trip", "free", "runs for us", "lease", "last refusal")
+
+
 def run(line: CommandLine) -> int:
     """Show the agent, its neighbours, its queue and its health; exit code 3 if it takes no work."""
     with agent_of(line) as agent:
@@ -25,8 +28,7 @@ def run(line: CommandLine) -> int:
     else:
         print_fields(_fields(view))
         if neighbours:
-            head = ("neighbour", "state", "round trip", "free", "runs for us", "lease", "last refusal")
-            print_rows(head, map(_row, neighbours), title="neighbours")
+            print_rows(NEIGHBOURS_HEAD, map(neighbour_row, neighbours), title="neighbours")
         if waiting:
             rows = [(each.id, each.function, each.reason or "waits for its turn") for each in waiting]
             print_rows(("waiting", "function", "why"), rows, title="queue")
@@ -56,7 +58,8 @@ def _fields(view: AgentView) -> dict[str, str]:
     return fields
 
 
-def _row(row: NeighbourView) -> tuple[str, ...]:
+def neighbour_row(row: NeighbourView) -> tuple[str, ...]:
+    """Show a neighbour as a row below `NEIGHBOURS_HEAD`."""
     free = row.advertised.get("free")
     return (
         row.name + (" (parent)" if row.is_parent else ""),

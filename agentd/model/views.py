@@ -178,6 +178,8 @@ class AgentView(Struct, frozen=True):
     objects_bytes: int
     warnings: list[str] = []
     """What an operator should know, such as an insecure bind."""
+    ended: int = 0
+    """Tasks that have ended here since the start, those of neighbours and of clients too."""
 
 
 class Page(Struct, frozen=True):

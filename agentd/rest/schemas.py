@@ -329,6 +329,7 @@ class Agent(Shown):
     journal_bytes: int
     objects_bytes: int
     warnings: list[str] = []
+    ended: Annotated[int, Field(description="Tasks that have ended here since the start.")] = 0
 
 
 class Blob(Shown):

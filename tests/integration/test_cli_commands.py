@@ -127,6 +127,17 @@ def test_giving_up_waiting_is_124_and_the_operation_goes_on(run):
     assert (code, "cancelled" in err) == (1, True)
 
 
+def test_top_looks_as_often_as_it_is_told(run):
+    """A line of figures each time in a pipe, all of it as JSON."""
+    held = run("call", "--no-wait", "sample:hold")[1].strip()
+    code, out, err = run("top", "--count", "2", "--interval", "0.1")
+    assert (code, err) == (0, "")
+    assert [row.split("\t")[1:4] for row in out.splitlines()] == [["ready", "0", "4"]] * 2
+    looked = [json.loads(row) for row in run("top", "--json", "--count", "2", "--interval", "0.1")[1].splitlines()]
+    assert [look["agent"]["name"] for look in looked] == ["here", "here"]
+    assert run("cancel", held)[0] == 0
+
+
 def test_what_is_chosen_by_its_name_is_listed_and_stopped(run):
     """Of that name alone, and what has ended is not told of; the second time there is nothing."""
     ids = [run("call", "--no-wait", "--name", name, "sample:hold")[1].strip() for name in ("night 1", "night 2", "day")]

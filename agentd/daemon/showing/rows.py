@@ -250,6 +250,7 @@ class Showing:
             operations=counts,
             waiting=len(state.queue),
             running=state.crew.running(),
+            ended=state.counters["ended"],
             **told,
         )
 
