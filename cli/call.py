@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 SCRIPT_CAP_BYTES = 768 * 1024
 """A program must fit into a JSON body of 1 MiB with what surrounds it."""
 LANGUAGE = "PYTHON"
+ON_FAILURE = ("FAIL", "RETRY")
 HOOKS = ("stop", "forward_to", "action", "orchestrator")
 """Options that say what is to be done at the end of the operation."""
-NOT_IN_XML = ("kwargs", "constraint", "name", "key", "priority", "run_timeout")
+NOT_IN_XML = (
+    "kwargs", "constraint", "name", "key", "priority", "run_timeout",
+    "on_failure", "max_attempts", "at_most_once", "callback",
+)  # fmt: skip
 """Options that the form of a call with such an end does not have."""
 
 
@@ -211,13 +215,26 @@ def _options(line: CommandLine) -> dict[str, Any]:
         "timeout_s": seconds(line, "run_timeout"),
         "constraints": _constraints(line.texts("constraint")) or None,
     }
-    priority = line.text("priority")
-    if priority is not None:
-        try:
-            options["priority"] = int(priority)
-        except ValueError as error:
-            raise UsageError(f"--priority {priority!r} is no whole number", "call") from error
+    for name in ("priority", "max_attempts"):
+        text = line.text(name)
+        if text is not None:
+            options[name] = _whole(name, text)
+    on_failure = (line.text("on_failure") or "FAIL").upper()
+    if on_failure not in ON_FAILURE:
+        raise UsageError(f"--on-failure {on_failure!r} is none of {', '.join(ON_FAILURE)}", "call")
+    options |= {
+        "on_failure": on_failure,
+        "idempotent": not line.flag("at_most_once"),
+        "callback": line.text("callback"),
+    }
     return options
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"--{name.replace('_', '-')} {text!r} is no whole number", "call") from error
 
 
 def _constraints(rows: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentd.api.calls.executor import AgentExecutor
+    from agentd.api.calls.progress import progress
     from agentd.api.decorators.alternatives import implement
     from agentd.api.decorators.binary import binary, epilog, prolog
     from agentd.api.decorators.containers import container
@@ -203,6 +204,7 @@ _HOMES = {
     "number_of_resources": "agentd.api.tasks.functions",
     "on_failure": "agentd.api.decorators.small",
     "open_file": "agentd.api.tasks.functions",
+    "progress": "agentd.api.calls.progress",
     "prolog": "agentd.api.decorators.binary",
     "reduction": "agentd.api.decorators.reduction",
     "set_wall_clock": "agentd.api.tasks.functions",
@@ -311,6 +313,7 @@ __all__ = [
     "number_of_resources",
     "on_failure",
     "open_file",
+    "progress",
     "prolog",
     "reduction",
     "set_wall_clock",

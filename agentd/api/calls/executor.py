@@ -29,6 +29,8 @@ T = TypeVar("T")
 RECONNECT_S = 10.0
 """An agent that restarts is back in a second or two; a device that reboots is not worth waiting for here. Chosen."""
 
+ON_FAILURE = ("FAIL", "RETRY")
+
 _open: weakref.WeakSet[Way] = weakref.WeakSet()
 """Ways that may still have calls under way; each lives as long as its threads do."""
 
@@ -84,12 +86,14 @@ class AgentExecutor(Executor):
         idempotent: whether a call may run again after such a loss.
         priority: higher goes before lower.
         name: of the operations, for people.
+        on_failure: `FAIL`, or `RETRY`: a call that raises runs again, four times in all, if it is `idempotent`.
         reconnect_s: how long to wait for an agent that went away.
 
     Raises:
         Unreachable: no agent answers there.
         RequestError: the agent refuses this client.
         ConfigError: `address` is none.
+        ValueError: `on_failure` is none.
     """
 
     def __init__(
@@ -104,8 +108,11 @@ class AgentExecutor(Executor):
         idempotent: bool = True,
         priority: int = 0,
         name: str = "",
+        on_failure: str = "FAIL",
         reconnect_s: float = RECONNECT_S,
     ) -> None:
+        if on_failure not in ON_FAILURE:
+            raise ValueError(f"on_failure is {on_failure!r}: give one of {', '.join(ON_FAILURE)}")
         options = Template(
             function="",
             constraints=_constraints(constraints),
@@ -114,6 +121,7 @@ class AgentExecutor(Executor):
             idempotent=idempotent,
             priority=priority,
             name=name,
+            on_failure=on_failure,
             durable=durable,
         )
         self._where = find(address, token)

@@ -240,7 +240,7 @@ class RemoteLine:
         template = self.catalogue.template(submission.template)
         options = {
             name: getattr(template, name)
-            for name in ("timeout_s", "max_attempts", "idempotent", "priority", "name", "constraints")
+            for name in ("timeout_s", "max_attempts", "idempotent", "priority", "name", "constraints", "on_failure")
         }
         body = submissions.submission(template.function, **options, key=uuid.uuid4().hex)
         body["pickle"] = submissions.as_base64(submission.payload.data)

@@ -125,6 +125,8 @@ def test_a_program_has_a_cap_and_is_text(tmp_path: Path) -> None:
         (["--method-name", "g", "m:f"], "named twice"),
         (["--constraint", "computing_units", "m:f"], "write NAME=VALUE"),
         (["--priority", "high", "m:f"], "no whole number"),
+        (["--max-attempts", "some", "m:f"], "--max-attempts 'some' is no whole number"),
+        (["--on-failure", "IGNORE", "m:f"], "none of FAIL, RETRY"),
         (["--run-timeout", "-1", "m:f"], "give seconds from 0"),
     ],
 )
@@ -140,6 +142,14 @@ def test_options_reach_the_submission() -> None:
     body = _said(*words, "--run-timeout", "1.5", "m:f")
     assert body["constraints"] == {"computing_units": 2, "os_type": "Linux"}
     assert (body["name"], body["priority"], body["timeout_s"]) == ("n", -3, 1.5)
+
+
+def test_what_is_to_be_done_when_it_fails_reaches_the_submission() -> None:
+    """Whether it runs again, how often, and who is told; without the options it is as the agent has it."""
+    body = _said("--on-failure", "retry", "--max-attempts", "5", "--at-most-once", "--callback", "http://h/x", "m:f")
+    assert (body["on_failure"], body["max_attempts"], body["idempotent"]) == ("RETRY", 5, False)
+    assert body["callback"] == {"url": "http://h/x"}
+    assert not {"on_failure", "max_attempts", "idempotent", "callback"} & _said("m:f").keys()
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon", "", "1e400"])
