@@ -48,6 +48,8 @@ class Declarations:
             return f"scope {self._scope} may not submit: a token of scope submit is needed"
         if template.holds:
             return None if self._scope == "peer" else "only agents hold cores of each other, for tasks of several nodes"
+        if template.form is Form.DIRECT:
+            return "a direct line is asked for by a message of its own"
         if self._scope not in TRUSTED and not is_harmless(template):
             return "a function by value, or pickled arguments, need scope code: name the function, send JSON"
         return self._wiring.admit(template) or self._overflow(number, template.code_bytes)

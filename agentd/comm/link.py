@@ -28,13 +28,14 @@ _URGENT = frozenset({Kind.HEARTBEAT, Kind.CREDIT, Kind.LOAD})
 """These pass frames that wait: no other message's meaning depends on coming after or before them."""
 _LAST = frozenset({Kind.GOODBYE, Kind.HELLO_ACK})
 """After these the connection may be over."""
-_SEGMENT = Kind.SEGMENT
+_ACCOMPANIED = frozenset({Kind.SEGMENT, Kind.DIRECT_LINE})
+"""Frames with which a descriptor travels."""
 CHUNK_MOST_BYTES, CHUNK_LEAST_BYTES = 1 << 20, 64 << 10
 """Of one chunk (measured: larger ones are no faster; chosen: on a slow link one takes no longer than a beat)."""
 CHUNK_S = 0.05
 """How long a chunk may occupy a link whose speed is known."""
 _STRAY_DESCRIPTORS = 64
-"""Descriptors that may have arrived ahead of their SEGMENT frames."""
+"""Descriptors that may have arrived ahead of their frames."""
 
 
 class Bulk(Protocol):
@@ -268,8 +269,8 @@ class Link:
     def _hand_on(self, messages: Iterator[Message]) -> None:
         for message in messages:
             kind = message.kind
-            if kind is _SEGMENT:
-                self._hand_on_segment(message)
+            if kind in _ACCOMPANIED:
+                self._hand_on_accompanied(message)
             else:
                 self.on_message(self, message)
             if self.is_closed:
@@ -277,7 +278,7 @@ class Link:
             if kind in _LAST:
                 self._part(message)
         if len(self._descriptors) > _STRAY_DESCRIPTORS:
-            raise PeerError(f"{len(self._descriptors)} descriptors without a SEGMENT that names them")
+            raise PeerError(f"{len(self._descriptors)} descriptors without a frame that names them")
 
     def _part(self, message: Message) -> None:
         """End it where the other end has said that it is over."""
@@ -286,16 +287,16 @@ class Link:
         elif isinstance(message, HelloAck) and not message.ok:
             self.close(message.code, f"refused: {message.reason or message.code}; {message.remedy}".rstrip("; "))
 
-    def _hand_on_segment(self, message: Message) -> None:
+    def _hand_on_accompanied(self, message: Message) -> None:
         if not self._descriptors:
-            raise PeerError("SEGMENT without its descriptor")
+            raise PeerError(f"{message.kind.name} without its descriptor")
         before = len(self._descriptors)
         self.on_message(self, message)
         if len(self._descriptors) == before:  # nobody wanted it
             os.close(self.take_descriptor())
 
     def take_descriptor(self) -> int:
-        """Give the descriptor of the SEGMENT that is being handed on; it is the caller's to close."""
+        """Give the descriptor of the frame that is being handed on; it is the caller's to close."""
         return self._descriptors.popleft()
 
     def pause_reading(self) -> None:

@@ -17,7 +17,16 @@ from agentd.model.errors import PeerError
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Reason
 from agentd.wire.faults import Unsendable
-from agentd.wire.messages import CancelCalls, Declare, Message, ResourceChange, Segment, SettledCalls, Submit
+from agentd.wire.messages import (
+    CancelCalls,
+    Declare,
+    DirectLine,
+    Message,
+    ResourceChange,
+    Segment,
+    SettledCalls,
+    Submit,
+)
 
 _parent = attrgetter("parent")
 
@@ -42,6 +51,7 @@ class UserEnd:
             CancelCalls: self._cancelled,
             ResourceChange: self._reshaped,
             Segment: self._shared,
+            DirectLine: self._direct,
         }
         for land in wiring.lands:
             link.session.land_chunks(partial(land, link))
@@ -104,6 +114,15 @@ class UserEnd:
     def _shared(self, message: Segment) -> None:
         self.link.shared_bytes += max(0, message.size)
         self._wiring.route(self.link, message)
+
+    def _direct(self, message: DirectLine) -> None:
+        if self._is_trusted:
+            self._wiring.route(self.link, message)
+            self._wiring.floodgate.look(self.link)
+        else:
+            words = f"scope {self.scope} may not call workers directly: a token of scope code is needed"
+            failed = self._wiring.failed("NotCallable", Reason.NOT_CALLABLE, words)
+            self.settle([Settled(message.ref, failed)])
 
     def _cancelled(self, message: CancelCalls) -> None:
         self._wiring.post(CallsCancelled(self.link.number, message.refs))

@@ -340,7 +340,7 @@ class Daemon:
             epoch=identity.epoch,
             python=users.python,
             libraries=users.libraries,
-            services=frozenset({"arguments", "data", "output", "segments", "stop"}),
+            services=frozenset({"arguments", "data", "direct", "output", "segments", "stop"}),
             user_port=user_port,
         )
         door = Door(

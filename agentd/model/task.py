@@ -25,6 +25,11 @@ class Form(IntEnum):
 
     Where the module is `__main__`, `code` is the source of the program that it is made of.
     """
+    DIRECT = 5
+    """It calls nothing itself: it serves the calls of one session that come over the socket in its payload's one part.
+
+    Made by the agent alone, and only for itself.
+    """
 
 
 class Spread(IntEnum):

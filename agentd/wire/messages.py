@@ -65,6 +65,7 @@ class Kind(IntEnum):
     SEGMENT = 64
     SEGMENT_FREE = 65
     SEGMENT_RELEASE = 66
+    DIRECT_LINE = 67
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -410,6 +411,20 @@ class SegmentRelease(Message, frozen=True):
 
     kind: ClassVar[Kind] = Kind.SEGMENT_RELEASE
     segments: Annotated[tuple[int, ...], Meta(max_length=MAX_ITEMS)] = ()
+
+
+class DirectLine(Message, frozen=True):
+    """The sender wants to call a worker directly for a while: an end of its socket travels with this frame.
+
+    Counts as a call, and is settled as one when the line is over. Sent only to who says `direct` in its capabilities.
+    """
+
+    kind: ClassVar[Kind] = Kind.DIRECT_LINE
+    ref: int = 0
+    """The sender's number for it, among those of its calls."""
+    name: Text = ""
+    """What it is for, for people."""
+    priority: int = 0
 
 
 TYPES: dict[int, type[Message]] = {int(each.kind): each for each in Message.__subclasses__()}

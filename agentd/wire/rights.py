@@ -36,8 +36,10 @@ RIGHTS: dict[Speaker, frozenset[Kind]] = {
 
 
 def may_send(speaker: Speaker, *, local: bool) -> frozenset[int]:
-    """Give the kinds that an end may send; shared memory only where both ends are on one device (`local`)."""
+    """Give the kinds that an end may send; shared memory and direct lines only on one device (`local`)."""
     rights = RIGHTS[speaker]
     if local and speaker in {Speaker.USER, Speaker.SERVER}:
         rights |= _SEGMENTS
+    if local and speaker is Speaker.USER:
+        rights |= {Kind.DIRECT_LINE}
     return frozenset(map(int, rights))

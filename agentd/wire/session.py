@@ -21,6 +21,7 @@ from agentd.wire.messages import (
     Answers,
     Credit,
     DataChunk,
+    DirectLine,
     Goodbye,
     Heartbeat,
     Hello,
@@ -39,7 +40,7 @@ _CREDITS_CAP = 2**31
 _EQUALS = {"peer": Speaker.PEER, "guest": Speaker.GUEST}
 """Roles with which both ends have the same rights."""
 _CLOSED = Phase.CLOSED
-_COUNTED = frozenset({Kind.SUBMIT, Kind.OFFER, Kind.SETTLED, Kind.ANSWER})
+_COUNTED = frozenset({Kind.SUBMIT, Kind.DIRECT_LINE, Kind.OFFER, Kind.SETTLED, Kind.ANSWER})
 """What uses up credits, or gives them back."""
 
 
@@ -89,6 +90,7 @@ class Session:
             Kind.HEARTBEAT: self._beat_received,
             Kind.CREDIT: self._credit_received,
             Kind.SUBMIT: self._work_received,
+            Kind.DIRECT_LINE: self._work_received,
             Kind.OFFER: self._work_received,
             Kind.SETTLED: self._work_answered,
             Kind.ANSWER: self._work_answered,
@@ -333,6 +335,8 @@ def _work_in(message: Message) -> int:
     """Count the calls or offers in a message."""
     if type(message) is Submit:
         return len(message.calls)
+    if type(message) is DirectLine:
+        return 1
     return len(message.offers) if type(message) is Offers else 0
 
 

@@ -1,7 +1,7 @@
 """The page of memory that a worker and the daemon share: what runs now, since when, and what is asked of it.
 
-Standard library only. Words of 8 bytes in the machine's order. The worker writes the first four, the daemon the others;
-each word has one writer, and readers must expect any value in the worker's words.
+Standard library only. Words of 8 bytes in the machine's order. The worker writes the first four and `CALLS`, the daemon
+the others; each word has one writer, and readers must expect any value in the worker's words.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ HOSTS = 7
 """How many agents can take tasks, this one among them."""
 BROUGHT = 8
 """Grows when other tasks have written for the operation of a task in this worker's line."""
+WANTED = 9
+"""Task that serves a session directly, and is to end after the call at hand: others wait for its core."""
+CALLS = 10
+"""Calls that sessions have made directly in this worker; written by the worker."""
 
 
 class Page:

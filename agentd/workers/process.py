@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentd.workers.page import (
+    CALLS,
     ERR_START,
     FLAGGED,
     HOSTS,
@@ -18,6 +19,7 @@ from agentd.workers.page import (
     RUNNING,
     STARTED,
     TIMED_OUT,
+    WANTED,
     Page,
     make_page,
 )
@@ -145,6 +147,15 @@ class Process:
     def tell_hosts(self, count: int) -> None:
         """Say how many agents can take tasks."""
         self.page.words[HOSTS] = count
+
+    def want_back(self, task: int) -> None:
+        """Have it end the task by which it serves a session, after the call at hand."""
+        self.page.words[WANTED] = task
+
+    def direct_calls(self) -> int:
+        """Count the calls that sessions have made directly."""
+        found: int = self.page.words[CALLS]
+        return found
 
     def end_task(self, task: int) -> None:
         """Take the first task off the line, or the one that runs on top of those that wait.

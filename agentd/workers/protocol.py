@@ -78,6 +78,8 @@ class Kind:
     """
     STACK = 11
     """As RUN, one task: to be run at once, on top of the one that waits in AWAIT or BARRIER."""
+    LINE = 12
+    """`NUMBER` of a segment which is a session's socket, whose descriptor comes with this frame; for one task."""
 
     HELLO = 20
     """`NUMBER`: the worker's pid; it is ready."""

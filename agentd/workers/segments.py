@@ -20,7 +20,7 @@ LARGEST = 1 << 44
 
 
 class _Entry:
-    __slots__ = ("fd", "free", "holds", "is_file", "is_orphan", "size")
+    __slots__ = ("fd", "free", "holds", "is_file", "is_orphan", "is_socket", "size")
 
     def __init__(self, fd: int, size: int, free: Callable[[int], None]) -> None:
         self.fd = fd
@@ -28,6 +28,7 @@ class _Entry:
         self.free = free
         self.holds = 0
         self.is_file = False
+        self.is_socket = False
         self.is_orphan = False
 
 
@@ -87,6 +88,31 @@ class Segments:
         self._entries[number] = _Entry(descriptor, size, free)
         self.total_bytes += size
         return number
+
+    def adopt_socket(self, fd: int) -> int:
+        """Register an end of a connection, held once, until it is taken or that hold is released.
+
+        The descriptor stays the caller's.
+
+        Raises:
+            ValueError: it is no socket.
+            OSError: this process cannot open more files.
+        """
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise ValueError("what was offered as a direct line is no socket")
+        number = next(self._numbers)
+        entry = self._entries[number] = _Entry(os.dup(fd), 0, lambda _: None)
+        entry.is_socket = entry.is_orphan = True
+        entry.holds = 1
+        return number
+
+    def take_socket(self, number: int) -> int | None:
+        """Give a connection away, once: the descriptor is the caller's. None: it is none, or was taken before."""
+        entry = self._entries.get(number)
+        if entry is None or not entry.is_socket:
+            return None
+        del self._entries[number]
+        return entry.fd
 
     def is_file(self, number: int) -> bool:
         """Tell whether it is a file of its owner's, which may be cut off at any time: it must not be mapped here.

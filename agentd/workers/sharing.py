@@ -10,7 +10,7 @@ import msgspec
 
 from agentd.model.values import Codec, Part
 from agentd.workers.process import MAX_SEGMENTS
-from agentd.workers.protocol import SIZED, Kind, ProtocolError, frame, numbers
+from agentd.workers.protocol import NUMBER, SIZED, Kind, ProtocolError, frame, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,13 @@ class Sharing:
     def _lend_segment(self, process: Process, segment: int) -> bool:
         if segment not in self._segments:
             return False
+        socket = self._segments.take_socket(segment)
+        if socket is not None:
+            try:
+                process.connection.write(frame(Kind.LINE, NUMBER.pack(segment)), (socket,))
+            finally:
+                os.close(socket)
+            return True
         if segment not in process.mapped:
             process.mapped.add(segment)
             body = SIZED.pack(segment, self._segments.size(segment))

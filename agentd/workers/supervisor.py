@@ -29,6 +29,7 @@ from agentd.model.errors import ConfigError
 from agentd.model.task import Failure
 from agentd.workers import deaths
 from agentd.workers.asking import Asking
+from agentd.workers.direct_lines import DirectLines
 from agentd.workers.frames import decode_output, decode_results, encode_plain_run, encode_run, encode_template
 from agentd.workers.output import Outputs
 from agentd.workers.probing import look_for
@@ -91,6 +92,8 @@ class Supervisor:
         self.hosts: Callable[[], int] = lambda: 1
         """Counts the agents that can take tasks, this one among them; the daemon joins it."""
         self._hosts_told = 1
+        self.lines = DirectLines()
+        """The workers that serve a session directly."""
         self._sharing = Sharing(self.segments, self._touch, open_stored, self._folder)
         self._asking = Asking(self._sharing, post)
         self.segments.on_gone(self._on_segment_gone)
@@ -165,6 +168,7 @@ class Supervisor:
         kind, hold_ms = Kind.STACK if command.on_top else Kind.RUN, command.hold_ms
         if any(map(_ARGUMENT_PARTS, command.tasks)) or any(map(_INPUTS, command.tasks)):
             gone = self._sharing.lend(process, command.tasks)
+            self.lines.note(process, command.tasks[0])
             pieces = encode_run(command.tasks, gone=gone, kind=kind, hold_ms=hold_ms)
         else:
             pieces = encode_plain_run(command.tasks, kind, hold_ms=hold_ms)
@@ -238,6 +242,7 @@ class Supervisor:
         for process in self._dirty:
             process.connection.flush()
         self._dirty.clear()
+        self.lines.look()
 
     # --- questions ----------------------------------------------------------------------------------------------
 
@@ -402,6 +407,7 @@ class Supervisor:
         if process.killed is not None and process.killed[0] != task:
             task = 0  # another one than was meant had just begun: it is innocent
         self._sharing.forget(process)
+        self.lines.forget(process)
         process.close()
         self._post(WorkerLost(process.number, failure, task))
         if not self._processes and self._all_lost is not None and not self._all_lost.done():

@@ -25,12 +25,17 @@ class Bell:
             with suppress(OSError, ValueError):  # it is closed: nobody rests any more
                 os.eventfd_write(self._counter, 1)
 
-    def rest(self, seconds: float | None, descriptor: int = -1, events: int = 0) -> None:
-        """Sleep until somebody rings, the descriptor has one of the events, or the time is over; None: without end."""
+    def rest(self, seconds: float | None, descriptor: int = -1, events: int = 0, beside: int = -1) -> None:
+        """Sleep until somebody rings, the descriptor has one of the events, or the time is over; None: without end.
+
+        Bytes that another descriptor has, `beside`, end it too.
+        """
         poll = select.poll()
         poll.register(self._counter, select.POLLIN)
         if descriptor >= 0:
             poll.register(descriptor, events)
+        if beside >= 0:
+            poll.register(beside, select.POLLIN)
         if not self.has_rung:
             poll.poll(None if seconds is None else seconds * 1000)
         self.has_rung = False  # before reading: who rings in between is seen at the next rest

@@ -50,6 +50,8 @@ class Catalogue:
         self._functions: dict[int, tuple[Any, bool]] = {}
         """By number: the function of a template that names it, in case that it must be sent by value after all."""
         self._replaced: dict[int, int] = {}
+        self._tried: dict[int, int] = {}
+        """By number: that of the same with one attempt less."""
         self._carriers: dict[bool, Entry] = {}
         self.templates: list[Template] = []
         """The template of number n stands at n - 1; only ever appended to."""
@@ -102,6 +104,16 @@ class Catalogue:
             for key, entry in self._entries.items():
                 if entry.number == number:
                     self._entries[key] = entry._replace(by_value=True)
+
+    def with_one_attempt_less(self, number: int) -> int | None:
+        """Give the number of the same calls where one attempt was made already; None: there is none left."""
+        template = self.templates[number - 1]
+        if not template.idempotent or template.max_attempts <= 1:
+            return None
+        with self._lock:
+            if number not in self._tried:
+                self._tried[number] = self._append(replace(template, max_attempts=template.max_attempts - 1))
+            return self._tried[number]
 
     def template(self, number: int) -> Template:
         """Give the template of a number."""

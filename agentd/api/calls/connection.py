@@ -64,6 +64,9 @@ class Connection:
         self._socket = sock
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
+        self.is_local = local
+        self.beside = -1
+        """A descriptor that whoever waits for bytes wants to know of as well; -1: none."""
         self.dialogue = Dialogue(local=local)
         self.declared = 0
         self.descriptors: deque[int] = deque()
@@ -96,11 +99,29 @@ class Connection:
         """Wait until there is something to read; what waits to be written is written meanwhile by the caller.
 
         Returns:
-            Whether there is anything to read or room to write.
+            Whether there is anything to read, here or beside, or room to write.
         """
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self.backlog else 0))
+        if self.beside >= 0:
+            poll.register(self.beside, select.POLLIN)
         return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
+
+    def watch(self, descriptor: int) -> None:
+        """Have whoever waits for bytes wait for those of another descriptor as well, one at a time."""
+        self._readable.register(descriptor, select.POLLIN)
+        self.beside = descriptor
+
+    def unwatch(self, descriptor: int) -> None:
+        """Wait for bytes of that descriptor no longer, if that was the case."""
+        if self.beside == descriptor:
+            self.beside = -1
+            self._readable.unregister(descriptor)
+
+    def wait_for_any(self) -> bool:
+        """Wait for bytes, here or beside; tell whether there are any here."""
+        own = self._socket.fileno()
+        return own in [descriptor for descriptor, _ in self._readable.poll()]
 
     def read(self, *, blocking: bool = True) -> None:
         """Read what there is, waiting for it with `blocking`; it is kept until `parse` is called.

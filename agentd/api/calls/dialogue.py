@@ -16,7 +16,7 @@ from agentd.model.unreadable import UNREADABLE
 from agentd.wire.codec import decode, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import HEADER, HEADER_BYTES, MAGIC, MAX_FRAME_BYTES, OPENING_VERSION, FrameDecoder
-from agentd.wire.messages import Credit, HelloAck, Kind, SettledCalls, Submit
+from agentd.wire.messages import Credit, DirectLine, HelloAck, Kind, SettledCalls, Submit
 from agentd.wire.rights import Speaker, may_send
 from agentd.wire.terms import PROTOCOL_MAX, PROTOCOL_MIN
 
@@ -89,6 +89,8 @@ class Dialogue:
             raise LocalError(f"{message.kind.name} is not for a user to say")
         if isinstance(message, Submit):
             return self.submit(message.calls)
+        if isinstance(message, DirectLine):
+            self.room -= 1
         return encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=self._local)
 
     def submit(self, calls: list[Submission]) -> list[list[Buffer]]:

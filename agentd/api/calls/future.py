@@ -72,6 +72,8 @@ class CallFuture(Future[T]):
     """A thread in `result` sleeps while another one reads the connection."""
     was_reencoded = False
     """Its arguments were sent once more, with the code of their classes."""
+    lost_attempts = 0
+    """How often a worker has died that it ran in directly."""
     has_parts = False
     """Its arguments lie in shared memory, in part."""
 

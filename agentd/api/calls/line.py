@@ -81,8 +81,9 @@ class Line:
 
     def _start_over(self, connection: Connection) -> None:
         """Take up everything that belongs to this very process."""
-        self.mailbox = Mailbox(self.catalogue, self.wake, connection.uploads())
         self._refs = count(1)
+        self.mailbox = Mailbox(self.catalogue, self._refs, self.wake, connection.uploads())
+        self.mailbox.direct.connect(connection)
         self._connection: Connection | None = connection
         self._wire = threading.Lock()
         """Held while the protocol's state changes: while encoding and writing, and while parsing."""
@@ -221,18 +222,25 @@ class Line:
                 self._step(connection, blocking=False)
 
     def _step(self, connection: Connection, *, blocking: bool) -> None:
-        """Read once and act on it."""
+        """Read once, what came directly as well, and act on it."""
+        beside = self.mailbox.direct.line
         try:
-            connection.read(blocking=blocking)
+            if beside is None:
+                connection.read(blocking=blocking)
+            elif not blocking or beside.has_bytes or connection.wait_for_any():
+                connection.read(blocking=False)
         except BlockingIOError:
-            return
+            if beside is None:
+                return
         except OSError as error:
             self._lose(connection, error)
             return
         try:
             with self._wire:
                 messages = connection.parse()
-            due = self.mailbox.open(messages, connection)
+            due = self.mailbox.open(messages, connection) if messages else []
+            if beside is not None:
+                due += self.mailbox.hear()
         except (OSError, PeerError, LookupError) as error:
             self._lose(connection, error)
             return
@@ -335,6 +343,7 @@ class Line:
         connection = self._connection
         if connection is not None:
             self._lose(connection, ConnectionAbortedError("the executor was shut down"))
+        self.mailbox.direct.close()
         while self._dead:
             self._bury()
         self.mailbox.close()
@@ -388,7 +397,8 @@ class Line:
 
     def _rest(self, seconds: float | None, connection: Connection | None = None, events: int = 0) -> None:
         """Wait for the bell, or the connection, or the time."""
-        self._bell.rest(seconds, -1 if connection is None else connection.fileno(), events)
+        here, beside = (-1, -1) if connection is None else (connection.fileno(), connection.beside)
+        self._bell.rest(seconds, here, events, beside if events & select.POLLIN else -1)
 
     def _revive(self) -> None:
         """Dial again if anything is to be sent, or wait until there is or the next attempt is due."""
@@ -407,7 +417,7 @@ class Line:
             return
         self._recovery.end()
         with self._wire:
-            self.mailbox.repeat()
+            self.mailbox.repeat(connection)
         with self._roles:
             self._connection = connection
             self._pass_on()
@@ -420,6 +430,7 @@ class Line:
         for connection in (self._connection, *self._dead):
             if connection is not None:
                 connection.close()
+        self.mailbox.direct.after_fork()
         for future in self.mailbox.unsettled():
             future.disown()
         self._connection = None

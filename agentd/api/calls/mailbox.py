@@ -11,6 +11,8 @@ from concurrent.futures import CancelledError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from agentd.api.calls.direct import Direct
+from agentd.api.calls.direct_ends import DirectEnds, counted
 from agentd.api.calls.downloads import Downloads
 from agentd.api.calls.future import CallFuture
 from agentd.api.calls.values import reencode
@@ -31,7 +33,7 @@ from agentd.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agentd.api.calls.catalogue import Catalogue
     from agentd.api.calls.connection import Connection
@@ -63,14 +65,23 @@ class Mailbox:
         shared: what large values lie in.
     """
 
-    def __init__(self, catalogue: Catalogue, note: Callable[[], None], uploads: Uploads | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        refs: Iterator[int],
+        note: Callable[[], None],
+        uploads: Uploads | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._refs = refs
+        self.direct = Direct(catalogue)
         self.shared = SharedMemory(note)
         self._uploads = uploads
         self._downloads: Downloads | None = None
         """Results that come in chunks; None before the first of them."""
         self._pending: dict[int, CallFuture[Any]] = {}
         self.outbox: list[Submission] = []
+        self._ends = DirectEnds(self.direct, catalogue, self._pending, self.outbox, self._settle_each)
         self._outbox_bytes = 0
         self._next_batch = BATCH_CALLS
         self.given_up: list[int] = []
@@ -121,7 +132,7 @@ class Mailbox:
     def give_up(self, call: Submission) -> None:
         """Forget a call that its caller has cancelled; the agent is told if it knows of it."""
         if self._pending.pop(call.ref, None) is not None:
-            self.given_up.append(call.ref)
+            self.given_up.append(self.direct.give_up(call) or call.ref)
             self._let_go(call.payload)
 
     def send(self, connection: Connection) -> None:
@@ -131,6 +142,12 @@ class Mailbox:
             OSError: the connection is gone.
             LocalError: a message that no frame can hold.
         """
+        direct = self.direct
+        if direct.is_possible:
+            if self.outbox:
+                self._send_directly()
+            if not connection.backlog:
+                direct.sent_socket()
         # The calls first: what is declared or shared for them was so before they were posted.
         calls = self._taken(connection.dialogue.room)
         if self.shared.is_used and any(map(_PARTS, calls)):
@@ -155,6 +172,16 @@ class Mailbox:
         uploads.measure(connection.waiting_bytes, time.monotonic())
         if uploads.has_chunks:
             self.shared.has_news = True  # so that this is asked again when the connection has room
+
+    def _send_directly(self) -> None:
+        """Have the one call that is under way go to a worker directly, if that is right."""
+        outbox = self.outbox
+        call = outbox[0]
+        if len(outbox) > 1 or len(self._pending) > 1 or self.given_up or call.ref in self._repeated:
+            self.direct.crowded()
+        elif call.ref in self._pending and self.direct.take(call, self._refs):
+            del outbox[:1]
+            self._outbox_bytes = 0
 
     def _mail(self, calls: list[Submission], connection: Connection) -> list[Mail]:
         """List what is to be sent in the order in which it must be written."""
@@ -212,11 +239,12 @@ class Mailbox:
             self.given_up.remove(ref)
         return [(CancelCalls(refs), ())] if refs else []
 
-    def repeat(self) -> None:
+    def repeat(self, connection: Connection) -> None:
         """Have everything that was sent and has not ended sent again: the agent of the last connection is gone.
 
         What must not run twice ends here: nobody can tell whether it did run.
         """
+        self.direct.connect(connection)
         self.shared.reconnect()
         if self._downloads is not None:
             self._downloads.reset()
@@ -295,7 +323,17 @@ class Mailbox:
         self._uploads.requested(message)
         self.shared.has_news = True
 
+    def hear(self) -> list[CallFuture[Any]]:
+        """Act on what has come over the direct line; give the futures whose callbacks are due."""
+        return self._ends.hear()
+
     def _settle(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
+        """Settle what the daemon has answered."""
+        self._settle_each(message, due)
+        if self.direct.is_possible and len(message.settled) == 1:
+            self.direct.settled(message.settled[0].ref, message.settled[0].outcome)
+
+    def _settle_each(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
         pending = self._pending
         odd = []
         with CallFuture.lock:
@@ -312,9 +350,11 @@ class Mailbox:
             if item.outcome.value.parts and Downloads.is_elsewhere(item):
                 self._fetch(item, is_wanted=future is not None)
             elif future is None:
-                self._views(item.outcome.value)  # dropped at once, which tells the agent that nobody reads them
+                if not self._ends.over(item, due):
+                    self._views(item.outcome.value)  # dropped at once, which tells the agent that nobody reads them
             elif not self._is_repeated(future, item.outcome):
-                self._end(item.ref, future, item.outcome, self._views(item.outcome.value), due)
+                outcome = counted(item.outcome, future.lost_attempts) if future.lost_attempts else item.outcome
+                self._end(item.ref, future, outcome, self._views(outcome.value), due)
 
     def _fetch(self, item: Settled, *, is_wanted: bool) -> None:
         """Bring a result here that is only named."""

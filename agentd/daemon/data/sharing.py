@@ -17,9 +17,10 @@ from agentd.core.commands import SettleCalls
 from agentd.core.events import CallerLeft, CallsCancelled, CallsSubmitted
 from agentd.daemon.data.loans import Loans
 from agentd.daemon.data.shelving import Shelving
+from agentd.daemon.users.direct_lines import asked_for
 from agentd.model.errors import AgentdError, PeerError
 from agentd.model.values import Part, Payload
-from agentd.wire.messages import Segment, SegmentFree, SegmentRelease
+from agentd.wire.messages import DirectLine, Segment, SegmentFree, SegmentRelease
 from agentd.workers.segments import Segments
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Sharing:
         self._door: Door | None = None
         self.pulling: Pulling | None = None
         """Fetches what programs on other devices name; there is one when the agent is whole."""
+        self._post: Callable[[Event], None] = lambda _: None
 
     def serve(self, door: Door, objects: Objects) -> None:
         """Take part in the messages about shared memory."""
@@ -85,6 +87,7 @@ class Sharing:
         door.route(Segment, self._shown)
         door.route(SegmentFree, self._given_up)
         door.route(SegmentRelease, self._let_go)
+        door.route(DirectLine, self._called_for)
 
     def _program(self, link: Link) -> _Program:
         found = self._programs.get(link.number)
@@ -113,6 +116,19 @@ class Sharing:
         finally:
             os.close(descriptor)
 
+    def _called_for(self, link: Link, message: Message) -> None:
+        """A program wants to call a worker directly: its socket is the one argument of a task of its own."""
+        assert isinstance(message, DirectLine)
+        descriptor = link.take_descriptor()
+        try:
+            segment = self.segments.adopt_socket(descriptor)
+        except ValueError as error:
+            raise PeerError(str(error)) from error
+        finally:
+            os.close(descriptor)
+        for event in asked_for(link.number, message, segment):
+            self._post(event)
+
     def _given_up(self, link: Link, message: Message) -> None:
         assert isinstance(message, SegmentFree)
         program = self._program(link)
@@ -124,6 +140,7 @@ class Sharing:
 
     def incoming(self, post: Callable[[Event], None]) -> Callable[[Event], None]:
         """Wrap the way of events: what programs submit comes to name our segments."""
+        self._post = post
 
         def take(event: Event) -> None:
             if type(event) is CallsSubmitted:

@@ -14,6 +14,7 @@ from agentd.daemon.showing.feed import Feed
 from agentd.daemon.showing.metrics import render
 from agentd.daemon.showing.pages import page
 from agentd.daemon.showing.rows import json_of, pickle_of
+from agentd.daemon.users.direct_lines import is_core_wanted
 from agentd.daemon.users.reshaping import Reshaping
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Status
@@ -97,6 +98,7 @@ class Agent(Reshaping):
         self._lane = lane
         rows = self._state.neighbourhood
         self._supervisor.hosts = lambda: 1 + len(rows.rows)
+        self._supervisor.lines.is_waited = lambda: is_core_wanted(self._state)
         self.stopping = stopping
         self._transfers = transfers
         self.showing.progress = transfers.progress
@@ -393,6 +395,7 @@ class Agent(Reshaping):
         """Give Prometheus text."""
         extra = {"journal_bytes": float(self._journal.size_bytes), "objects_bytes": float(self._objects.total_bytes)}
         extra["shared_bytes"] = float(self._supervisor.segments.total_bytes)
+        extra["direct_calls"] = float(self._supervisor.lines.calls())
         return render(self._engine, {**extra, **self._transfers.figures, "objects": len(self._state.objects)})
 
     async def ending(self, operation: int) -> bytes | None:

@@ -49,7 +49,7 @@ class Functions:
 
         A function of an allowed module is taken on trust: the worker that runs it looks again.
         """
-        if template.holds:
+        if template.holds or template.form is Form.DIRECT:
             return None  # it calls nothing
         if template.form is Form.TASK:
             ways = (template, *template.alternatives)

@@ -14,7 +14,7 @@ from .values import read_arguments
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME, VALUE, SCRIPT, CHUNK, TASK = range(5)
+NAME, VALUE, SCRIPT, CHUNK, TASK, DIRECT = range(6)
 """As `agentd.model.task.Form`, which this side cannot import."""
 _FADE = 0.98
 """How much of the slowest run is remembered after each further run; chosen: an outlier counts for some 100 runs."""

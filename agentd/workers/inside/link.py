@@ -64,6 +64,14 @@ class Link:
         # Who sleeps in recvmsg itself is woken for nothing each time that the other end has read what it was sent,
         # at 10 us for each of the two (measured); who sleeps in poll is not.
         self._poll.poll()
+        return self.take()
+
+    def take(self) -> list[tuple[int, memoryview]]:
+        """Give the frames that the bytes complete which are there, possibly none; as `receive`.
+
+        Raises:
+            EOFError: the other end is gone.
+        """
         size = self._read_bytes
         data, ancillary, _, _ = self._sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
         self._read_bytes = BULK_BYTES if len(data) == size else READ_BYTES

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .. import protocol
 from ..page import ERR_START, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page
 from ..protocol import COUNT, NUMBER, RUN_HEAD, RUN_ROW, SIZED, Kind, ProtocolError, frame
-from .callees import TASK, Callee, Declared, read_template
+from .callees import DIRECT, TASK, Callee, Declared, read_template
+from .direct import DirectLines
 from .executions import Executions
 from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
 from .functions import Finder
@@ -28,7 +29,7 @@ from .surroundings import CpuLimit, TaskVariable, Units
 from .values import Encoded, Reader, Writer, read_inputs, read_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Row = tuple[int, int, int, Any, Any, Any, int, float]
 """A task that waits: id, template, codec, encoded bytes, parts (or None), inputs (or None), number of versions made,
@@ -82,6 +83,8 @@ class Worker:
         self._depth = 0
         """How many tasks run on top of another that waits."""
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
+        self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
+        self._direct = self._make_direct()
         self._units = Units(config["hostname"], pins=config["pin_cpus"])
         self._place = {
             "agent": config["hostname"],
@@ -90,7 +93,6 @@ class Worker:
             "storage": tuple(config["storage"]),
         }
         self._variable = TaskVariable()
-        self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
         self._flush_out, self._flush_err = sys.stdout.flush, sys.stderr.flush
         self._out_end = self._err_end = 0
         self._on_frame = {
@@ -105,7 +107,20 @@ class Worker:
             Kind.STOP: self._on_stop,
             Kind.RESUME: self._port.on_resume,
             Kind.STACK: self._on_stack,
+            Kind.LINE: self._on_line,
         }
+
+    def _make_direct(self) -> DirectLines:
+        return DirectLines(
+            self._words,
+            self._guard,
+            self._finder,
+            self._writer,
+            self._port,
+            self._known_callee,
+            self._end_family,
+            self._cpu_limit,
+        )
 
     # --- the line -----------------------------------------------------------------------------------------------
 
@@ -168,7 +183,7 @@ class Worker:
         self._link.close()
         os.close(self._tokens)
         self._guard.task = 0
-        self._is_fork = True
+        self._is_fork = self._direct.is_fork = True
 
     def _expose(self) -> None:
         """Let the programming model find out about the task that runs, without importing us by a public name."""
@@ -241,7 +256,11 @@ class Worker:
         task, number, codec, data, parts = row[:5]
         guard = self._guard
         try:
-            buffers = self._buffers(number, parts) if parts else ()
+            buffers: Sequence[memoryview] = ()
+            if parts:
+                if self._declared[number].form == DIRECT:
+                    return self._direct.serve(task, parts)
+                buffers = self._buffers(number, parts)
             guard.task = task
             if self._words[INTERRUPTED] == task:
                 raise KeyboardInterrupt
@@ -265,6 +284,12 @@ class Worker:
         encoded = self._writer.encode(family.end(value), callee.wants_json)
         self._port.leave(task)
         return encoded
+
+    def _known_callee(self, declared: Declared) -> Callee | None:
+        """Give a function that tasks of this worker call already, with what it remembers from call to call."""
+        known = (number for number, one in self._declared.items() if one == declared and number in self._callees)
+        number = next(known, None)
+        return None if number is None else self._callees[number]
 
     def _clear(self, row: Row) -> None:
         """Let go what a task that failed had: its family, and its inputs if it did not come to read them."""
@@ -388,6 +413,10 @@ class Worker:
     def _on_file(self, body: memoryview) -> None:
         number, size = SIZED.unpack(body)
         self._reader.files.setdefault(number, []).append((self._link.claim(), size))
+
+    def _on_line(self, body: memoryview) -> None:
+        (number,) = NUMBER.unpack(body)
+        self._direct.sockets[number] = self._link.claim()
 
     def _on_stop(self, _body: memoryview) -> None:
         self._stopping = True

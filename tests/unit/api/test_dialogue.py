@@ -17,6 +17,7 @@ from agentd.wire.messages import (
     CancelCalls,
     Credit,
     Declare,
+    DirectLine,
     Drain,
     Heartbeat,
     Hello,
@@ -139,6 +140,7 @@ def test_other_messages_of_a_user_are_understood():
         Declare(((1, Template(function="m:f")),)),
         CancelCalls((4, 5)),
         Segment(1, 4096),
+        DirectLine(9, "m:f"),
         Submit([call(1)]),
         Heartbeat(1, 0.0),
     ):

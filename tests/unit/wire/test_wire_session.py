@@ -200,6 +200,7 @@ def test_each_end_may_say_what_its_part_allows(role, by_dialler, allowed, kind, 
     """The rights of users, of agents to users, and of peers are enforced on both ends of the wire."""
     terms = Terms(local=local)
     allowed = allowed | ALWAYS | (SEGMENTS if local and role == "user" else set())
+    allowed |= {"DIRECT_LINE"} if local and role == "user" and by_dialler else set()
     pair = Pair(terms, terms).opened(role)
     speaker, hearer = (pair.dialler, pair.acceptor) if by_dialler else (pair.acceptor, pair.dialler)
     message = m.TYPES[kind]()

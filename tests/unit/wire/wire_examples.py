@@ -126,6 +126,7 @@ EXAMPLES: dict[str, m.Message] = {
     "segment": m.Segment(4, 1_048_576),
     "segment_free": m.SegmentFree((4,)),
     "segment_release": m.SegmentRelease((4, 5)),
+    "direct_line": m.DirectLine(7, "images:resize", 2),
 }
 
 
