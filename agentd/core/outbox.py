@@ -151,6 +151,10 @@ class Outbox:
         """Tell watchers how an operation ended; many of them in one command."""
         self._published.append((operation, state))
 
+    def publish_ends(self, ends: list[tuple[int, str]]) -> None:
+        """Tell watchers how operations ended, each by number and state."""
+        self._published += ends
+
     def after(self, number: int, act: Callable[[], None]) -> None:
         """Do something once the entry of this number is safe; numbers must not fall from call to call."""
         if number <= self.committed:

@@ -74,7 +74,10 @@ class Lane:
             self._broken(error)
 
     def drain(self) -> None:
-        """Handle all events that are there, and those that performing the commands brings up."""
+        """Handle all events that are there, and those that performing the commands, or leaving, brings up.
+
+        What is committed while it leaves is told of at once, without another turn of the loop.
+        """
         engine, now = self._engine, self._clock.now()
         for _ in range(MOST_ROUNDS):
             events, self._events = self._events, []
@@ -84,8 +87,11 @@ class Lane:
             if commands:
                 self._perform(commands)
             if not self._events:
-                break
-        self._flush()
+                self._flush()
+                if not self._events:
+                    break
+        else:
+            self._flush()
         self._is_due = False
         if self._events:
             self._is_due = True

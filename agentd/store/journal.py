@@ -333,14 +333,15 @@ class Journal:
             entries += batch.entries
         if not entries:
             return
-        rows, written = lay_out(entries, self._next_row)
-        self._pace.timed(partial(self._table.insert, rows))
-        account, refer = self._upkeep.add, self._references.add
-        for row, entry, size in written:
-            account(row, entry, size)
-            if type(entry) is not Ended or entry.outcome.value.parts:  # most are ends that refer to nothing
-                self._dropped += refer(entry)
-        self._next_row = rows[-1][0] + 1
+        laid = lay_out(entries, self._next_row)
+        self._pace.timed(partial(self._table.insert, [one.row for one in laid]))
+        self._next_row += len(laid)
+        refer = self._references.add
+        for one in laid:
+            self._upkeep.add_all(one.row[0], one.entries, one.sizes)
+            for entry in one.entries:
+                if type(entry) is not Ended or entry.outcome.value.parts:  # most are ends that refer to nothing
+                    self._dropped += refer(entry)
 
     def _preserve(self, entries: list[Entry]) -> None:
         """Put what outlives us in the place of values that would not, once; a second call finds nothing left to do."""

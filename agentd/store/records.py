@@ -115,16 +115,19 @@ def write(entry: Entry) -> Record:
 
 def pack(row: int, records: Sequence[Record]) -> tuple[bytes, bytes]:
     """Lay records out as the head and the body of a row."""
-    lengths = array("I", [len(record.payload) for record in records])
-    operations = array("Q", [record.operation for record in records])
     kinds = bytes([record.kind for record in records])
-    head = _HEAD.pack(row, len(records)) + lengths.tobytes() + operations.tobytes() + kinds
-    body: list[bytes] = []
-    seed = row & 0xFFFFFFFF
-    for record in records:
-        payload = record.payload
-        body.append(_FRAME.pack(len(payload), crc32(payload, seed)))
-        body.append(payload)
+    operations = array("Q", [record.operation for record in records])
+    return _pack(row, kinds, operations, [record.payload for record in records])
+
+
+def _pack(row: int, kinds: bytes, operations: array[int], payloads: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Make head and body of records that are told by their fields, one list each: a look less at every record."""
+    lengths = array("I", [len(payload) for payload in payloads])
+    head = _HEAD.pack(row, len(payloads)) + lengths.tobytes() + operations.tobytes() + kinds
+    frame, seed = _FRAME.pack, row & 0xFFFFFFFF
+    body = [b""] * (2 * len(payloads))
+    body[::2] = [frame(len(payload), crc32(payload, seed)) for payload in payloads]
+    body[1::2] = payloads
     return head + _SUM.pack(crc32(head)), b"".join(body)
 
 
@@ -246,24 +249,32 @@ def _described(payload: bytes) -> Record | Damage:
     return Record(KINDS[type(entry)], getattr(entry, "operation", 0), payload)
 
 
-def lay_out(entries: Sequence[Entry], number: int) -> tuple[list[Row], list[tuple[int, Entry, int]]]:
-    """Lay entries out in as many rows as they need, the first of this number.
+class Laid(Struct, frozen=True, gc=False):
+    """A row as it is to be written, and the entries that it holds with the bytes of each."""
 
-    Returns:
-        The rows, and of each entry the row that it is in, and its bytes there.
-    """
-    size = 0
-    rows: list[Row] = []
-    records: list[Record] = []
-    written: list[tuple[int, Entry, int]] = []
-    for entry in entries:
-        record = write(entry)
-        length = len(record.payload)
-        if records and size + length > ROW_BYTES:
-            rows.append((number, *pack(number, records)))
-            number, size, records = number + 1, 0, []
-        records.append(record)
-        written.append((number, entry, length))
+    row: Row
+    entries: Sequence[Entry]
+    sizes: Sequence[int]
+
+
+def lay_out(entries: Sequence[Entry], number: int) -> list[Laid]:
+    """Lay entries out in as many rows as they need, the first of this number."""
+    payloads = [encode(entry) for entry in entries]
+    sizes = [len(payload) for payload in payloads]
+    if sum(sizes) <= ROW_BYTES:
+        return [_laid(number, entries, payloads, sizes)]
+    laid: list[Laid] = []
+    begin = size = 0
+    for at, length in enumerate(sizes):
+        if at > begin and size + length > ROW_BYTES:
+            laid.append(_laid(number + len(laid), entries[begin:at], payloads[begin:at], sizes[begin:at]))
+            begin, size = at, 0
         size += length
-    rows.append((number, *pack(number, records)))
-    return rows, written
+    laid.append(_laid(number + len(laid), entries[begin:], payloads[begin:], sizes[begin:]))
+    return laid
+
+
+def _laid(number: int, entries: Sequence[Entry], payloads: Sequence[bytes], sizes: Sequence[int]) -> Laid:
+    kinds = bytes([KINDS[type(entry)] for entry in entries])
+    operations = array("Q", [getattr(entry, "operation", 0) for entry in entries])
+    return Laid((number, *_pack(number, kinds, operations, payloads)), entries, sizes)

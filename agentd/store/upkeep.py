@@ -81,11 +81,30 @@ class Upkeep:
 
     # --- what is written
 
-    def add(self, row: int, entry: Entry, size: int) -> None:
-        """Account for a record of `size` bytes that was written to, or read from, a row; in the journal's order."""
+    def add_all(self, row: int, entries: Sequence[Entry], sizes: Sequence[int]) -> None:
+        """Account for all records of a row that was written, as `add` does for each; most are first ends."""
+        account = self._account(row)
+        places, marked = self._places, row << _ROW_SHIFT | _ENDED
+        total = 0
+        for entry, size in zip(entries, sizes, strict=True):
+            if type(entry) is Ended and size < _SHARE_MOST and entry.operation not in places:
+                places[entry.operation] = _pack(marked | size << 1)
+                total += size
+            else:
+                account.total, account.needed, total = account.total + total, account.needed + total, 0
+                self.add(row, entry, size)
+        account.total += total
+        account.needed += total
+
+    def _account(self, row: int) -> _Row:
         account = self._rows.get(row)
         if account is None:
             account = self._rows[row] = _Row()
+        return account
+
+    def add(self, row: int, entry: Entry, size: int) -> None:
+        """Account for a record of `size` bytes that was written to, or read from, a row; in the journal's order."""
+        account = self._account(row)
         account.total += size
         if type(entry) is Ended or type(entry) is Accepted:
             self._refer(entry.operation, row, account, size, type(entry) is Ended)

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from agentd.core.journal.entries import Accepted, Asked
 from agentd.core.tasks.task import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentd.core.commands import Reply
     from agentd.core.journal.ledger import Operation
     from agentd.core.state import AgentState
@@ -32,20 +32,13 @@ AGAIN_S = 0.01
 _UNSTARTED = frozenset({State.HELD, State.WAITING, State.OFFERED, State.FORWARDED, State.ENDED})
 
 
-class _PutOff(Struct, gc=False):
-    """One acceptance that is not written yet."""
-
-    operation: Operation
-    payload: Payload
-    reply: Reply | None
-
-
 class Acceptances:
     """The acceptances that are put off, oldest first."""
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
-        self._put_off: dict[int, _PutOff] = {}
+        self._put_off: dict[int, tuple[Payload, Reply | None]] = {}
+        """By operation: what it is called with, and who is told when its acceptance is safe."""
         self._by_age: deque[Operation] = deque()
         """The same, oldest first, with some among them that are written already."""
         self._is_timed = False
@@ -53,20 +46,30 @@ class Acceptances:
     def put_off(self, operation: Operation, payload: Payload, reply: Reply | None) -> None:
         """Have an acceptance written later; the reply, where there is one, leaves when it is safe."""
         operation.is_put_off = True
-        self._put_off[operation.id] = _PutOff(operation, payload, reply)
+        self._put_off[operation.id] = (payload, reply)
         self._by_age.append(operation)
+        self._time(operation.submitted_at)
+
+    def put_off_all(self, operations: Sequence[Operation], payloads: Sequence[Payload], now: float) -> None:
+        """As `put_off`, for many that were asked for just now and of which nobody is told; they are marked already."""
+        put_off = self._put_off
+        for operation, payload in zip(operations, payloads, strict=True):
+            put_off[operation.id] = (payload, None)
+        self._by_age.extend(operations)
+        self._time(now)
+
+    def _time(self, since: float) -> None:
         if not self._is_timed:
             self._is_timed = True
-            self._state.timers.at(operation.submitted_at + PUT_OFF_S, self._write_old)
+            self._state.timers.at(since + PUT_OFF_S, self._write_old)
 
     def write(self, operation: Operation) -> None:
         """Write the acceptance of an operation now, unless it is written already."""
         if not operation.is_put_off:
             return
         operation.is_put_off = False
-        state, put_off = self._state, self._put_off.pop(operation.id)
-        number = operation.accepted = state.outbox.record(accepted(operation, put_off.payload))
-        reply = put_off.reply
+        state, (payload, reply) = self._state, self._put_off.pop(operation.id)
+        number = operation.accepted = state.outbox.record(accepted(operation, payload))
         if reply is not None:
             state.outbox.after(number, lambda: state.outbox.add(reply))
         task = state.tasks.get(operation.id)
@@ -78,15 +81,25 @@ class Acceptances:
         if not operation.is_put_off:
             return None
         operation.is_put_off = False
-        reply = self._put_off.pop(operation.id).reply
-        key, digest, name = operation.key, operation.digest, operation.name
-        wall = operation.submitted_wall
-        return Asked(operation.template.function, operation.submitted_at, wall, key, digest, name), reply
+        return _asked(operation), self._put_off.pop(operation.id)[1]
+
+    def withdraw_all(self, operations: Sequence[Operation]) -> list[Asked | None]:
+        """As `withdraw`, for operations of which nobody is to be told: what the end of each is to say."""
+        put_off = self._put_off
+        asked: list[Asked | None] = []
+        for operation in operations:
+            if operation.is_put_off:
+                operation.is_put_off = False
+                del put_off[operation.id]
+                asked.append(_asked(operation))
+            else:
+                asked.append(None)
+        return asked
 
     def write_all(self) -> None:
         """Write all that are left."""
-        for put_off in list(self._put_off.values()):
-            self.write(put_off.operation)
+        for operation in self._by_age:
+            self.write(operation)
 
     def _write_old(self, now: float) -> None:
         """Write those whose time is over, and come again for the others."""
@@ -98,6 +111,18 @@ class Acceptances:
         self._is_timed = bool(waiting)
         if waiting:
             self._state.timers.at(max(waiting[0].submitted_at + PUT_OFF_S, now + AGAIN_S), self._write_old)
+
+
+def _asked(operation: Operation) -> Asked:
+    """Say how an operation was asked for."""
+    return Asked(
+        operation.template.function,
+        operation.submitted_at,
+        operation.submitted_wall,
+        operation.key,
+        operation.digest,
+        operation.name,
+    )
 
 
 def accepted(operation: Operation, payload: Payload) -> Accepted:

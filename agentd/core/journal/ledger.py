@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from agentd.core.tasks.task import HERE, Path
 from agentd.core.tasks.tracks import Tracks
@@ -16,6 +16,8 @@ from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Outcome, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentd.model.task import Template
 
 UNREAD_S = 24 * 3600.0
@@ -53,7 +55,8 @@ class Operation(Struct, eq=False, gc=False):
     is_cancelling: bool = False
     sender_attempt: int = 1
     sender_epoch: int = 0
-    watchers: list[int] = field(default_factory=list)
+    watchers: tuple[int, ...] = ()
+    """Who waits for its end besides; mostly nobody, so none has a list of its own."""
     status: int | None = None
     """None until its end is committed."""
     ended_at: float = 0.0
@@ -105,7 +108,7 @@ class Ledger:
 
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
-        self.operations: OrderedDict[int, Operation] = OrderedDict()
+        self.operations: dict[int, Operation] = {}
         self.keys: dict[str, int] = {}
         self.tracks = Tracks()
         """What is kept of the tasks that operations asked for."""
@@ -153,6 +156,22 @@ class Ledger:
         operation.ran_on = outcome.agent
         operation.result_bytes = outcome.value.size_bytes
         self.keep(operation)
+
+    def close_all(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
+        """Make ends visible, as `close` does for each; of operations that sessions asked for and have now read."""
+        kept, spare, counts = self._ended, self._spare, self.counts
+        for operation, outcome in ended:
+            operation.status, operation.is_ending = outcome.status, False
+            operation.failure, operation.outcome = outcome.failure, None
+            operation.ended_at = operation.read_at = now
+            operation.hops, operation.attempts, operation.ran_on = outcome.hops, outcome.attempts, outcome.agent
+            value = outcome.value
+            size = operation.result_bytes = value.size_bytes if value.parts else len(value.data)
+            self._result_bytes += size
+            kept[operation.id] = operation
+            if not (operation.key or operation.callback):
+                spare[operation.id] = operation
+            counts[STATES[outcome.status]] += 1
 
     def keep(self, operation: Operation) -> None:
         """Count an ended operation among those that are kept for a while."""

@@ -85,7 +85,7 @@ class Endings:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
         state, ended = self._state, ENDED
         is_simple = not (state.families or state.stopping or state.census or self.families.blames.by_root)
-        known = state.tasks
+        known, operations = state.tasks, state.ledger.operations
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []
@@ -95,15 +95,18 @@ class Endings:
                 self.end(task, outcome, now)
                 continue
             if not task.caller:
-                operation = state.ledger.get(task.id)
-                if operation is not None and not operation.durable and operation.path.sender is not None:
-                    operation.host = task.host
-                    given.append((operation, outcome))
-                elif operation is None or not operation.caller or not operation.durable or operation.has_ended:
+                operation = operations.get(task.id)
+                if operation is None:
                     self.end(task, outcome, now)
                     continue
-                else:
+                if operation.durable and operation.caller and not operation.is_ending and operation.status is None:
                     kept.append((operation, outcome))
+                elif not operation.durable and operation.path.sender is not None:
+                    operation.host = task.host
+                    given.append((operation, outcome))
+                else:
+                    self.end(task, outcome, now)
+                    continue
                 task.state = ended
                 del known[task.id]
                 continue
@@ -115,6 +118,7 @@ class Endings:
             settled.append(Settled(task.ref, outcome))
         self._settle_all(caller, settled)
         if kept:
+            state.counters["ended"] += len(kept)
             self._end_kept(kept, now)
         if given:
             self._end_given(given, now)
@@ -128,7 +132,7 @@ class Endings:
             state.ledger.close(operation, outcome, now)
             for caller in operation.watchers:
                 state.outbox.add(Reply(caller, operation.id))
-            operation.watchers.clear()
+            operation.watchers = ()
             self.deliver(operation, outcome, operation.path.sender or "")
             state.outbox.publish_end(operation.id, STATES[outcome.status])
 
@@ -136,28 +140,23 @@ class Endings:
         """Record how operations ended that sessions wait for, and tell those when it is safe."""
         state, wall = self._state, self._state.wall(now)
         entries = []
-        for operation, outcome in ended:
+        asked = state.acceptances.withdraw_all([operation for operation, _ in ended])
+        for (operation, outcome), its_own in zip(ended, asked, strict=True):
             operation.is_ending, operation.outcome, operation.ended_wall = True, outcome, wall
-            entries.append(self._entry(operation, outcome, now)[0])
-        state.counters["ended"] += len(ended)
+            entries.append(Ended(operation.id, outcome, now, wall, operation.started_wall, its_own))
         number = state.outbox.record_ends(entries)
         state.outbox.after(number, lambda: self._tell_all(ended, now))
 
     def _tell_all(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
         """The ends are safe: the sessions that wait for them may know."""
-        state = self._state
-        settled: dict[int, list[Settled]] = {}
-        for operation, outcome in ended:
-            if operation.watchers or not operation.caller:
+        outbox, caller = self._state.outbox, ended[0][0].caller
+        if not caller or any(operation.watchers or operation.caller != caller for operation, _ in ended):
+            for operation, outcome in ended:
                 self._tell(operation, outcome, now)
-                continue
-            operation.read_at = now
-            operation.outcome = None
-            state.ledger.close(operation, outcome, now)
-            settled.setdefault(operation.caller, []).append(Settled(operation.ref, outcome))
-            state.outbox.publish_end(operation.id, STATES[outcome.status])
-        for caller, its_own in settled.items():
-            state.outbox.settle_all(caller, its_own)
+            return
+        self._state.ledger.close_all(ended, now)
+        outbox.settle_all(caller, [Settled(operation.ref, outcome) for operation, outcome in ended])
+        outbox.publish_ends([(operation.id, STATES[outcome.status]) for operation, outcome in ended])
 
     def _settle_all(self, caller: int, settled: list[Settled]) -> None:
         if settled:
@@ -182,7 +181,9 @@ class Endings:
         operation.ended_wall = state.wall(now)
         if outcome.seconds and not operation.started_wall:  # a neighbour had no time to say that it has begun
             operation.started_wall = operation.ended_wall - outcome.seconds
-        if operation.durable:
+        if operation.durable and operation.caller:
+            self._end_kept([(operation, outcome)], now)
+        elif operation.durable:
             entry, reply = self._entry(operation, outcome, now)
             number = state.outbox.record(entry)
             if reply is not None:
@@ -205,7 +206,7 @@ class Endings:
         state.ledger.close(operation, outcome, now)
         for caller in operation.watchers:
             state.outbox.add(Reply(caller, operation.id))
-        operation.watchers.clear()
+        operation.watchers = ()
         if operation.caller:
             state.outbox.settle(operation.caller, Settled(operation.ref, outcome))
         if operation.callback:

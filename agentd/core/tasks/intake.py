@@ -68,6 +68,7 @@ class Intake:
         refusal = self._refusal()
         caller, tasks, ids, orders = event.caller, state.tasks, state.ids, state.orders
         known, wall = self._by_ref.get(caller), state.wall(now)
+        operations, opened, payloads = state.ledger.operations, [], []
         fresh: list[Task] = []
         for call in event.calls:
             shape = shapes.get(call.template)
@@ -80,10 +81,13 @@ class Intake:
             else:
                 number = next(ids)
                 if shape.template.durable:
-                    operation = Operation(number, shape.template, now, wall, caller=caller, ref=call.ref)
-                    state.ledger.open(operation)
-                    state.acceptances.put_off(operation, call.payload, None)
-                    task = Task(number, shape, call.payload, HERE, next(orders), submitted_at=now)
+                    operation = Operation(
+                        number, shape.template, now, wall, caller=caller, ref=call.ref, is_put_off=True
+                    )
+                    opened.append(operation)
+                    payloads.append(call.payload)
+                    operations[number] = operation
+                    task = Task(number, shape, call.payload, HERE, next(orders), 0, 0, now)
                 else:
                     task = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
                 tasks[number] = task
@@ -93,6 +97,8 @@ class Intake:
                 fresh.append(task)
                 if known is not None:
                     known[call.ref] = number
+        if opened:
+            state.acceptances.put_off_all(opened, payloads, now)
         if fresh:
             state.queue.extend(fresh)
         state.counters["accepted"] += len(event.calls)
@@ -149,7 +155,7 @@ class Intake:
                 operation.caller = 0
                 state.acceptances.write(operation)
             if caller in operation.watchers:
-                operation.watchers.remove(caller)
+                operation.watchers = _without(operation.watchers, caller)
 
     # --- operations -------------------------------------------------------------------------------------------
 
@@ -307,13 +313,13 @@ class Intake:
         if operation is None or operation.is_terminal:
             self._state.outbox.add(Reply(event.caller, event.operation))
         else:
-            operation.watchers.append(event.caller)
+            operation.watchers += (event.caller,)
 
     def watch_abandoned(self, event: e.WatchAbandoned, now: float) -> None:  # noqa: ARG002
         """A caller waits no longer."""
         operation = self._state.ledger.get(event.operation)
         if operation is not None and event.caller in operation.watchers:
-            operation.watchers.remove(event.caller)
+            operation.watchers = _without(operation.watchers, event.caller)
 
     def result_read(self, event: e.ResultRead, now: float) -> None:
         """A user has read a result."""
@@ -402,3 +408,9 @@ class Intake:
             state.move(task, State.STOPPING)
             state.stopping[task.id] = None
             state.outbox.cancel(task.host, task.id, task.attempt)
+
+
+def _without(callers: tuple[int, ...], caller: int) -> tuple[int, ...]:
+    """Strike a caller off once: it may wait twice."""
+    at = callers.index(caller)
+    return callers[:at] + callers[at + 1 :]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from agentd.core.data.supply import Supply
     from agentd.core.events import RevokeSettled, TaskResult, TasksEnded, TasksPassed, TasksRevoked, WorkerStarted
-    from agentd.core.journal.ledger import Operation
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.task import Shape
@@ -77,22 +76,23 @@ class Execution:
         if count <= 0:
             return 0
         tasks = state.queue.take_alike(task, count)
-        for one in tasks:
-            one.host, one.placed_at = "", now
-            operation = None if one.caller else state.ledger.get(one.id)
-            if operation is not None:
-                self._note_run(operation, now)
+        self._note_runs(tasks, now)
         line.extend(tasks)
         if tasks:
             state.outbox.run_more(line.worker, tasks, hold_ms(tasks[-1], now))
         return len(tasks)
 
-    def _note_run(self, operation: Operation, now: float) -> None:
-        """Note that an operation is handed to a worker."""
-        if not operation.started_wall:
-            operation.started_wall = self._state.wall(now)
-        if operation.durable and not operation.is_put_off:
-            self._state.started.append(operation.id)
+    def _note_runs(self, tasks: Sequence[Task], now: float) -> None:
+        """Note that tasks are handed to a worker, and of which operations that is to be written."""
+        state = self._state
+        operations, wall = state.ledger.operations, state.wall(now)
+        for task in tasks:
+            task.host, task.placed_at = "", now
+            operation = None if task.caller else operations.get(task.id)
+            if operation is not None:
+                operation.started_wall = operation.started_wall or wall
+                if operation.durable and not operation.is_put_off:
+                    state.started.append(operation.id)
 
     def _seat(self, task: Task, now: float) -> bool:
         state = self._state
@@ -118,7 +118,7 @@ class Execution:
                 state.outbox.after(number, lambda: self._run_once(line, task))
                 self._clocks.watch(task, now)
                 return True
-            self._note_run(operation, now)
+            self._note_runs((task,), now)
         state.outbox.run(line.worker, task, binding, hold_ms(task, now))
         if task.shape.template.timeout_s is not None:
             self._clocks.watch(task, now)

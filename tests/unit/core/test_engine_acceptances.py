@@ -8,16 +8,22 @@ from engine_desk import CALL, PLAIN, Desk
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.journal.acceptances import AGAIN_S, AT_ONCE_MOST, PUT_OFF_S
-from agentd.core.journal.entries import Accepted, Asked, Cancelling, Ended, Started
+from agentd.core.journal.entries import Accepted, Asked, Cancelling, Ended, Entry, Started
 from agentd.model.task import Failure, Reason, Status, Template
 from agentd.model.values import Part, Payload
 
 ONCE = Template("m:once", durable=True, idempotent=False)
 
 
+def entries(desk: Desk) -> list[Entry]:
+    """Give what the last turn wrote; the ends of calls last."""
+    ends = [entry for command in desk.of(c.RecordEnds) for entry in command.entries]
+    return [command.entry for command in desk.of(c.Record)] + ends
+
+
 def written(desk: Desk) -> list[type]:
     """Name what the last turn wrote."""
-    return [type(one.entry) for one in desk.of(c.Record)]
+    return [type(entry) for entry in entries(desk)]
 
 
 def patient(desk: Desk, **more: object) -> None:
@@ -34,7 +40,7 @@ def test_a_short_call_costs_one_commit() -> None:
     assert desk.one(c.RunTasks)
     desk.end(1, 1)
     assert written(desk) == [Ended]
-    assert desk.one(c.Record).entry.asked == Asked("m:f", 0.0, 0.0)
+    assert entries(desk)[0].asked == Asked("m:f", 0.0, 0.0)
     assert desk.of(c.SettleCalls) == []
     desk.commit()
     assert desk.one(c.SettleCalls).settled[0].outcome.status == Status.DONE
@@ -51,13 +57,12 @@ def test_calls_that_end_together_are_written_in_one_go() -> None:
     desk.call(caller, 2, 3, 4)
     (operation,) = [one for one in desk.state.ledger.operations.values() if one.ref == 3]
     desk.state.acceptances.write(operation)
-    operation.watchers.append(60)
+    operation.watchers = (60,)
     for run in desk.of(c.RunTasks):
         desk.end(run.worker, *(task.id for task in run.tasks), seconds=1e-5)
-        entries = [entry for command in desk.of(c.RecordEnds) for entry in command.entries]
-        entries += [command.entry for command in desk.of(c.Record) if type(command.entry) is Ended]
-        assert {entry.operation for entry in entries} == {task.id for task in run.tasks}
-        assert all((entry.asked is None) == (entry.operation == operation.id) for entry in entries)
+        ends = [entry for entry in entries(desk) if type(entry) is Ended]
+        assert {entry.operation for entry in ends} == {task.id for task in run.tasks}
+        assert all((entry.asked is None) == (entry.operation == operation.id) for entry in ends)
         assert desk.of(c.SettleCalls) == []
         desk.commit()
         assert {one.ref for one in desk.one(c.SettleCalls).settled} == {task.id for task in run.tasks}

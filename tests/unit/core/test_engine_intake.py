@@ -82,10 +82,11 @@ def test_a_call_that_must_survive_is_journalled_settled_and_can_be_cancelled() -
     caller = desk.open_session(PLAIN)
     desk.call(caller, 1, 2)
     desk.turn(e.CallsCancelled(caller, (2, 77)))
-    assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Cancelling, Ended]
+    assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Cancelling]
+    assert [type(entry) for entry in desk.one(c.RecordEnds).entries] == [Ended]
     desk.commit()
     desk.end(1, 1)
-    assert [type(one.entry) for one in desk.of(c.Record)] == [Ended]
+    assert [type(entry) for entry in desk.one(c.RecordEnds).entries] == [Ended]
     desk.commit()
     assert [(one.ref, one.outcome.status) for one in desk.one(c.SettleCalls).settled] == [(1, Status.DONE)]
     assert desk.state.ledger.operations[1].read_at is not None
@@ -127,7 +128,7 @@ def test_a_session_that_leaves_takes_its_calls_along_and_nothing_else() -> None:
     desk.turn(e.CallerLeft(caller))
     assert sorted(desk.state.tasks) == [2, number]
     assert desk.state.ledger.operations[2].caller == 0
-    assert desk.state.ledger.operations[number].watchers == []
+    assert desk.state.ledger.operations[number].watchers == ()
 
 
 def test_a_watch_is_answered_once_when_the_end_is_on_the_disk() -> None:
