@@ -71,6 +71,11 @@ class Door:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def figure(self, name: str) -> float:
+        """Read a metric, by its name without `agentd_`."""
+        rows = (line.partition(" ") for line in self.client.get("/metrics").text.splitlines())
+        return next(float(value) for key, _, value in rows if key == f"agentd_{name}")
+
     def lend_from(self, name: str, comm: str, cpu: int = 0, gpu: int = 0) -> None:
         """Add a neighbour with so many units of each kind, and wait until it is connected."""
         host, _, port = comm.rpartition(":")

@@ -72,8 +72,7 @@ class Besieged:
 
     def figure(self, name: str) -> float:
         """Read one of the server's metrics."""
-        rows = (line.partition(" ") for line in self.host.client.get("/metrics").text.splitlines())
-        return next(float(value) for key, _, value in rows if key == f"agentd_{name}")
+        return self.host.figure(name)
 
     def joined(self, name: str) -> Door:
         """Start one more agent and pair it with the server."""

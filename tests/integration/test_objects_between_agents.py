@@ -41,11 +41,7 @@ def peak_bytes(pid: int) -> int:
 
 def metric(agent: Any, name: str) -> float:
     """Read one figure of an agent."""
-    door = Door(agent.rest, agent.state)
-    text = door.client.get("/metrics").text
-    found = re.search(rf"^agentd_{name} (\S+)$", text, re.MULTILINE)
-    assert found is not None, text
-    return float(found[1])
+    return door_of(agent).figure(name)
 
 
 class Wire(threading.Thread):

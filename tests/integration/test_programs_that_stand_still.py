@@ -43,11 +43,6 @@ def kept(agent: RunningAgent) -> tuple[int, int]:
     return memory, files
 
 
-def figure(door: Door, name: str) -> int:
-    rows = (line.split() for line in door.client.get("/metrics").text.splitlines())
-    return next(int(float(row[1])) for row in rows if row[0] == f"agentd_{name}")
-
-
 @pytest.fixture
 def program(start_agent: StartAgent, tmp_path: Path) -> Iterator[tuple[RunningAgent, subprocess.Popen[str]]]:
     """An agent, and a program that asks it for three quarters of a gigabyte."""
@@ -66,10 +61,10 @@ def test_what_a_program_does_not_read_leaves_shared_memory(
     agent, process = program
     door = Door(agent.rest, agent.state)
     assert process.stdout is not None
-    until(lambda: figure(door, "live_tasks") + figure(door, "ended_total") >= COUNT)
+    until(lambda: door.figure("live_tasks") + door.figure("ended_total") >= COUNT)
     os.kill(process.pid, signal.SIGSTOP)
-    read = figure(door, "ended_total")
-    until(lambda: figure(door, "ended_total") >= COUNT)
+    read = door.figure("ended_total")
+    until(lambda: door.figure("ended_total") >= COUNT)
     memory, files = kept(agent)
     assert memory - read * SIZE < 350 * MIB
     assert files > (COUNT - read) * SIZE - 350 * MIB

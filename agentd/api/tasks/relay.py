@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agentd import __version__
 from agentd.api.tasks import storage
 from agentd.api.tasks.port import DIRECTORY, FILE, THERE
 from agentd.api.tasks.runtime import PORT, current
@@ -25,6 +26,9 @@ from agentd.socket_path import fitting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TALK = 1
+"""Version of what the two ends say: the program refuses a worker that says another. It is raised with any change of the
+questions below, of their answers, of what `serve` tells first, or of the bodies that SEND passes on."""
 SEND, WAIT, PLACE, END, HOSTS, PLACE_FILE, POUR, DISCARD = range(8)
 """What is asked.
 
@@ -107,7 +111,8 @@ def serve(path: str) -> None:
     sock.settimeout(None)
     line = Line(sock)
     told = {"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()}
-    line.send(told | {"storage": storage.chosen(), "shared": port.shared, "folder": port.folder})
+    told |= {"storage": storage.chosen(), "shared": port.shared, "folder": port.folder}
+    line.send({"talk": TALK, "agentd": __version__} | told)
     try:
         with suppress(EOFError, ConnectionError):
             _Answers(line, port).give()

@@ -6,6 +6,7 @@ of operations holds for the program.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import shutil
@@ -13,18 +14,21 @@ import socket
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from agentd import __version__
 from agentd.api.tasks import storage
 from agentd.api.tasks.nested import Nested
 from agentd.api.tasks.prints import Prints
-from agentd.api.tasks.relay import DISCARD, END, HOSTS, PLACE, PLACE_FILE, POUR, SEND, WAIT, Line
+from agentd.api.tasks.relay import DISCARD, END, HOSTS, PLACE, PLACE_FILE, POUR, SEND, TALK, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
 from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
 from agentd.socket_path import fitting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
@@ -62,7 +66,7 @@ class _SessionPort:
         return found
 
     def send(self, kind: int, body: bytes) -> None:
-        with self._lock:
+        with self._lock, _alive():
             self._line.send((SEND, kind, body))
         if self._prints is not None:
             self._prints.expect()
@@ -75,15 +79,13 @@ class _SessionPort:
         return found
 
     def _asked(self, *question: Any, files: tuple[int, ...] = ()) -> Any:
-        with self._lock:
+        with self._lock, _alive():
             self._line.send(question, *files)
             try:
                 return self._line.receive()
             except KeyboardInterrupt:
                 self._line.close()  # half an answer may be on its way: nothing can be asked any more
                 raise
-            except OSError as error:
-                raise AgentdError(f"the session with the agent has ended: {error}") from error
 
     def encode(self, value: Any) -> Encoded:
         buffers: list[pickle.PickleBuffer] = []
@@ -135,8 +137,21 @@ class _SessionPort:
 
     def discard(self, parts: Any) -> None:
         """Let a file go that was not fetched."""
-        with self._lock:
+        with self._lock, _alive():
             self._line.send((DISCARD, *parts))
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    """Say in words when the worker is gone.
+
+    Raises:
+        AgentdError: it is.
+    """
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise AgentdError(f"the session with the agent has ended: {error}") from error
 
 
 class Session:
@@ -150,29 +165,32 @@ class Session:
         """
         self._executor = executor
         self._folder = tempfile.mkdtemp(prefix="agentd-session-")
-        path = os.path.join(self._folder, "socket")
-        listener = socket.socket(socket.AF_UNIX)
-        try:
+        with ExitStack() as undone:
+            undone.callback(executor.shutdown, wait=False, cancel_futures=True)
+            undone.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._line = Line(self._called_back(os.path.join(self._folder, "socket")))
+            undone.callback(self._line.close)
+            told = _greeted(self._line)
+            self._prints = None if place is None else Prints(place, told["task"])
+            self._runtime = Nested(_SessionPort(self._line, told, self._prints), IN_PLACE)
+            self._runtime.start_at(told["first"])
+            storage.choose(*told["storage"])
+            undone.pop_all()
+        self._is_open = True
+        sys.modules[ALIAS] = sys.modules["__main__"]  # where workers have the classes of the program
+        use(self._runtime)
+        atexit.register(self._end_with_the_program)
+
+    def _called_back(self, path: str) -> socket.socket:
+        """Ask for a task that connects to this path, and wait for it."""
+        with socket.socket(socket.AF_UNIX) as listener:
             with fitting(path) as name:
                 listener.bind(name)
             listener.listen(1)
             listener.settimeout(_LOOK_S)
-            self._relay: Future[None] = executor.submit(lambda: __import__(_RELAY, fromlist=["serve"]).serve(path))
-            self._line = Line(self._accepted(listener))
-        except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-        finally:
-            listener.close()
-        told = self._line.receive()
-        self._prints = None if place is None else Prints(place, told["task"])
-        self._runtime = Nested(_SessionPort(self._line, told, self._prints), IN_PLACE)
-        self._runtime.start_at(told["first"])
-        storage.choose(*told["storage"])
-        self._is_open = True
-        sys.modules[ALIAS] = sys.modules["__main__"]  # where workers have the classes of the program
-        use(self._runtime)
+            relay = self._executor.submit(lambda: __import__(_RELAY, fromlist=["serve"]).serve(path))
+            self._relay: Future[None] = relay
+            return self._accepted(listener)
 
     def _accepted(self, listener: socket.socket) -> socket.socket:
         """Wait for the worker, or for why there is none."""
@@ -213,7 +231,15 @@ class Session:
             self._relay.cancel()
             self._let_go()
 
+    def _end_with_the_program(self) -> None:
+        """End what nobody has closed; a program that failed has its tasks cancelled."""
+        if getattr(sys, "last_value", None) is None:
+            self.close()
+        else:
+            self.abandon()
+
     def _let_go(self) -> None:
+        atexit.unregister(self._end_with_the_program)
         if self._prints is not None:
             self._prints.close()
         if current() is self._runtime:
@@ -232,6 +258,23 @@ class Session:
             self.close()
         else:
             self.abandon()
+
+
+def _greeted(line: Line) -> dict[str, Any]:
+    """Give what the worker says first.
+
+    Raises:
+        AgentdError: it is gone, or its agentd is another that does not understand ours.
+    """
+    with _alive():
+        told: dict[str, Any] = line.receive()
+    if told.get("talk") != TALK:
+        theirs = told.get("agentd", "an older one")
+        raise AgentdError(
+            f"the agent runs another agentd ({theirs}) than this program ({__version__}), and they do not understand "
+            "each other: install the same version for both, and start the agent again"
+        )
+    return told
 
 
 _RELAY = "agentd.api.tasks.relay"
