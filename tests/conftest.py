@@ -36,14 +36,21 @@ READ_BY_PYTHON = ("PYTHON", "LD_", "LC_")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 """Of the environment: nothing that could set an agent up otherwise than the test says."""
 
+ANY_PORTS = {"AGENTD_REST_PORT": "auto", "AGENTD_COMM_PORT": "auto"}
+"""Those that agents have by default may be anybody's on this machine: the kernel gives them to connections."""
 
-@pytest.fixture(scope="module")
-def small_heap() -> Iterator[None]:
-    """Let `gc.collect()` in a test cost what the test itself made, not all that the process has loaded."""
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look again at what was loaded and collected, which is there to stay."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> None:
+    """Let `gc.collect()` in a test cost what the test itself made, not what tests before have loaded."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
@@ -99,7 +106,7 @@ StartAgent = Callable[..., RunningAgent]
 def agent_environment(**more: str) -> dict[str, str]:
     """Give the environment in which an agent or a command is started: ours as far as it is harmless, and our code."""
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**own, "PYTHONPATH": str(ROOT), "AGENTD_GRACE_S": GRACE_S, **more}
+    return {**own, "PYTHONPATH": str(ROOT), "AGENTD_GRACE_S": GRACE_S, **ANY_PORTS, **more}
 
 
 def _until_ready(process: subprocess.Popen[bytes] | Split, ready: Path, log: Path) -> dict[str, str | None]:

@@ -11,12 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 for needed in ("numpy", "sklearn", "matplotlib", "PIL"):
-    pytest.importorskip(needed, reason="the extra `demo` is not installed")
+    if find_spec(needed) is None:  # loaded they would take seconds of each test process
+        pytest.skip("the extra `demo` is not installed", allow_module_level=True)
 
 import cli.demo  # noqa: E402 - only where it can run
 from agentd.model.errors import AgentdError, ConfigError  # noqa: E402

@@ -34,7 +34,11 @@ FOUND_ONCE = (912, 2165, 5169)
 """Seeds beyond the first hundreds that found a fault, and must not again."""
 PLANTED_SEEDS = 300
 """Histories of which at least one must show a planted bug."""
-SHOWN_BY = {"delivers_nothing": 132, "offers_again_what_waits_for_the_disk": 21}
+SHOWN_BY = {
+    "delivers_nothing": 132,
+    "never_gives_up_on_neighbours": 264,
+    "offers_again_what_waits_for_the_disk": 21,
+}
 """Seeds that showed a rare one: tried first, since looking takes long; to be corrected when the histories change."""
 
 
