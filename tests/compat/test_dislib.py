@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, StartAgent, agent_environment
 
 from agentd.api import connect
+from tests.conftest import ROOT, StartAgent, agent_environment
 
 pytest.importorskip("dislib", reason="make compat installs dislib")
 np = pytest.importorskip("numpy")

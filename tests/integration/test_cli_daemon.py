@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, RunningAgent, StartAgent, agent_environment
 from integration.daemon_rig import WITH_APPS
+
+from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
 
 PATIENCE_S = 90
 """Above what any command takes on a busy machine."""

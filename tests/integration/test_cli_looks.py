@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from conftest import ROOT, RunningAgent, agent_environment
+from tests.conftest import ROOT, RunningAgent, agent_environment
 
 PATIENCE_S = 100
 COUNT = 2

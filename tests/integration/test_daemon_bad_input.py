@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import agent_environment
 from integration.daemon_rig import WITH_APPS, Door
+
+from tests.conftest import agent_environment
 
 
 def _start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

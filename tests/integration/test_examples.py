@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, RunningAgent, StartAgent, agent_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from schedulers.capacity import cores
 from schedulers.conformance import Host, PlainView, Row, check
 from schedulers.loading import load
 from schedulers.view import Keep, Run
+from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
 
 EXAMPLES = ROOT / "examples"
 PATIENCE_S = 110

@@ -7,8 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from conftest import RunningAgent, StartAgent
 from daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
+
+from tests.conftest import RunningAgent, StartAgent
 
 MIB = 1 << 20
 BLOCKS = 512

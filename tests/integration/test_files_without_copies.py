@@ -7,8 +7,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from conftest import RunningAgent, StartAgent
 from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
+
+from tests.conftest import RunningAgent, StartAgent
 
 SIZE = 20 << 20
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import StartAgent
 from daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
+
+from tests.conftest import StartAgent
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, RunningAgent, agent_environment
 from daemon_rig import APPS
+
+from tests.conftest import ROOT, RunningAgent, agent_environment
 
 PATIENCE_S = 100
 SAID = "True False\n[0, 1, 2]\nFalse int True\n"

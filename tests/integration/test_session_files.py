@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import RunningAgent, StartAgent, agent_environment
 from daemon_rig import APPS, PATIENCE_S, WITH_APPS, star
 from test_files_between_agents import MIB, digest, peak_bytes, processes
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
 
 BLOCKS = 300
 MOST_BYTES = 150 * MIB

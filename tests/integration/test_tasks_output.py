@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import StartAgent
 from daemon_rig import PATIENCE_S, door_of, star
 
 from agentd.api import connect
-from tests.conftest import ROOT, agent_environment
+from tests.conftest import ROOT, StartAgent, agent_environment
 
 PROGRAM = ROOT / "tests" / "integration" / "apps" / "talking_tasks.py"
 

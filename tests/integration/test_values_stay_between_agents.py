@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import RunningAgent, StartAgent
 from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
+
+from tests.conftest import RunningAgent, StartAgent
 
 MIB = 1 << 20
 SIZE = 16 * MIB
