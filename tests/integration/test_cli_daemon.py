@@ -154,6 +154,7 @@ WRONG: dict[int, list[tuple[list[str], str]]] = {
         (["operations", "--in-state", "gone"], "queued"),
         (["operations", "--limit", "0"], "--limit"),
         (["resources", "add", "beta", "46102"], "NAME=VALUE"),
+        (["resources", "reduce", "nobody"], "such as --cpu 1"),
         (["no-such-command"], "no-such-command"),
         (["start", "--log-level", "loud"], "--log-level"),
     ],
@@ -164,7 +165,7 @@ WRONG: dict[int, list[tuple[list[str], str]]] = {
         (["call", "--constraint", "no_such=1", "sums:increment", "1"], "no_such"),
         (["show", "1"], "1"),
         (["result", "rubbish"], "rubbish"),
-        (["resources", "reduce", "nobody"], "nobody"),
+        (["resources", "reduce", "--cpu", "1", "nobody"], "nobody"),
     ],
     4: [
         (["call", "--agent", NOBODY, "sums:increment", "1"], NOBODY),
