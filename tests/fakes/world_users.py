@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,14 @@ DURABLE = range(6)
 CALLS = range(6, 10)
 
 
+@lru_cache(maxsize=4096)  # a disk is read again for each operation
+def _read(entry: bytes) -> object:
+    return msgspec.msgpack.decode(entry, type=ALL_ENTRIES)
+
+
 def recorded(host: Host, operation: int) -> Outcome | None:
     """Read an operation's end from the disk, as whoever shows results does."""
-    for entry in host.disk:
-        found = msgspec.msgpack.decode(entry, type=ALL_ENTRIES)
+    for found in map(_read, host.disk):
         if isinstance(found, Ended) and found.operation == operation:
             return found.outcome
     return None
