@@ -2,7 +2,7 @@
 # `make demo` and `make test`. `make help` lists the others.
 
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 4
 SOAK_S ?= 3600
 FAULTS ?= 4
 FAULT_TASKS ?= 500
