@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.daemon.data.sharing import Sharing
     from agentd.daemon.data.transfers import Transfers
+    from agentd.daemon.neighbours.diary import Diary
     from agentd.daemon.neighbours.links import Links
     from agentd.daemon.users.agent import Agent
     from agentd.daemon.users.callbacks import Callbacks
@@ -38,6 +39,7 @@ class Effects:
         links: Links,
         callbacks: Callbacks,
         agent: Agent,
+        diary: Diary,
         stop: Callable[[], None],
     ) -> None:
         self._supervisor = supervisor
@@ -45,6 +47,7 @@ class Effects:
         self._results = results
         self._door = door
         self._agent = agent
+        self._diary = diary
         self._tasks = agent.unended()
         self._stop = stop
         self._perform: dict[type[c.Command], Callable[[Any], object]] = {
@@ -67,7 +70,7 @@ class Effects:
             c.OpenLink: links.open,
             c.CloseLink: links.close,
             c.PublishEnds: lambda command: agent.feed.publish_ends(command.ends),
-            c.Publish: lambda command: agent.feed.publish(command.topic, command.subject, command.detail),
+            c.Publish: self._publish,
             c.Alarm: _tell,
             c.Stop: lambda _: stop(),
         }
@@ -96,6 +99,11 @@ class Effects:
         self._supervisor.flush()
         self._door.flush()
         self._journal.flush(at_once=not self._tasks)
+
+    def _publish(self, command: c.Publish) -> None:
+        if command.topic == "neighbour":
+            self._diary.note(command.subject, command.detail)
+        self._agent.feed.publish(command.topic, command.subject, command.detail)
 
     def _record(self, command: c.Record) -> None:
         entry = command.entry

@@ -36,6 +36,7 @@ from agentd.daemon.effects import Effects
 from agentd.daemon.exits import OK, exit_code
 from agentd.daemon.lane import Lane, from_any_thread
 from agentd.daemon.neighbours import links as neighbours
+from agentd.daemon.neighbours.diary import Diary
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
 from agentd.daemon.settings import OFF, Settings
@@ -245,6 +246,7 @@ class Daemon:
             links,
             callbacks,
             agent,
+            Diary(log, loop.call_later),
             lambda: self._end(agent),
         )
         lane = Lane(loop, engine, store.clock, effects.perform, effects.flush, self._break)

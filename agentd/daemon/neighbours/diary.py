@@ -1,0 +1,64 @@
+"""What the log says of neighbours: who is there, who is cut off, and why.
+
+Law: however often a link comes and goes, a few lines a minute are written of it, and the last one says how it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+EVERY_S = 60.0
+LINES = 6
+"""Of one neighbour in so many seconds; chosen: three cuts are told one by one, more are a flapping link."""
+
+Later = Callable[[float, Callable[[], object]], object]
+
+
+class Diary:
+    """Writes a line when a neighbour comes or goes; that its lease has ended is an alarm of its own.
+
+    `later` calls a function after so many seconds.
+    """
+
+    def __init__(self, log: logging.Logger, later: Later) -> None:
+        self._log = log
+        self._later = later
+        self._written: dict[str, int] = {}
+        """By neighbour: changes since the first one of this minute."""
+        self._now: dict[str, str] = {}
+
+    def note(self, neighbour: str, detail: dict[str, object]) -> None:
+        """Write how a neighbour stands now, or count it."""
+        words = _words(str(detail.get("state", "")), str(detail.get("reason", "")))
+        if not words:
+            return
+        if neighbour not in self._written:
+            self._written[neighbour] = 0
+            self._later(EVERY_S, lambda: self._sum_up(neighbour))
+        self._written[neighbour] += 1
+        self._now[neighbour] = words
+        if self._written[neighbour] <= LINES:
+            write = self._log.info if words == CONNECTED else self._log.warning
+            write("neighbour %s %s", neighbour, words)
+
+    def _sum_up(self, neighbour: str) -> None:
+        more, words = self._written.pop(neighbour) - LINES, self._now.pop(neighbour)
+        if more > 0:
+            self._log.warning(
+                "neighbour %s came and went: %d changes more in a minute; now it %s", neighbour, more, words
+            )
+
+
+CONNECTED = "is connected"
+
+
+def _words(state: str, reason: str) -> str:
+    """Say what a change means; empty for what passes, or is told elsewhere."""
+    if state == "connected":
+        return CONNECTED
+    said = {"cut": "is cut off", "draining": "leaves"}.get(state, "")
+    return f"{said}: {reason}" if said and reason else said
