@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("agentd.rest")
 
+_JOINED_BYTES = 64 * 1024
+"""Chosen: what is copied to be sent with its head; beyond, a second write costs less."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """One client connection.
@@ -133,7 +136,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._in_headers = False
         self.server_state.default_headers = self._date()
+        former = self.cycle
         super().on_headers_complete()
+        if self.cycle is not former:
+            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Count what comes: a streamed body is judged by its progress."""
@@ -206,6 +212,49 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
+
+
+class HeadWithBody:
+    """Stands before the transport of one request: a head leaves together with the body that follows it at once.
+
+    Each write is a call of the system and wakes the client: two of them took a sixth of the time that the agent spends
+    on a short operation (measured with py-spy under 32 clients). A head that nothing follows at once leaves by itself
+    before the loop waits again.
+    """
+
+    __slots__ = ("_held", "_is_begun", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+        self._is_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, or hold them for as long as this step of the loop if they are the first."""
+        if not self._is_begun:
+            self._is_begun, self._held = True, data
+            self._loop.call_soon(self._release)
+        elif self._held and len(data) <= _JOINED_BYTES:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._release()
+            self._transport.write(data)
+
+    def _release(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is going."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Hang up once all was sent."""
+        self._release()
+        self._transport.close()
 
 
 class _TooLarge(Exception):
