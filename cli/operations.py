@@ -105,7 +105,7 @@ def show(line: CommandLine) -> int:
         head = ("task", "function", "state", "host", "attempt", "took", "in", "out", "why")
         print_rows(head, map(_task_row, tasks), title="tasks")
     if line.flag("summary"):
-        from cli.traces import SUMMARY_HEAD, summary
+        from agentd.api.looks.traces import SUMMARY_HEAD, summary
 
         print_rows(SUMMARY_HEAD, summary(tasks), title="sum")
     return 0
@@ -124,11 +124,11 @@ def _pictures(line: CommandLine) -> bool:
 def _drawn(line: CommandLine, tasks: list[TaskView]) -> Iterator[tuple[str, str]]:
     graph, trace = line.text("graph"), line.text("trace")
     if graph is not None:
-        from cli import pictures
+        from agentd.api.looks import pictures
 
         yield graph, pictures.svg(tasks) if graph.endswith(".svg") else pictures.dot(tasks)
     if trace is not None:
-        from cli import traces
+        from agentd.api.looks import traces
 
         yield trace, traces.trace(tasks)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import json
 
 from agentd.api.routes import requests
-from agentd.api.routes.client import LONGEST_WAIT_S
 from agentd.api.routes.requests import NotInThisForm
 from agentd.api.routes.tables import printable
 from agentd.model.errors import ConfigError, TaskFailed, Unreachable
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from agentd.model.views import OperationView
     from cli.parsing import CommandLine
 
+PATIENCE_S = 2.0
+"""How long an operation may wait before a person is told why; chosen."""
+SELDOM_S = 10.0
+"""How often it is looked for that later; chosen."""
 RETURN_S = 60.0
 """How long an agent that went away is waited for; chosen: a small device restarts an agent within it."""
 LOOK_S = 0.5
@@ -30,22 +33,32 @@ LOOK_S = 0.5
 
 
 def wait_for(agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:
-    """Wait for the end of an operation.
+    """Wait for the end of an operation; says on stderr what keeps it from running, if that lasts.
 
     Raises:
         TimeoutError: it has not ended after `timeout_s`; it goes on.
     """
     end_s = None if timeout_s is None else monotonic() + timeout_s
+    said, patience_s = "", PATIENCE_S
     while True:
-        view = agent.get(identifier, requests.seconds_left(end_s, monotonic(), LONGEST_WAIT_S))
+        view = agent.get(identifier, requests.seconds_left(end_s, monotonic(), patience_s))
         if view.state in TERMINAL:
             return view
+        obstacle = _obstacle(view)
+        if obstacle != said and obstacle:
+            tell(f"operation {view.id} waits: {obstacle}")
+        said, patience_s = obstacle, min(2 * patience_s, SELDOM_S)
         if end_s is not None and monotonic() >= end_s:
             why = f" ({view.reason})" if view.reason else ""
             raise TimeoutError(
                 f"gave up after {timeout_s:.3g} s: operation {view.id} is {view.state}{why} and goes on; "
                 f"`agentd result {view.id}` waits for it again"
             )
+
+
+def _obstacle(view: OperationView) -> str:
+    """Say why an operation does not run, or, of one that runs, why one of its tasks has no host."""
+    return view.reason if view.state != "running" else view.reason.partition("; ")[2]
 
 
 def wait_over_restarts(line: CommandLine, agent: Agent, identifier: str, timeout_s: float | None) -> OperationView:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentd.api.decorators.containers import container
     from agentd.api.decorators.errors import CommandFailed, DefinitionError, Unavailable
     from agentd.api.decorators.mpi import mpi
+    from agentd.api.decorators.mpmd import mpmd_mpi
     from agentd.api.decorators.parameters import (
         COLLECTION,
         COLLECTION_FILE,
@@ -200,6 +201,7 @@ _HOMES = {
     "implement": "agentd.api.decorators.alternatives",
     "local": "agentd.api.decorators.small",
     "mpi": "agentd.api.decorators.mpi",
+    "mpmd_mpi": "agentd.api.decorators.mpmd",
     "multinode": "agentd.api.decorators.small",
     "number_of_resources": "agentd.api.tasks.functions",
     "on_failure": "agentd.api.decorators.small",
@@ -309,6 +311,7 @@ __all__ = [
     "implement",
     "local",
     "mpi",
+    "mpmd_mpi",
     "multinode",
     "number_of_resources",
     "on_failure",

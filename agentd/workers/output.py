@@ -169,8 +169,7 @@ class Outputs:
         for which, (stream, size) in enumerate(zip(owner.streams, sizes, strict=True)):
             early, stream.early = stream.early, 0
             self._take(owner, task, which, stream.consumed + size - early)
-        if not self._is_copying:
-            self._step()
+        self.go_on()
 
     def written(self, owner: WorkerOutput, sizes: tuple[int, int]) -> tuple[bytes, bytes]:
         """Read what a task that ended wrote, before it is handed out."""
@@ -188,6 +187,11 @@ class Outputs:
                 self._take(owner, task, which, stream.end)
                 stream.early += stream.consumed - before
 
+    def go_on(self) -> None:
+        """Begin to copy what was handed out, unless that is under way."""
+        if not self._is_copying:
+            self._step()
+
     def _take(self, owner: WorkerOutput, task: int, which: int, upto: int) -> None:
         stream = owner.streams[which]
         start = stream.consumed
@@ -199,8 +203,7 @@ class Outputs:
     def add(self, task: int, which: int, data: bytes) -> None:
         """Append to a task's output what was written for it elsewhere, behind what is being copied."""
         self._copies.append(_Copy(task, which, Brought(data), 0, len(data)))
-        if not self._is_copying:
-            self._step()
+        self.go_on()
 
     def take_rest(self, owner: WorkerOutput, task: int, starts: tuple[int, int]) -> str:
         """Hand the task during which its worker died (0 for none) what is left; gives the end of its stderr.

@@ -56,7 +56,7 @@ STATUS_S = 0.08
 STOP_S = 2.0
 """How long an idle worker may take to end by itself."""
 WATCH_S = 1.0
-"""How often the output of running tasks is held to its limit."""
+"""How often the output of running tasks is kept, and held to its limit."""
 
 
 class Supervisor:
@@ -160,6 +160,8 @@ class Supervisor:
             process.bind(command.binding)
         if process.marked:
             process.unmark([task.id for task in command.tasks])
+        if self._outputs.kept:
+            self.output.mark(command.tasks)
         known = process.templates
         for shape in set(map(_SHAPE, command.tasks)):
             if shape.number not in known:
@@ -267,12 +269,13 @@ class Supervisor:
         self._all_lost = self._loop.create_future()
         for process in list(self._processes.values()):
             self.stop_worker(process.number)
-        for last_s in (grace_s, STOP_S):
+        for last_s, is_last in ((grace_s, False), (STOP_S, True)):
             if not self._processes:
                 break
             await asyncio.wait([self._all_lost], timeout=last_s)
             for process in list(self._processes.values()):
-                self._kill(process)
+                if is_last or process.line:  # an idle one does what users' code has for its end, whatever the grace is
+                    self._kill(process)
         await self._spawner.close(STOP_S)
         for process in list(self._processes.values()):
             process.connection.close()
@@ -402,7 +405,7 @@ class Supervisor:
         self._dirty.discard(process)
         running = process.running()
         task = 0 if running is None else running[0]
-        words = self._outputs.take_rest(process.output, task, process.output_starts())
+        words = self.output.keep_rest(process, task)
         failure = self._failure(process, words)
         if process.killed is not None and process.killed[0] != task:
             task = 0  # another one than was meant had just begun: it is innocent
@@ -429,8 +432,8 @@ class Supervisor:
     # --- output -------------------------------------------------------------------------------------------------
 
     def _watch_output(self) -> None:
-        """Hold what runs for long to its limit of output; idle agents are not woken by this."""
+        """Keep what runs for long has written, up to its limit; idle agents are not woken by this."""
         self._watch = None
-        self.output.cut()
+        self.output.keep_up()
         if any(process.line for process in self._processes.values()):
             self._watch = self._loop.call_later(WATCH_S, self._watch_output)

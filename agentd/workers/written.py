@@ -12,9 +12,10 @@ from agentd.workers.output import STREAMS
 from agentd.workers.page import BROUGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agentd.core.events import TaskResult
+    from agentd.core.tasks.task import Task
     from agentd.workers.output import Outputs
     from agentd.workers.process import Process
 
@@ -76,6 +77,16 @@ class Written:
                     self._tell(root)
                 self._outputs.take(process.output, root, sizes)
 
+    def keep_rest(self, process: Process, task: int) -> str:
+        """Keep what the task wrote (0 for none) during which its worker died; gives the end of its stderr."""
+        root = self.root_of(task) if task else 0
+        if root == task:
+            return self._outputs.take_rest(process.output, task, process.output_starts())
+        self._take_early(root)
+        words = self._outputs.take_rest(process.output, root, process.output_starts())
+        self._tell(root)
+        return words
+
     def add(self, root: int, stream: str, data: bytes) -> None:
         """Append to an operation's output what was written for it on another agent."""
         self._take_early(root)
@@ -95,8 +106,23 @@ class Written:
             if running is not None and running[0] == root:
                 self._outputs.take_early(process.output, root, process.output_starts())
 
-    def cut(self) -> None:
-        """Hold what runs for long to its limit."""
+    def keep_up(self) -> None:
+        """Keep what operations that run for long have written by now, and hold it to its limit.
+
+        So an agent that is killed has it still: nobody else knows which task has written what.
+        """
         for process in self._processes.values():
-            if process.running() is not None:
-                self._outputs.cut(process.output, process.output_starts())
+            running = process.running()
+            if running is None:
+                continue
+            starts = process.output_starts()
+            if self.root_of(running[0]) == running[0] and process.running() == running:
+                self._outputs.take_early(process.output, running[0], starts)
+            self._outputs.cut(process.output, starts)
+        self._outputs.go_on()
+
+    def mark(self, tasks: Iterable[Task]) -> None:
+        """Say in the output of operations that begin once more where that is: on stderr, which no program reads."""
+        for task in tasks:
+            if task.attempt > 1 and task.id in self._outputs.kept:
+                self._outputs.add(task.id, 1, b"[attempt %d begins here]\n" % task.attempt)

@@ -19,7 +19,10 @@ np = pytest.importorskip("numpy")
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_S = 300.0
-RUNS = ("kmeans", "pca", "decision_tree", "nested_forest", "lanczos", "matmul")
+RUNS = (
+    *("kmeans", "pca", "decision_tree", "nested_forest", "lanczos", "matmul"),
+    *("clusters", "classifiers", "lines_and_matrices"),
+)
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
@@ -114,6 +117,34 @@ def _check_lanczos(found: Any) -> None:
     np.testing.assert_allclose(found, np.linalg.svd(low_rank())[1][:3], rtol=1e-6)
 
 
+def _check_clusters(found: Any) -> None:
+    from dislib_programs import close_blobs
+    from sklearn.cluster import DBSCAN
+    from sklearn.metrics import adjusted_rand_score
+
+    own = DBSCAN(eps=0.7, min_samples=5).fit_predict(close_blobs())
+    assert adjusted_rand_score(found[0], own) == 1.0
+
+
+def _check_classifiers(found: Any) -> None:
+    from sklearn.datasets import load_iris
+    from sklearn.neighbors import KNeighborsClassifier
+
+    data, labels = load_iris(return_X_y=True)
+    order = np.random.RandomState(0).permutation(len(data))
+    own = KNeighborsClassifier(n_neighbors=3).fit(data[order], labels[order]).predict(data[order])
+    assert np.mean(np.array(found[0]) == own) >= 0.98  # neighbours at the same distance are taken in another order
+    assert min(found[3]) >= 0.9
+
+
+def _check_lines(found: Any) -> None:
+    from dislib_programs import line
+    from sklearn.linear_model import LinearRegression
+
+    np.testing.assert_allclose(found[0], LinearRegression().fit(*line()).coef_, rtol=1e-6)
+    assert found[2] == [1.0, 1.0]
+
+
 def _check_matmul(found: Any) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
 
@@ -125,6 +156,9 @@ CHECKS = {
     "nested_forest": _check_forest,
     "lanczos": _check_lanczos,
     "matmul": _check_matmul,
+    "clusters": _check_clusters,
+    "classifiers": _check_classifiers,
+    "lines_and_matrices": _check_lines,
 }
 
 

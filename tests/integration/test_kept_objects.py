@@ -29,7 +29,7 @@ def _written(shelf: Path, what: str) -> int:
 
 
 def test_tasks_find_objects_in_the_store(start_agent: StartAgent, shelf: Path) -> None:
-    """By a folder on the path and a configuration; each worker opens the store once."""
+    """By a folder on the path and a configuration; each worker opens the store once, and closes it before it ends."""
     conf = shelf.parent / "store.conf"
     home = start_agent("--cpu", "2", *WITH_APPS, "--storage-impl", STORE, "--storage-conf", conf)
     with connect(home.state) as client:
@@ -37,6 +37,8 @@ def test_tasks_find_objects_in_the_store(start_agent: StartAgent, shelf: Path) -
     opened = _written(shelf, "initWorker")
     assert 1 <= opened <= 4
     assert _written(shelf, "init") == 0
+    home.stop()
+    assert _written(shelf, "finishWorker") == opened
 
 
 def test_a_program_has_the_store_of_its_agent(shelf: Path) -> None:
@@ -51,6 +53,8 @@ def test_a_program_has_the_store_of_its_agent(shelf: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "111 True True 7\n"), done.stderr
+    assert _written(shelf, "finishWorker") == _written(shelf, "initWorker") >= 1
+    assert _written(shelf, "finish") == _written(shelf, "init")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ from daemon_rig import APPS
 from tests.conftest import ROOT, RunningAgent, agent_environment
 
 PATIENCE_S = 100
-SAID = "True False\n[0, 1, 2]\nFalse int True\n"
+SAID = """True False
+[0, 1, 2]
+[('__main__:who', '4', '4'), ('__main__:add', '3', '3')] [('done', '7')]
+7 7
+0 1
+False int True
+"""
 
 
 def _notebook(state: Path, folder: Path, name: str = "notebook") -> subprocess.CompletedProcess[str]:

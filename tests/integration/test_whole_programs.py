@@ -159,8 +159,10 @@ def test_what_has_no_file_can_have_tasks(start_agent: StartAgent) -> None:
 def test_a_session_tells_of_failures(start_agent: StartAgent) -> None:
     """Who waits gets the task's own exception; what nobody asked for is raised when the session is closed."""
     home = start_agent("--cpu", "1", "--pythonpath", ROOTS)
-    with api.attach(home.state), pytest.raises(ZeroDivisionError, match="on purpose"):
+    with api.attach(home.state), pytest.raises(ZeroDivisionError, match="on purpose") as caught:
         api.wait_on(apps.fail())
+    frames = [str(entry.path) for entry in caught.traceback]
+    assert frames == [__file__], "the frames of the library tell a user nothing"
     session = api.attach(home.state)
     apps.fail()
     with pytest.raises(ZeroDivisionError, match="on purpose"):
@@ -317,3 +319,14 @@ def test_a_task_that_no_host_can_ever_run_does_not_hang_its_program(tmp_path: Pa
     assert ended.returncode == 1
     assert "this agent: needs 1000 CPU units, the largest matching processor has 1" in ended.stderr
     assert "attempt 4" in ended.stderr
+
+
+def test_tasks_in_odd_places_run(tmp_path: Path) -> None:
+    """Properties, lambdas, functions in functions and in texts run in workers; what cannot be found says why."""
+    ended = agentd(tmp_path, "run", "--cpu", "1", "--rest-port", "auto", APPS / "odd_tasks.py")
+    assert ended.stdout.splitlines() == [
+        "[9, 8, 6, 7] False",
+        "what is waited for holds itself, or is nested too deep: wait for its parts",
+        "None",
+        "True",
+    ], ended.stderr

@@ -22,8 +22,13 @@ CALL = "call"
 
 def described(function: Function) -> TaskDefinition:
     """Say of a function what its signature says."""
-    if not callable(function):
+    said: Any = function
+    if not callable(said) or isinstance(said, type):
         raise DefinitionError(f"@task stands above a function, not above {function!r}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        words = "a task runs in a worker without a loop: decorate a function that calls asyncio.run"
+        raise DefinitionError(f"@task stands above a function, and {name} is a coroutine's: {words}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -85,7 +85,7 @@ def _launcher(definition: TaskDefinition, arguments: Mapping[str, Any]) -> tuple
 
 
 @contextlib.contextmanager
-def _spread(launcher: list[str], each: int) -> Iterator[list[str]]:
+def spread(launcher: list[str], each: int) -> Iterator[list[str]]:
     """Give the beginning of the command line with a file of the hosts, where the nodes are on several.
 
     A line for each process: so Open MPI, MPICH and Intel MPI read it alike (`mpirun(1)`, `-machinefile`).
@@ -104,7 +104,7 @@ def _run_program(definition: TaskDefinition, arguments: dict[str, Any]) -> int:
     command: Command = definition.options["command"]
     box = definition.options.get("box")
     plain, _ = _launcher(definition, arguments)
-    with _spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
+    with spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
         if box is None:
             line = [*launcher, *command.filled(definition, arguments)]
         else:
@@ -116,7 +116,7 @@ def _run_program(definition: TaskDefinition, arguments: dict[str, Any]) -> int:
 def _run_function(definition: TaskDefinition, arguments: dict[str, Any]) -> Any:
     plain, count = _launcher(definition, arguments)
     box = definition.options.get("box")
-    with _spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
+    with spread(plain, counted(definition.options["each"], arguments, "processes_per_node")) as launcher:
 
         def around(line: list[str], folders: tuple[str, ...]) -> list[str]:
             if box is None:

@@ -106,6 +106,8 @@ def _annotated(said: Any) -> int | None:
         return _annotated_text(said)
     if said is None or said is type(None) or getattr(said, "__name__", "") in {"NoReturn", "Never"}:
         return None
+    if isinstance(said, tuple | list):  # -> (int, str), as many programs write it
+        return _elements(list(said), ...)
     if get_origin(said) is tuple:
         return _elements(list(get_args(said)), ...)
     return 1
@@ -123,6 +125,8 @@ def _annotated_text(said: str) -> int | None:
             return _elements(inner.elts if isinstance(inner, ast.Tuple) else [inner], ...)
         case ast.Subscript(value=ast.Attribute(attr="Tuple"), slice=inner):
             return _elements(inner.elts if isinstance(inner, ast.Tuple) else [inner], ...)
+        case ast.Tuple(elts=kinds) | ast.List(elts=kinds):
+            return _elements(kinds, ...)
     return 1
 
 

@@ -78,13 +78,13 @@ class TaskDecorator:
         if isinstance(words.get("returns"), type):
             definition.options = {"kind": words["returns"]}  # its methods that are tasks can be called on the future
         definition.parameters = self._parameters(definition, words)
-        definition.priority = int(truth(words.get("priority", False)))
+        definition.priority = int(_flag(words, "priority", of))
         definition.on_failure = policy(words.get("on_failure", "RETRY"), of)
         definition.failure_defaults = failure_defaults(words.get("defaults", {}), definition)
         definition.timeout_s = _seconds(words.get("time_out", 0), of)
-        definition.is_replicated = truth(words.get("is_replicated", False))
-        definition.is_distributed = truth(words.get("is_distributed", False))
-        if truth(words.get("is_reduce", False)):
+        definition.is_replicated = _flag(words, "is_replicated", of)
+        definition.is_distributed = _flag(words, "is_distributed", of)
+        if _flag(words, "is_reduce", of):
             definition = reduced(definition, words.get("chunk_size", 0))
         nodes = nodes_at_call(nodes_of(words.get("computing_nodes", 1), definition))
         numba = words.get("numba", False)
@@ -162,6 +162,13 @@ def failure_defaults(given: object, definition: TaskDefinition) -> dict[str, Any
         there = ", ".join(("returns", *names))
         raise DefinitionError(f"task {definition.label} has no parameter {', '.join(unknown)}: there are {there}")
     return dict(given)
+
+
+def _flag(words: Mapping[str, Any], name: str, of: str) -> bool:
+    try:
+        return truth(words.get(name, False))
+    except ValueError as error:
+        raise DefinitionError(f"{name} of task {of} cannot be {words[name]!r}: {error}") from None
 
 
 def _seconds(given: object, of: str) -> float | None:

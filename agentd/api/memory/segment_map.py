@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_PROT_READ, _PROT_WRITE, _MAP_SHARED, _MAP_PRIVATE = 1, 2, 1, 2
+PROT_READ, PROT_WRITE, MAP_SHARED, _MAP_PRIVATE = 1, 2, 1, 2
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_FAILED = ctypes.c_void_p(-1).value
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+FAILED = ctypes.c_void_p(-1).value
 
 
 class _Mapped:
@@ -33,8 +33,8 @@ class _Mapped:
     __slots__ = ("address", "dropped", "fd", "kind", "leases", "size")
 
     def __init__(self, fd: int, size: int, *, keeps: bool) -> None:
-        address = _libc.mmap(None, size, _PROT_READ, _MAP_SHARED, fd, 0)
-        if address is None or address == _FAILED:
+        address = libc.mmap(None, size, PROT_READ, MAP_SHARED, fd, 0)
+        if address is None or address == FAILED:
             error = ctypes.get_errno()
             raise OSError(error, f"cannot map {size} bytes of shared memory: {os.strerror(error)}")
         self.address: int = address
@@ -46,7 +46,7 @@ class _Mapped:
         """The type of the object that all views of a lease rest on; its end is the end of the lease."""
 
     def close(self) -> None:
-        _libc.munmap(self.address, self.size)
+        libc.munmap(self.address, self.size)
         if self.fd >= 0:
             os.close(self.fd)
 
@@ -107,8 +107,8 @@ class SegmentMap:
         mapped = self._lease(number, spans)
         low = min([offset for offset, _ in spans]) // mmap.PAGESIZE * mmap.PAGESIZE
         size = max(1, max([offset + size for offset, size in spans]) - low)
-        address = _libc.mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE, mapped.fd, low)
-        if address is None or address == _FAILED:
+        address = libc.mmap(None, size, PROT_READ | PROT_WRITE, _MAP_PRIVATE, mapped.fd, low)
+        if address is None or address == FAILED:
             self._return(number, mapped)
             error = ctypes.get_errno()
             raise OSError(error, f"cannot map {size} bytes of shared memory: {os.strerror(error)}")
@@ -127,7 +127,7 @@ class SegmentMap:
         return mapped
 
     def _return_private(self, number: int, mapped: _Mapped, address: int, size: int) -> None:
-        _libc.munmap(address, size)
+        libc.munmap(address, size)
         self._return(number, mapped)
 
     def fd(self, number: int) -> int:

@@ -51,7 +51,12 @@ def submission(
         callback: URL that is told of the end.
         key: idempotency key: the same key with the same body is the same operation.
         by_value: send the function's code, whatever its name.
+
+    Raises:
+        TypeError: `args` is a text, whose letters nobody means.
     """
+    if isinstance(args, str | bytes):
+        raise TypeError(f"args is a list of arguments, not {args!r:.60}: put it into one")
     body: dict[str, Any] = _function(function, by_value)
     body |= _arguments(list(args), dict(kwargs or {}), is_code="code" in body)
     if constraints is not None:

@@ -128,8 +128,11 @@ class Execution:
         if count == 1:
             return (value,)
         if not isinstance(value, (list, tuple)) or len(value) != count:
-            what = f"{len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__qualname__}"
-            raise _final(TypeError(f"{self._definition.label} is to return {count} values, and returned {what}"))
+            what = f"{len(value)}" if isinstance(value, (list, tuple)) else f"one {type(value).__qualname__}"
+            words = (
+                f"{self._definition.label} is to return {count} values, and returned {what}: see `returns` of its @task"
+            )
+            raise _final(TypeError(words))
         return value
 
     def _name(self, where: Any) -> str:

@@ -68,9 +68,10 @@ def _unpickled(data: bytes) -> BaseException | None:
 
 
 def _note(error: BaseException, text: str) -> None:
-    """Add a note, also where Python is too old to show it."""
+    """Add a note, also where Python is too old to show it; once, however many tasks it went through."""
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
-        notes.append(text)
+        if text not in notes:
+            notes.append(text)
     else:
         error.__notes__ = [text]

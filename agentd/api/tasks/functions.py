@@ -27,7 +27,19 @@ def wait_on(*values: Any, mode: str = "rw") -> Any:
         Exception: the task's own exception, with the remote traceback as its cause and the agent in its notes.
         TaskCancelled: the task was cancelled, or what it needed never came to be.
     """
-    return current().wait_on(values, mode=_mode(mode))
+    try:
+        return current().wait_on(values, mode=_mode(mode))
+    except BaseException as error:
+        if _is_of_a_task(error):  # how it went through this library tells nobody anything
+            error.__traceback__ = None
+        raise
+
+
+def _is_of_a_task(error: BaseException) -> bool:
+    from agentd.api.tasks.errors import TaskCancelled
+    from agentd.api.tasks.failures import RemoteTraceback
+
+    return isinstance(error.__cause__, RemoteTraceback) or isinstance(error, TaskCancelled)
 
 
 def _mode(mode: str) -> str:

@@ -113,7 +113,12 @@ class Nested:
         family = self.family()
         if family is None:
             return one_or_list(list(values))
-        found = family.resolve(list(values), mode, lost)
+        try:
+            found = family.resolve(list(values), mode, lost)
+        except RecursionError as error:
+            if error.__cause__ is not None:  # a task's own
+                raise
+            raise ValueError("what is waited for holds itself, or is nested too deep: wait for its parts") from None
         return one_or_list(found)
 
     def wait_on_file(self, *paths: str) -> Any:

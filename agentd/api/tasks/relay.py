@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import select
 import socket
 import struct
 import sys
+import threading
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -19,22 +21,25 @@ from typing import TYPE_CHECKING, Any
 
 from agentd import __version__
 from agentd.api.tasks import storage
-from agentd.api.tasks.port import DIRECTORY, FILE, THERE
+from agentd.api.tasks.messages import number
+from agentd.api.tasks.port import DIRECTORY, FILE, THERE, Kind
 from agentd.api.tasks.runtime import PORT, current
+from agentd.model.errors import AgentdError
 from agentd.socket_path import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TALK = 1
+TALK = 2
 """Version of what the two ends say: the program refuses a worker that says another. It is raised with any change of the
 questions below, of their answers, of what `serve` tells first, or of the bodies that SEND passes on."""
-SEND, WAIT, PLACE, END, HOSTS, PLACE_FILE, POUR, DISCARD = range(8)
+SEND, WAIT, END, HOSTS, PLACE_FILE, POUR, DISCARD = range(7)
 """What is asked.
 
-(SEND, kind, body) and (DISCARD, number) have no answer; (WAIT, token), (PLACE, bytes), (HOSTS,), (PLACE_FILE, size)
-and (POUR, number) have; (END,) is the last. With PLACE_FILE comes the descriptor of the file that the agent is to have,
-with POUR that of the one to be written with what a file of the answer to WAIT holds, whose number the program was told.
+(SEND, kind, body) and (DISCARD, number) have no answer; (WAIT, token), (HOSTS,), (PLACE_FILE, size) and (POUR, number)
+have; (END,) is the last. With PLACE_FILE comes the descriptor of the file, or memory, that the agent is to have, with
+POUR that of the one to be written with what a file, or a large value, of the answer to WAIT holds, whose number the
+program was told: neither passes through the socket. A program's memory is its own, whatever becomes of this worker.
 """
 _FILES = frozenset({FILE, DIRECTORY})
 HEAD = struct.Struct("<Q")
@@ -113,11 +118,35 @@ def serve(path: str) -> None:
     told = {"number": port.number, "task": port.task(), "threshold": port.threshold, "first": runtime.reserve()}
     told |= {"storage": storage.chosen(), "shared": port.shared, "folder": port.folder}
     line.send({"talk": TALK, "agentd": __version__} | told)
+    over = os.eventfd(0, os.EFD_CLOEXEC)
+    threading.Thread(target=_watch, args=(sock, over, port, port.task()), daemon=True).start()
     try:
-        with suppress(EOFError, ConnectionError):
-            _Answers(line, port).give()
+        _Answers(line, port).give()
+    except (EOFError, ConnectionError):
+        _give_up(port, port.task())
+        raise AgentdError("the program has ended without closing its session: its tasks were cancelled") from None
     finally:
+        os.eventfd_write(over, 1)
         line.close()
+
+
+def _watch(sock: socket.socket, over: int, port: Any, task: int) -> None:
+    """Cancel the tasks of a program that is gone: who answers it may be waiting for one of them."""
+    looks = select.poll()
+    looks.register(sock, select.POLLRDHUP)
+    looks.register(over, select.POLLIN)
+    found = [fd for fd, _ in looks.poll()]
+    if over not in found:
+        _give_up(port, task)
+        looks.unregister(sock)
+        looks.poll()
+    os.close(over)
+
+
+def _give_up(port: Any, task: int) -> None:
+    """Cancel all that a task has asked for."""
+    with suppress(OSError):
+        port.send(Kind.CANCEL, b"\x92" + number(task) + number(0))
 
 
 class _Answers:
@@ -144,8 +173,6 @@ class _Answers:
             elif what == WAIT:
                 rows = [self._carried(row) for row in port.wait(*rest)]
                 line.send((rows, port.brought()))
-            elif what == PLACE:
-                line.send(_plain(port.place(memoryview(rest[0]))))
             elif what == HOSTS:
                 line.send(port.hosts())
             elif what == PLACE_FILE:
@@ -171,12 +198,17 @@ class _Answers:
             os.close(file)
 
     def _carried(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Turn a version that came into bytes; a file stays here until it is fetched."""
+        """Turn a version that came into bytes; a file, or a large value, stays here until it is fetched.
+
+        The program is told its number, of a value also the sizes of its parts.
+        """
         version, standing, codec, data, parts = row
-        if parts and standing == THERE and codec in _FILES:
-            number = next(self._numbers)
-            self._files[number] = parts
-            return version, standing, codec, bytes(data), [number]
+        if parts and standing == THERE:
+            sizes = [] if codec in _FILES else [size for _, _, _, size, _ in parts]
+            if codec in _FILES or sum(sizes) >= self._port.threshold:
+                place = next(self._numbers)
+                self._files[place] = parts
+                return version, standing, codec, bytes(data), [place, *sizes]
         carried = [bytes(view) for view in self._port.buffers(parts, writable=False)] if parts else []
         return version, standing, codec, bytes(data), carried
 

@@ -14,21 +14,23 @@ import socket
 import sys
 import tempfile
 import threading
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentd import __version__
+from agentd.api.memory.own_memory import views, written
 from agentd.api.tasks import storage
 from agentd.api.tasks.nested import Nested
 from agentd.api.tasks.prints import Prints
-from agentd.api.tasks.relay import DISCARD, END, HOSTS, PLACE, PLACE_FILE, POUR, SEND, TALK, WAIT, Line
+from agentd.api.tasks.relay import DISCARD, END, HOSTS, PLACE_FILE, POUR, SEND, TALK, WAIT, Line
 from agentd.api.tasks.runtime import IN_PLACE, PORT, current, use
 from agentd.api.tasks.templates import ALIAS, source_of_main
 from agentd.model.errors import AgentdError
 from agentd.socket_path import fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from agentd.api.places import Place
     from agentd.api.tasks.messages import Encoded, Parts
 
+_TELL_S = 5.0
+"""How long an agent may take to tell why a session has ended; chosen."""
 _LOOK_S = 0.2
 """How often it is looked whether the agent has refused what it is waited for; chosen."""
 
@@ -44,8 +48,9 @@ _LOOK_S = 0.2
 class _SessionPort:
     """The port of a program: it asks the worker that asks for it."""
 
-    def __init__(self, line: Line, told: dict[str, Any], prints: Prints | None) -> None:
+    def __init__(self, line: Line, told: dict[str, Any], prints: Prints | None, relay: Future[None]) -> None:
         self._prints = prints
+        self._relay = relay
         self.number: int = told["number"]
         self.threshold: int = told["threshold"]
         self.folder: str = told["folder"] if os.access(told["folder"], os.W_OK) else ""
@@ -66,7 +71,7 @@ class _SessionPort:
         return found
 
     def send(self, kind: int, body: bytes) -> None:
-        with self._lock, _alive():
+        with self._lock, _alive(self._relay):
             self._line.send((SEND, kind, body))
         if self._prints is not None:
             self._prints.expect()
@@ -79,7 +84,7 @@ class _SessionPort:
         return found
 
     def _asked(self, *question: Any, files: tuple[int, ...] = ()) -> Any:
-        with self._lock, _alive():
+        with self._lock, _alive(self._relay):
             self._line.send(question, *files)
             try:
                 return self._line.receive()
@@ -107,8 +112,11 @@ class _SessionPort:
     def place(self, view: memoryview) -> Parts:
         if view.nbytes < self.threshold:
             return [(view.nbytes, bytes(view), 0, 0)]
-        parts: Parts = self._asked(PLACE, bytes(view))
-        return parts
+        fd = written(view)
+        try:
+            return self.place_file(fd, view.nbytes)
+        finally:
+            os.close(fd)
 
     def place_file(self, fd: int, size: int) -> Parts:
         parts: Parts = self._with_file(fd, PLACE_FILE, size)
@@ -133,25 +141,40 @@ class _SessionPort:
         return memoryview(b"")
 
     def buffers(self, parts: Any, *, writable: bool) -> list[memoryview]:
+        if parts and type(parts[0]) is int:
+            return self._mapped(*parts, writable=writable)
         return [memoryview(bytearray(part) if writable else part) for part in parts]
+
+    def _mapped(self, number: int, *sizes: int, writable: bool) -> list[memoryview]:
+        """Have the worker write a large value into memory of ours; gives views of its parts."""
+        fd = os.memfd_create("agentd-value", os.MFD_CLOEXEC)
+        try:
+            self.pour([number], fd)
+            return views(fd, sizes, writable=writable)
+        finally:
+            os.close(fd)
 
     def discard(self, parts: Any) -> None:
         """Let a file go that was not fetched."""
-        with self._lock, _alive():
+        with self._lock, _alive(self._relay):
             self._line.send((DISCARD, *parts))
 
 
 @contextmanager
-def _alive() -> Iterator[None]:
+def _alive(relay: Future[None]) -> Iterator[None]:
     """Say in words when the worker is gone.
 
     Raises:
-        AgentdError: it is.
+        AgentdError: it is; the message has what became of it, where the agent says so soon.
     """
     try:
         yield
     except (OSError, EOFError) as error:
-        raise AgentdError(f"the session with the agent has ended: {error}") from error
+        try:
+            found = relay.exception(_TELL_S)
+        except (TimeoutError, CancelledError):
+            found = None
+        raise AgentdError(f"the session with the agent has ended: {found or error}") from error
 
 
 class Session:
@@ -170,9 +193,11 @@ class Session:
             undone.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._line = Line(self._called_back(os.path.join(self._folder, "socket")))
             undone.callback(self._line.close)
-            told = _greeted(self._line)
+            told = _greeted(self._line, self._relay)
+            self.operation = str(told["task"])
+            """Identifies it: `agentd show` tells of the session's tasks by this."""
             self._prints = None if place is None else Prints(place, told["task"])
-            self._runtime = Nested(_SessionPort(self._line, told, self._prints), IN_PLACE)
+            self._runtime = Nested(_SessionPort(self._line, told, self._prints, self._relay), IN_PLACE)
             self._runtime.start_at(told["first"])
             storage.choose(*told["storage"])
             undone.pop_all()
@@ -188,8 +213,7 @@ class Session:
                 listener.bind(name)
             listener.listen(1)
             listener.settimeout(_LOOK_S)
-            relay = self._executor.submit(lambda: __import__(_RELAY, fromlist=["serve"]).serve(path))
-            self._relay: Future[None] = relay
+            self._relay: Future[None] = self._executor.submit(_serving(path))
             return self._accepted(listener)
 
     def _accepted(self, listener: socket.socket) -> socket.socket:
@@ -260,13 +284,13 @@ class Session:
             self.abandon()
 
 
-def _greeted(line: Line) -> dict[str, Any]:
+def _greeted(line: Line, relay: Future[None]) -> dict[str, Any]:
     """Give what the worker says first.
 
     Raises:
         AgentdError: it is gone, or its agentd is another that does not understand ours.
     """
-    with _alive():
+    with _alive(relay):
         told: dict[str, Any] = line.receive()
     if told.get("talk") != TALK:
         theirs = told.get("agentd", "an older one")
@@ -278,6 +302,20 @@ def _greeted(line: Line) -> dict[str, Any]:
 
 
 _RELAY = "agentd.api.tasks.relay"
+
+
+def _serving(path: str) -> Callable[[], None]:
+    """Make what runs in the worker; it travels by value, under a name that people are shown."""
+
+    def session() -> None:
+        __import__(_RELAY, fromlist=["serve"]).serve(path)
+
+    session.__module__, session.__qualname__ = _program(), "session"
+    return session
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0] or "") or "python"
 
 
 def attach(address: str | os.PathLike[str] | None = None, *, prints: bool = True) -> Session:
@@ -296,5 +334,6 @@ def attach(address: str | os.PathLike[str] | None = None, *, prints: bool = True
     if current() is not IN_PLACE:
         raise AgentdError("a session is open already: close it first")
     wants = {"computing_units": 0, "is_local": True}
-    executor = AgentExecutor(address, constraints=wants, max_attempts=1, idempotent=False)
+    name = f"session of {_program()}, process {os.getpid()}"
+    executor = AgentExecutor(address, constraints=wants, max_attempts=1, idempotent=False, durable=True, name=name)
     return Session(executor, find(address) if prints else None)

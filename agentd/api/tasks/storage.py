@@ -13,12 +13,15 @@ import importlib
 import os
 import sys
 import threading
+from itertools import islice
 from types import GeneratorType
 from typing import Any
 
 PORT = "_agentd_worker_task"
 """As in `agentd/api/tasks/runtime.py`."""
 MODULE = "storage.api"
+GENERATED_MOST = 10_000_000
+"""Values that a generator may have left to travel; chosen: one without an end would take all memory."""
 
 
 def identifier_of(value: Any) -> str | None:
@@ -111,6 +114,9 @@ class Stored:
 def outward(value: Any) -> Any:
     """Give what travels for a value: itself, what stands for a persistent object, or what a generator has left."""
     if type(value) is GeneratorType:
-        return iter(list(value))
+        found = list(islice(value, GENERATED_MOST + 1))
+        if len(found) > GENERATED_MOST:
+            raise ValueError(f"a generator of more than {GENERATED_MOST} values cannot travel: it may have no end")
+        return iter(found)
     identifier = identifier_of(value)
     return value if identifier is None else Stored(identifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import linecache
 import sys
@@ -123,10 +124,16 @@ def lacks_program(definition: TaskDefinition) -> bool:
 
 
 def goes_by_value(definition: TaskDefinition) -> bool:
-    """Tell whether a worker can have the function by value only: it is defined in a function, or in a notebook."""
-    if "<locals>" in definition.qualname:
+    """Tell whether a worker can have the function by value only: it is defined in a function, a notebook, or a text."""
+    if "<locals>" in definition.qualname or definition.qualname == "<lambda>":
+        return True
+    if definition.module in {_MAIN, ALIAS} and _file_of(definition.function)[:1] == "<":  # by exec: in no file
         return True
     return definition.module in {_MAIN, ALIAS} and not source_of_main()
+
+
+def _file_of(function: Any) -> str:
+    return getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", "")
 
 
 def _seen_by(function: Any, done: set[int]) -> Iterator[Any]:

@@ -36,6 +36,11 @@ class Reservation(Struct, eq=False, frozen=True):
     units: tuple[tuple[Slot, tuple[int, ...]], ...]
     memory_mib: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether it has no units of any kind."""
+        return all(not units for _, units in self.units)
+
     def ids(self, kind: Kind) -> tuple[int, ...]:
         """Give the ids of the units of one kind."""
         return tuple(unit for slot, units in self.units if slot.processor.kind is kind for unit in units)

@@ -31,6 +31,8 @@ class Crew:
         self._spares = spares
         self._blocked = 0
         """Lines of which the tasks wait, so that their workers need no cores."""
+        self._light = 0
+        """Lines of which the task runs without units of the pool, as one that waits for disks and networks does."""
         self.kept = 0
         """Idle workers that are kept beyond those that the pool can use at once, as tasks have waited lately."""
         self.is_promised = False
@@ -51,18 +53,28 @@ class Crew:
 
     def is_idle(self, task: Task) -> bool:
         """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        return (bool(self._idle) or self._may_grow()) and not self.is_promised and self.pool.fits_now(task.shape.demand)
+        may_begin = (bool(self._idle) or self._may_grow()) and not self.is_promised
+        return may_begin and self.pool.fits_now(task.shape.demand) and not self._is_too_light(task)
 
     def takes(self, task: Task) -> bool:
         """Tell whether the task may be handed to a worker now: on free cores, or behind others."""
         if self._idle and not self.is_promised and self.pool.fits_now(task.shape.demand):
-            return True
+            return not self._is_too_light(task)
         return self.room(task) is not None or self.is_idle(task)
 
     def _may_grow(self) -> bool:
         """Tell whether one more worker may be made: starting is allowed, and there are fewer than can be used."""
         staying, wanted = self._staying(), self._wanted()
-        return self.may_start and staying - self._blocked < wanted and staying < wanted + self._most_spares(wanted)
+        at_work = staying - self._blocked - self._light
+        return self.may_start and at_work < wanted and staying < wanted + self._most_spares(wanted)
+
+    def _is_too_light(self, task: Task) -> bool:
+        """Tell whether a task needs no units, and those that need none have all the workers that may be spared."""
+        return (
+            self._light > 0
+            and self._light >= max(self._most_spares(self._wanted()), 1)
+            and not any(processor.units for processor in task.shape.demand.processors)
+        )
 
     @property
     def may_have_more(self) -> bool:
@@ -116,13 +128,13 @@ class Crew:
     @property
     def is_crowded(self) -> bool:
         """Tell whether there are idle workers beyond what the pool can ever use at once."""
-        return bool(self._idle) and len(self.lines) - self._leaving > (self.pool.cpus or 1) + self.kept
+        return bool(self._idle) and len(self.lines) - self._leaving > (self.pool.cpus or 1) + self._light + self.kept
 
     def surplus(self) -> list[Line]:
         """Give the idle workers beyond what the pool can ever use at once."""
         if not self._idle:
             return []
-        spare = self._staying() - self._wanted() - self.kept
+        spare = self._staying() - self._wanted() - self._light - self.kept
         return list(self._idle[: max(spare, 0)])
 
     # --- changes ----------------------------------------------------------------------------------------------
@@ -134,7 +146,7 @@ class Crew:
             The line, whether its worker has yet to be made, and the units to bind to when they are new.
         """
         shape = task.shape
-        may_begin = (self._idle or self._may_grow()) and not self.is_promised
+        may_begin = (self._idle or self._may_grow()) and not self.is_promised and not self._is_too_light(task)
         reservation = self.pool.reserve(shape.demand) if may_begin else None
         if reservation is None:
             line = self.room(task)
@@ -148,6 +160,7 @@ class Crew:
         line = self._new_line() if is_new else self._idle.pop()
         line.is_idle = False
         changed = line.hold(reservation, shape.demand)
+        self._weigh(line)
         line.exclusive = shape.estimate_s is None or needs_line_alone(shape)
         line.revocable = True
         line.append(task)
@@ -206,12 +219,20 @@ class Crew:
     def _wait(self, line: Line, *, is_so: bool) -> None:
         self._blocked += is_so - line.is_waiting
         line.is_waiting = is_so
+        self._weigh(line)
+
+    def _weigh(self, line: Line) -> None:
+        """Count a line among those that run without units, or no longer."""
+        held = line.reservation
+        is_light = held is not None and not line.is_waiting and held.is_empty
+        self._light += is_light - line.is_light
+        line.is_light = is_light
 
     def bearers(self) -> list[Line]:
         """Give the lines of which the task waits, when no further worker may be made for the cores that it left."""
         if not self._blocked or self._idle or self.is_promised:
             return []
-        if (self.may_start and self.may_have_more) or self._staying() - self._blocked >= self._wanted():
+        if (self.may_start and self.may_have_more) or self._staying() - self._blocked - self._light >= self._wanted():
             return []  # there may be more workers, or there are as many at work as there are cores
         return [line for line in self.lines.values() if line.is_waiting and len(line.tasks) == line.depth]
 
@@ -262,6 +283,7 @@ class Crew:
         if line.reservation is not None:
             self.pool.release(line.reservation)
             line.reservation = None
+            self._weigh(line)
         if self._filling is line:
             self._filling = None
 

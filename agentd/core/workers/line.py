@@ -49,6 +49,7 @@ class Line:
         "doomed",
         "exclusive",
         "is_idle",
+        "is_light",
         "is_started",
         "is_stopping",
         "is_waiting",
@@ -86,6 +87,8 @@ class Line:
         """False after a revocation that yielded nothing, until the line changes."""
         self.is_idle = False
         """It stands among those that may be given work."""
+        self.is_light = False
+        """Its task runs without units of the pool."""
         self.doomed = 0
         """The task because of which its worker is killed by us."""
         self.is_waiting = False

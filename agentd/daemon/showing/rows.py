@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import platform
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,6 +80,10 @@ def pickle_of(outcome: Outcome) -> bytes | None:
         size = int.from_bytes(value.data[:4], "big")
         return value.data[4 + size :]
     return None
+
+
+STUCK_LOOKS = 200
+"""Tasks of an operation that are looked at for one that no host can run; chosen: some microseconds."""
 
 
 class Showing:
@@ -167,10 +172,11 @@ class Showing:
             return f"offered to {task.host}, which has not answered"
         if task.state is State.STOPPING:
             return "it is being stopped"
-        if task.state is State.BLOCKED:
-            return "it waits for tasks that it asked for"
-        if task.state is State.JOINING:
-            return "its code has ended, tasks that it asked for have not"
+        if task.state in {State.BLOCKED, State.JOINING}:
+            said = "it waits for tasks that it asked for"
+            if task.state is State.JOINING:
+                said = "its code has ended, tasks that it asked for have not"
+            return "; ".join(filter(None, (said, self._stuck(task.id))))
         if task.state in {State.FETCHING, State.COLLECTING}:
             return self._on_its_way(task)
         if task.state is State.HOLDING:
@@ -183,6 +189,24 @@ class Showing:
             return state.not_starting
         shortfall = "" if could_fit(state.pool, task.shape) else lacking(state.pool.capacity, task.demand)
         return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
+
+    def _stuck(self, parent: int) -> str:
+        """Say which of the tasks that one asked for has no host, and why; nothing if none is seen among the first."""
+        state, parents, looks = self._state, [parent], STUCK_LOOKS
+        while parents and looks > 0:
+            family = state.families.get(parents.pop())
+            for child in islice(family.children, looks) if family is not None else ():
+                looks -= 1
+                task = state.tasks.get(child)
+                if task is None:
+                    continue
+                if task.state is State.BLOCKED:
+                    parents.append(task.id)
+                elif task.state is State.WAITING and not could_fit(state.pool, task.shape):
+                    return (
+                        f"{task.shape.template.name or task.shape.template.function} has no host: {self.reason(task)}"
+                    )
+        return ""
 
     def _on_its_way(self, task: Task) -> str:
         """Say how far the bytes have come that a task waits for."""

@@ -6,12 +6,14 @@ The functions of cells travel to the agent by value. A variable that tasks write
 from __future__ import annotations
 
 import atexit
+import html
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,10 @@ from agentd.model.errors import AgentdError
 from pycompss.util.exceptions import PyCOMPSsException
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from agentd.api.tasks.session import Session
+    from agentd.model.views import TaskView
 
 READY_S = 60.0
 """How long an agent may take to be ready; chosen: far above what it takes."""
@@ -53,6 +58,8 @@ class _Notebook:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.address: Path | None = None
+        """State folder of the agent; None: that of this device."""
         self.process: subprocess.Popen[bytes] | None = None
         self.folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -71,9 +78,10 @@ def start(log_level: str = "off", **options: Any) -> None:
     if _notebook.session is not None or PORT in sys.modules:  # in a worker the tasks are the agent's already
         return
     try:
-        _notebook.session = _attached(None)
+        _notebook.session, _notebook.address = _attached(None), None
     except AgentdError:
-        _notebook.session = _attached(_own_agent())
+        _notebook.address = _own_agent()
+        _notebook.session = _attached(_notebook.address)
     atexit.register(stop)
     whose = "an agent of this notebook" if _notebook.process else "the agent of this device"
     sys.stderr.write(f"pycompss: tasks run on {whose}\n")
@@ -160,14 +168,121 @@ def is_running() -> bool:
     return _notebook.session is not None
 
 
-def current_task_graph(*_: Any, **__: Any) -> None:
-    """Say how to get the graph of tasks: an agent draws it for each operation."""
-    sys.stderr.write("pycompss: agentd show ID --graph out.svg draws the tasks of an operation\n")
+class Picture:
+    """A drawing that a notebook shows in the cell; `data` is its SVG."""
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+
+    def _repr_svg_(self) -> str:
+        return self.data
+
+    def __repr__(self) -> str:
+        return f"<picture of {len(self.data)} bytes of SVG: show it in a notebook, or write .data to a file>"
 
 
-def complete_task_graph(*_: Any, **__: Any) -> None:
-    """As `current_task_graph`."""
-    current_task_graph()
+class Table(list[tuple[str, ...]]):
+    """Rows under the names of their columns, which a notebook shows as a table."""
+
+    def __init__(self, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        super().__init__(rows)
+        self.head = head
+
+    def __repr__(self) -> str:
+        rows = [self.head, *self]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        def line(row: tuple[str, ...], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+        return f"<table>{line(self.head, 'th')}{''.join(line(row, 'td') for row in self)}</table>"
 
 
-__all__ = ["complete_task_graph", "current_task_graph", "is_running", "start", "stop"]
+def _tasks() -> Sequence[TaskView]:
+    """Ask the agent for the tasks of this notebook so far.
+
+    Raises:
+        PyCOMPSsException: `start` was not called.
+    """
+    from agentd.api.routes.client import connect
+
+    session = _notebook.session
+    if session is None:
+        raise PyCOMPSsException("tasks run in place, and are not recorded, before start() of pycompss.interactive")
+    with connect(_notebook.address) as agent:
+        return [task for task in agent.tasks(session.operation) if task.id != session.operation]
+
+
+def current_task_graph(fit: bool = False, refresh_rate: int = 1, timeout: int = 0) -> Picture:
+    """Draw the tasks that have not ended, as they are now; `complete_task_graph` draws all.
+
+    The arguments are those of PyCOMPSs; a picture always fits its cell, and shows the moment of its call.
+    """
+    del fit, refresh_rate, timeout
+    return _drawn([task for task in _tasks() if task.ended_at is None])
+
+
+def complete_task_graph(fit: bool = False, refresh_rate: int = 1, timeout: int = 0) -> Picture:
+    """Draw all tasks of this notebook so far, coloured by state and agent."""
+    del fit, refresh_rate, timeout
+    return _drawn(_tasks())
+
+
+def _drawn(tasks: Sequence[TaskView]) -> Picture:
+    from agentd.api.looks import pictures
+
+    return Picture(pictures.svg(tasks))
+
+
+def tasks_info() -> Table:
+    """Sum the tasks of this notebook up by function: how many, how long they ran and waited, bytes in and out."""
+    from agentd.api.looks import traces
+
+    return Table(traces.SUMMARY_HEAD, traces.summary(_tasks()))
+
+
+def tasks_status() -> Table:
+    """Count the tasks of this notebook by state."""
+    counts = Counter(task.state for task in _tasks())
+    return Table(("state", "tasks"), [(state, str(count)) for state, count in sorted(counts.items())])
+
+
+def statistics() -> Table:
+    """Count the tasks of this notebook by agent, with how long they ran there in seconds."""
+    counts: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
+    for task in _tasks():
+        if task.host:
+            counts[task.host] += 1
+            seconds[task.host] += task.seconds or 0.0
+    return Table(("agent", "tasks", "seconds"), [(name, str(counts[name]), f"{seconds[name]:.3f}") for name in counts])
+
+
+def resource_status(refresh_rate: int = 1) -> Any:
+    """List the agents that can take tasks, with what is free; shows the moment of its call.
+
+    Raises:
+        PyCOMPSsException: `start` was not called.
+    """
+    from agentd.api.routes.client import connect
+
+    del refresh_rate
+    if _notebook.session is None:
+        raise PyCOMPSsException("tasks run in place: no agent was started by start() of pycompss.interactive")
+    with connect(_notebook.address) as agent:
+        return agent.resources()
+
+
+__all__ = [
+    "complete_task_graph",
+    "current_task_graph",
+    "is_running",
+    "resource_status",
+    "start",
+    "statistics",
+    "stop",
+    "tasks_info",
+    "tasks_status",
+]

@@ -72,11 +72,13 @@ class Callee:
         if declared.code[:1] == b"\x80":  # a pickle: no source begins so
             self.definition = load_value(declared.code, callable_only=False).settle()
             return self.definition.body  # type: ignore[no-any-return]
-        function = finder.find_task(declared.function, declared.code)
+        function: Any = finder.find_task(declared.function, declared.code)
+        if isinstance(function, property):
+            function = function.fget
         self.definition = definition_of(function)
         if self.definition is None:
             raise Refused(Reason.NOT_CALLABLE, f"{declared.function} is no task: it is not decorated with @task")
-        return function
+        return function  # type: ignore[no-any-return]
 
     def call(self, codec: int, data: memoryview, buffers: Sequence[memoryview]) -> Any:
         """Read the arguments and call it; a chunk is called with each of its tuples of arguments in turn.

@@ -30,6 +30,8 @@ _FOREIGN = frozenset({"site-packages", "dist-packages"})
 _OWN = ("agentd", "cli", "schedulers", "resources_xml")
 """Our packages."""
 
+_NOT_THERE = ("it is not there", "workers have of a program what stands above its main guard, and it is not there")
+
 
 class Finder:
     """Finds functions by name.
@@ -88,7 +90,7 @@ class Finder:
             try:
                 target = getattr(target, part)
             except AttributeError:
-                hint = "tasks cannot be defined inside of functions" if part == "<locals>" else "it is not there"
+                hint = _NOT_THERE[module_name == "__main__"]
                 raise Refused(Reason.NOT_CALLABLE, f"{name} cannot be found in its module: {hint}") from None
         return target  # type: ignore[no-any-return]
 

@@ -27,6 +27,9 @@ if __name__ == "__main__":
     for number in range(3):
         add(numbers, number)
     print(compss_wait_on(numbers))
+    print(sorted((row[:3] for row in ipycompss.tasks_info()), reverse=True), list(ipycompss.tasks_status()))
+    print(ipycompss.statistics()[0][1], ipycompss.complete_task_graph().data.count("<title>"))
+    print(ipycompss.current_task_graph().data.count("<title>"), len(ipycompss.resource_status()))
     left = who(1)
     ipycompss.stop(sync=True)
     print(ipycompss.is_running(), type(left).__name__, who(2) == os.getpid())

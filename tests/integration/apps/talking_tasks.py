@@ -1,6 +1,8 @@
 """Tasks that print, on the agent that runs them."""
 
+import os
 import sys
+import time
 
 from pycompss.api.api import compss_wait_on
 from pycompss.api.constraint import constraint
@@ -41,3 +43,11 @@ def main(number):
 
 if __name__ == "__main__":
     print("here", compss_wait_on(count(2)))
+
+
+def twice(path):
+    """Say that it began, and end when it may."""
+    print("began", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    print("ended")

@@ -210,3 +210,9 @@ def test_signs_that_a_terminal_obeys_are_shown_as_escapes(sign):
 def test_long_cells_are_cut():
     """A table stays one."""
     assert len(shown("reason", "x" * 500)) == 40
+
+
+def test_a_text_is_no_list_of_arguments() -> None:
+    """Its letters would be the arguments, which nobody means."""
+    with pytest.raises(TypeError, match="args is a list of arguments, not 'text'"):
+        submission("m:f", "text")

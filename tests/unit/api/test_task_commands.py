@@ -37,6 +37,7 @@ from agentd.api import (
     http,
     implement,
     mpi,
+    mpmd_mpi,
     multinode,
     prolog,
     task,
@@ -242,6 +243,12 @@ def test_commands_before_and_after_a_task(on_path: Callable[[str, str], Path], t
         (lambda: http(service_name="s", resource="r", request="GET", updates="a=1")(task()(lambda a: a)), "updates"),
         (lambda: implement(method="m"), "needs source_class"),
         (lambda: multinode(nodes=1), "no argument nodes"),
+        (lambda: mpmd_mpi(runner="mpirun"), "needs programs"),
+        (lambda: mpmd_mpi(runner="mpirun", programs=[]), "a list of dicts"),
+        (lambda: mpmd_mpi(runner="mpirun", programs=["a"]), "a dict of binary"),
+        (lambda: mpmd_mpi(runner="mpirun", programs=[{"processes": 1}]), "a program needs binary"),
+        (lambda: mpmd_mpi(runner="mpirun", programs=[{"binary": "a", "args": "{{b}}"}])(task()(lambda a: a)), "{{b}}"),
+        (lambda: mpmd_mpi(runner="m", programs=[{"binary": "a", "processes": 0}])(task()(lambda a: a)), "1 or more"),
     ],
 )
 def test_wrong_words_are_refused(decorate: Callable[[], Any], said: str) -> None:

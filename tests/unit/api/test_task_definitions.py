@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import sys
 from collections.abc import Callable
@@ -192,6 +193,11 @@ def test_returns_found_by_looking_at_the_function() -> None:
         (int, 1),
         (tuple[int, int], 2),
         (tuple[int, ...], 1),
+        ((int, str), 2),
+        ([int, str, int], 3),
+        ("(int, str)", 2),
+        ("[int]", 1),
+        ((), 1),
     ],
 )
 def test_returns_by_annotation(said: Any, meant: Any) -> None:
@@ -402,3 +408,24 @@ def test_decorating_loads_the_standard_library_only() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (dict, "stands above a function, not above <class 'dict'>"),
+        (asyncio.sleep, r"sleep is a coroutine's: .* decorate a function that calls asyncio\.run"),
+        (property(len), "stands above a function, not above <property"),
+    ],
+)
+def test_what_cannot_be_a_task(function: Any, words: str) -> None:
+    """Is refused where it is decorated, with what to do instead."""
+    with pytest.raises(DefinitionError, match=words):
+        task()(function)
+
+
+@pytest.mark.parametrize("name", ["priority", "is_replicated", "is_distributed", "is_reduce"])
+def test_flags_are_true_or_false(name: str) -> None:
+    """The message names the argument."""
+    with pytest.raises(DefinitionError, match=f"{name} of task .* cannot be 'maybe': it is True or False"):
+        task(**{name: "maybe"})(lambda a: a)

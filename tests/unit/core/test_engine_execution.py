@@ -374,3 +374,18 @@ def test_outcomes_say_where_and_which_attempt() -> None:
     desk.end(1, 1, seconds=0.5)
     outcome = desk.one(c.SettleCalls).settled[0].outcome
     assert outcome == Outcome(0, outcome.value, None, 0.5, "own", 0, 1)
+
+
+def test_what_needs_no_core_keeps_nobody_from_one() -> None:
+    """While tasks without units run, each core has a worker of its own; and of such tasks there are only so many."""
+    desk = Desk(1)
+    light = Template("m:light", constraints=Constraints(computing_units=0))
+    caller = desk.open_session(light, PLAIN)
+    for ref in range(4):
+        desk.call(caller, ref)
+    desk.call(caller, 4, template=1)
+    assert [task.shape.template.function for task in desk.one(c.RunTasks).tasks] == [PLAIN.function]
+    assert desk.state.pool.free() == 0
+    assert not desk.state.crew.is_crowded
+    desk.call(caller, 5)
+    assert sum(line.is_light for line in desk.state.crew.lines.values()) == 4

@@ -1,8 +1,7 @@
-"""Not there: several MPI programs in one run. Importing it works, using it says what to do."""
+"""Tasks that are one MPI run of several programs."""
 
-from pycompss.api._missing import missing
+from agentd.api.decorators.mpmd import mpmd_mpi
 
-mpmd_mpi = missing("mpmd_mpi", "several MPI programs in one run", "start them with @mpi and flags of the runner")
 MpmdMPI = mpmd_mpi
 Mpmd_mpi = mpmd_mpi
 MPMDMPI = mpmd_mpi

@@ -36,8 +36,9 @@ def trace(tasks: Sequence[TaskView]) -> str:
         {"ph": "M", "name": "thread_name", "pid": processes[host], "tid": lane, "args": {"name": worker}}
         for (host, lane), worker in _named(ran, lanes).items()
     )
-    events.extend(_slice(task, processes[task.host], lanes[task.id], begin, now) for task in ran)
-    events.extend(_arrows(ran, processes, lanes, begin, now))
+    spans = _spans(ran, lanes, begin, now)
+    events.extend(_slice(task, processes[task.host], lanes[task.id], begin, spans[task.id]) for task in ran)
+    events.extend(_arrows(ran, processes, lanes, begin, spans))
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
@@ -56,6 +57,40 @@ def _lanes(ran: Sequence[TaskView], now: float) -> dict[str, int]:
     return found
 
 
+def _spans(ran: Sequence[TaskView], lanes: dict[str, int], begin: float, now: float) -> dict[str, tuple[float, float]]:
+    """Say from when to when each ran, so that slices of one lane follow each other, or lie within each other.
+
+    When a task ended is when its agent was told, and workers tell of several at once: those ran one after another, the
+    last one until then. One that runs on top of another, which waits, lies within it.
+    """
+    spans: dict[str, tuple[float, float]] = {}
+    by_lane: dict[tuple[str, int], list[TaskView]] = defaultdict(list)
+    for task in ran:
+        by_lane[task.host, lanes[task.id]].append(task)
+    for tasks in by_lane.values():
+        behind: tuple[float | None, float] = (None, 0.0)
+        for task in sorted(tasks, key=lambda one: (one.ended_at or now, one.started_at or 0.0, one.id), reverse=True):
+            start, end = task.started_at or begin, max(task.ended_at or now, task.started_at or begin)
+            earlier = behind[1] - (end - start)
+            if behind[0] == end and earlier >= (task.placed_at or start):
+                start, end = earlier, behind[1]
+            behind = task.ended_at, start
+            spans[task.id] = start, end
+        _untangle([task.id for task in tasks], spans)
+    return spans
+
+
+def _untangle(lane: list[str], spans: dict[str, tuple[float, float]]) -> None:
+    """Cut what ends within a slice that began later: clocks are not that exact."""
+    around: list[str] = []
+    for one in sorted(lane, key=lambda one: (spans[one][0], -spans[one][1])):
+        start, end = spans[one]
+        while around and spans[around[-1]][1] < end:
+            before = spans[around[-1]]
+            spans[around.pop()] = before[0], min(before[1], start)
+        around.append(one)
+
+
 def _named(ran: Sequence[TaskView], lanes: dict[str, int]) -> dict[tuple[str, int], str]:
     names = {}
     for task in ran:
@@ -64,9 +99,8 @@ def _named(ran: Sequence[TaskView], lanes: dict[str, int]) -> dict[tuple[str, in
     return names
 
 
-def _slice(task: TaskView, process: int, lane: int, begin: float, now: float) -> dict[str, Any]:
-    started = task.started_at or begin
-    ended = task.ended_at or max(now, started)
+def _slice(task: TaskView, process: int, lane: int, begin: float, span: tuple[float, float]) -> dict[str, Any]:
+    started, ended = span
     told = {
         "task": task.id,
         "state": task.state,
@@ -90,7 +124,11 @@ def _slice(task: TaskView, process: int, lane: int, begin: float, now: float) ->
 
 
 def _arrows(
-    ran: Sequence[TaskView], processes: dict[str, int], lanes: dict[str, int], begin: float, now: float
+    ran: Sequence[TaskView],
+    processes: dict[str, int],
+    lanes: dict[str, int],
+    begin: float,
+    spans: dict[str, tuple[float, float]],
 ) -> Iterator[dict[str, Any]]:
     maker = {version: task for task in ran for version in task.makes}
     number = 0
@@ -100,7 +138,8 @@ def _arrows(
             if source is None or source is task:
                 continue
             number += 1
-            ends = (("s", source, source.ended_at or now), ("f", task, task.started_at or now))
+            ended = spans[source.id][1]
+            ends = (("s", source, ended), ("f", task, max(ended, spans[task.id][0])))
             for phase, one, moment in ends:
                 event = {"ph": phase, "id": number, "name": "data", "cat": "data", "ts": (moment - begin) * _US}
                 event |= {"pid": processes[one.host], "tid": lanes[one.id]}

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.api.looks import pictures, traces
 from agentd.model.views import TaskView
-from cli import pictures, traces
 
 NASTY = 'm:f"<b>&\\</svg>\x1b[31m'
 
@@ -156,3 +156,40 @@ def test_the_summary_has_a_row_for_each_function() -> None:
     assert (names["mean"], names["p95"], names["longest"]) == ("10.5 s", "19 s", "20 s")
     assert (names["waited"], names["in"]) == ("1 s", "20 KiB")
     assert rows[1][:4] == ("m:other", "1", "0", "1")
+
+
+def _spans(tasks: list[TaskView]) -> dict[str, tuple[float, float]]:
+    events = [event for event in json.loads(traces.trace(tasks))["traceEvents"] if event["ph"] == "X"]
+    return {event["args"]["task"]: (event["ts"] / 1e6, (event["ts"] + event["dur"]) / 1e6) for event in events}
+
+
+def test_what_a_worker_told_at_once_ran_one_after_another() -> None:
+    """The last one until then; what waited for it meanwhile lies around it."""
+    told: dict[str, float | int] = {"ended_at": 110.0, "worker": 1}
+    tasks = [
+        _task(1, started_at=101.0, seconds=9.0, placed_at=101.0, **told),
+        _task(2, started_at=108.0, seconds=2.0, placed_at=105.0, **told),
+        _task(3, started_at=109.0, seconds=1.0, placed_at=105.0, **told),
+    ]
+    assert _spans(tasks) == {"1": (1.0, 10.0), "2": (7.0, 9.0), "3": (9.0, 10.0)}
+
+
+_RUNS = st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9), st.integers(1, 2), st.booleans()), max_size=12)
+
+
+@given(_RUNS)
+def test_slices_of_a_lane_follow_or_enclose_each_other(runs: list[tuple[float, float, int, bool]]) -> None:
+    """Whatever is told of them; and no datum arrives before it was made."""
+    tasks = [
+        _task(n, started_at=100 + at, ended_at=100 + at + took, seconds=took, worker=worker, placed_at=100.0,
+              makes=(f"v{n}",), reads=(f"v{n - 1}",) if reads else ())
+        for n, (at, took, worker, reads) in enumerate(runs)
+    ]  # fmt: skip
+    spans = _spans(tasks)
+    for one in tasks:
+        for other in tasks:
+            (a, b), (c, d) = spans[one.id], spans[other.id]
+            assert one.worker != other.worker or not a + 1e-5 < c < b - 1e-5 < d - 2e-5
+    events = json.loads(traces.trace(tasks))["traceEvents"]
+    made = {event["id"]: event["ts"] for event in events if event["ph"] == "s"}
+    assert all(event["ts"] >= made[event["id"]] for event in events if event["ph"] == "f")

@@ -1,0 +1,1 @@
+"""What an operation's tasks look like: as a graph, a trace, and sums by function."""
