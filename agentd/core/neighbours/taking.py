@@ -30,6 +30,8 @@ BRIEF_S = 0.001
 FEW = 8
 """Offers at once above which each is answered as it comes: a neighbour with so many has others that wait (chosen)."""
 NOWHERE = "no host here or beyond fits what it needs"
+HOPE_S = 2.0
+"""How often it is looked whether what only hosts beyond fit still has one (chosen: some reports of load)."""
 UNHELD = 1 << 62
 """Stands for the entry of the acceptance of what is to hold cores, until it does: nobody may count on it."""
 TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
@@ -48,6 +50,8 @@ class Taking:
         """The way on which the last offer came."""
         self._is_idle = False
         """Nothing waits for a host here, and what is being taken is little: it is begun in this very drain."""
+        self._is_looking = False
+        """A timer looks after what only hosts beyond this one fit."""
 
     def offers_received(self, event: e.OffersReceived, now: float) -> None:
         """A neighbour asks us to run tasks."""
@@ -76,12 +80,12 @@ class Taking:
                 return Refusal(offer.task, offer.attempt, words) if words else None
         elif offer.task in state.tasks:
             return Refusal(offer.task, offer.attempt, "a task of this agent has the same number")
-        refusal = self._refusal(neighbour, offer, shape)
+        refusal = self._refusal(neighbour, offer, shape, now)
         if refusal is None:
             self._open(neighbour, link, offer, shape, now)
         return refusal
 
-    def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape) -> Refusal | None:
+    def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape, now: float) -> Refusal | None:
         """Say why a task that is not known here is not taken; None: it may be."""
         state, rules = self._state, self._state.rules
         waiting = len(state.queue)
@@ -100,8 +104,27 @@ class Taking:
             return None
         probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
         if any(row.admits(probe) for row in state.neighbourhood.rows):
+            self._look_later(now)
             return None
         return Refusal(offer.task, offer.attempt, NOWHERE, final=True)
+
+    def _look_later(self, now: float) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            self._state.timers.at(now + HOPE_S, self._give_up)
+
+    def _give_up(self, now: float) -> None:
+        """Give back what no host here or beyond fits any more, now that more is known of them."""
+        state, self._is_looking = self._state, False
+        for bucket in list(state.queue.buckets()):
+            task, sender = bucket.first(), state.neighbourhood.get(bucket.path.sender or "")
+            if task is None or sender is None or could_fit(state.pool, task.shape):
+                continue
+            self._look_later(now)
+            while task is not None and sender.link and not any(row.admits(task) for row in state.neighbourhood.rows):
+                state.queue.drop(task)
+                self._endings.hand_back(task, sender, NOWHERE)
+                task = bucket.first()
 
     def _open(self, neighbour: Neighbour, link: int, offer: Offer, shape: Shape, now: float) -> None:
         state, template = self._state, shape.template

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agentd.core.events import DrainRequested
@@ -279,6 +279,13 @@ TROUBLE = ("kill a", "kill b", "crash c", "crash b", "drain c", "cut a b", "cut 
     seed=st.integers(0, 1 << 30),
     trouble=st.lists(st.tuples(st.floats(0.0, 2.0), st.sampled_from(TROUBLE)), max_size=4),
     scheduler=st.sampled_from(("load-balancing", "fifo", "lifo")),
+)
+@example(  # an agent took two for a neighbour that seemed to have two cores, and only one of them was refused there
+    asked=[("a", [task("p", PLAIN, 0.001)]), ("a", [task("p", PLAIN, 1.0), *[task("p", TWO, 0.001)] * 2])],
+    cores=(1, 1, 1),
+    seed=26,
+    trouble=[(0.0, "drain c")],
+    scheduler="load-balancing",
 )
 def test_whatever_fails_they_all_end_and_nothing_stays_held(
     asked: list[tuple[str, list[Nest]]],
