@@ -396,7 +396,8 @@ def _private(path: Path) -> Iterator[Check]:
 
 def exposure(settings: Settings) -> Iterator[Check]:
     """Say who can reach the agent, and what protects each port."""
-    from agentd.daemon.settings import OFF, is_loopback
+    from agentd.daemon.readings import OFF
+    from agentd.model.addresses import is_loopback
 
     if settings.insecure:
         hosts = sorted({settings.rest_host, settings.comm_host})

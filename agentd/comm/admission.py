@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentd.comm.security import Security, is_loopback
+from agentd.comm.security import Security
+from agentd.model.addresses import is_loopback
 from agentd.model.peers import Peer, fingerprint_of
 from agentd.wire.messages import Hello
 from agentd.wire.terms import Terms, agreed_version

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from agentd.comm.security import asking, certificate_of, is_loopback
+from agentd.comm.security import asking, certificate_of
 from agentd.comm.settings import CommSettings
 from agentd.comm.whereabouts import host_of
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.wire.invitation import Invitation
 from agentd.wire.messages import Hello, HelloAck

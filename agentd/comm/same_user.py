@@ -13,7 +13,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from agentd.comm.security import is_loopback
+from agentd.model.addresses import is_loopback
 
 Address = tuple[str, int]
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -11,31 +11,18 @@ they get an answer that says so, instead of a connection that just ends.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import CERTIFICATE_BYTES, NOBODY, Peer, PinBook, fingerprint_of
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h): a pinned certificate ends by revocation. A device without a clock
 would otherwise be locked out, and so would all devices in twenty years."""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address stays on this device; a name other than localhost is not trusted to."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
 
 
 class Security:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentd.comm.security import is_loopback
+from agentd.model.addresses import is_loopback
 
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared, not bound
 

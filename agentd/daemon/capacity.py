@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentd.adaptors.catalogue import class_of, find
-from agentd.daemon.settings import Settings, machine_cores, machine_memory_mib
+from agentd.daemon.machine import machine_cores, machine_memory_mib
+from agentd.daemon.settings import Settings
 from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity, Kind, Processor
 

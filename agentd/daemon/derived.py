@@ -13,7 +13,8 @@ from agentd.daemon.data.arrivals import Arrivals
 from agentd.daemon.data.serving import Serving
 from agentd.daemon.data.transfers import Transfers
 from agentd.daemon.data.windows import Windows
-from agentd.daemon.settings import machine_memory_mib, process_environment
+from agentd.daemon.machine import machine_memory_mib
+from agentd.daemon.settings import process_environment
 from agentd.workers.settings import WorkerSettings
 
 if TYPE_CHECKING:

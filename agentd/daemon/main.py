@@ -39,7 +39,8 @@ from agentd.daemon.neighbours import links as neighbours
 from agentd.daemon.neighbours.diary import Diary
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
-from agentd.daemon.settings import OFF, Settings
+from agentd.daemon.readings import OFF
+from agentd.daemon.settings import Settings
 from agentd.daemon.showing.gathering import Gathering
 from agentd.daemon.showing.output import RemoteOutput
 from agentd.daemon.showing.stdout import Stdout

@@ -6,10 +6,7 @@ environment.
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import socket
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -19,17 +16,16 @@ from typing import Any
 from msgspec import Struct
 
 from agentd.api.places import state_folder
+from agentd.daemon import readings as read
+from agentd.daemon.machine import machine_name
+from agentd.daemon.readings import OFF
 from agentd.daemon.users.spelling import meant, nearest, stray
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import ConfigError
 from agentd.rest.port import SCOPES
 
 FILE_NAME = "agentd.toml"
 PREFIX = "AGENTD_"
-
-AUTO = 0
-"""Port: the kernel chooses a free one."""
-OFF = -1
-"""Port: this interface is not opened."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -156,123 +152,43 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.log_dir or self.state / "log"
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in re.split(r"[,;]", text) if word.strip())
-
-
-def _folders(text: str) -> tuple[Path, ...]:
-    return tuple(Path(word).expanduser().absolute() for word in text.split(os.pathsep) if word)
-
-
-def _port(text: str) -> int:
-    if text.strip().lower() == "auto":
-        return AUTO
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError("give a port, `auto` for any that is free, or 0 for none") from None
-    if number > 65535:
-        raise ValueError("a port is at most 65535")
-    return number if number > 0 else OFF
-
-
-def _truth(text: str) -> bool:
-    word = text.strip().lower()
-    if word in {"true", "yes", "on", "1", ""}:
-        return True
-    if word in {"false", "no", "off", "0"}:
-        return False
-    raise ValueError("say true or false")
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252}[A-Za-z0-9])?", text):
-        raise ValueError("a name has letters, digits, dots, dashes and underscores, at most 254")
-    return text
-
-
-def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], Any]:
-    def convert(text: str) -> float:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = math.nan
-        if not number >= least:
-            raise ValueError(f"give a {'whole ' if isinstance(least, int) else ''}number from {least:g}")
-        return number
-
-    return convert
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        word = text.strip().lower()
-        if word not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return word
-
-    return convert
-
-
-def _folder(text: str) -> Path:
-    return Path(text).expanduser().absolute()
-
-
-def _existing(text: str) -> Path:
-    path = _folder(text)
-    if not path.is_file():
-        raise ValueError("there is no such file")
-    return path
-
-
-def _store(text: str) -> str:
-    if os.sep in text:
-        folder = _folder(text)
-        if not (folder / "storage").exists():
-            raise ValueError("there is no storage in that folder: it holds storage/api.py")
-        return str(folder)
-    if not all(part.isidentifier() for part in text.split(".")):
-        raise ValueError("a module, as package.module, or a folder")
-    return text
-
-
-_COUNT, _SECONDS = _at_least(0, int), _at_least(0.0, float)
-_SOME, _SOME_SECONDS = _at_least(1, int), _at_least(0.001, float)
+_COUNT, _SECONDS = read.at_least(0, int), read.at_least(0.0, float)
+_SOME, _SOME_SECONDS = read.at_least(1, int), read.at_least(0.001, float)
 
 CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "hostname": _name,
-    "state": _folder,
+    "hostname": read.name,
+    "state": read.folder,
     "rest_host": str,
     "comm_host": str,
-    "rest_port": _port,
-    "comm_port": _port,
-    "rest_name": _words,
+    "rest_port": read.port,
+    "comm_port": read.port,
+    "rest_name": read.words,
     "cpu": _COUNT,
     "gpu": _COUNT,
     "memory_mib": _SOME,
     "speed": _SOME_SECONDS,
-    "parent": _words,
-    "neighbour": _words,
-    "allow": _words,
-    "allow_binary": _words,
-    "storage_impl": _store,
-    "storage_conf": _existing,
-    "local_access": _one_of(*SCOPES),
+    "parent": read.words,
+    "neighbour": read.words,
+    "allow": read.words,
+    "allow_binary": read.words,
+    "storage_impl": read.store,
+    "storage_conf": read.existing,
+    "local_access": read.one_of(*SCOPES),
     "hop_limit": _SOME,
-    "ready_file": _folder,
-    "rest_tls": _truth,
-    "first_token": _truth,
-    "insecure": _truth,
-    "pythonpath": _folders,
+    "ready_file": read.folder,
+    "rest_tls": read.truth,
+    "first_token": read.truth,
+    "insecure": read.truth,
+    "pythonpath": read.folders,
     "python_interpreter": str,
-    "environment": _words,
+    "environment": read.words,
     "scheduler": str,
-    "scheduler_config_file": _folder,
+    "scheduler_config_file": read.folder,
     "comm": str,
-    "project": _folder,
-    "resources": _folder,
-    "log_dir": _folder,
-    "log_level": _one_of("off", "info", "api", "debug", "trace"),
+    "project": read.folder,
+    "resources": read.folder,
+    "log_dir": read.folder,
+    "log_level": read.one_of("off", "info", "api", "debug", "trace"),
     "heartbeat_s": _SOME_SECONDS,
     "lease_s": _SOME_SECONDS,
     "orphan_ttl_s": _SECONDS,
@@ -286,15 +202,15 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "keep_s": _SECONDS,
     "keep_mib": _COUNT,
     "output_mib": _SOME,
-    "confine": _one_of("auto", "strict", "off"),
+    "confine": read.one_of("auto", "strict", "off"),
     "worker_memory_mib": _SOME,
-    "pin_cpus": _truth,
+    "pin_cpus": read.truth,
     "spare_workers": _COUNT,
-    "reuse_resources_on_block": _truth,
-    "input_profile": _folder,
-    "output_profile": _folder,
-    "callback_host": _words,
-    "summary": _truth,
+    "reuse_resources_on_block": read.truth,
+    "input_profile": read.folder,
+    "output_profile": read.folder,
+    "callback_host": read.words,
+    "summary": read.truth,
 }
 """How the text of each setting is read; the names are those of the options, in underscores."""
 
@@ -328,7 +244,7 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None =
 
 def _state_of(given: Mapping[str, tuple[str, str]]) -> Path:
     found = given.get("state")
-    return _folder(found[0]) if found else state_folder()
+    return read.folder(found[0]) if found else state_folder()
 
 
 def _text(value: object) -> str:
@@ -366,7 +282,7 @@ def _file(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _checked(given: dict[str, tuple[str, str]], state: Path, remarks: tuple[str, ...]) -> Settings:
-    values: dict[str, Any] = {"state": state, "hostname": _machine_name(), "pythonpath": ()}
+    values: dict[str, Any] = {"state": state, "hostname": machine_name(), "pythonpath": ()}
     origins = {}
     for name, (text, where) in given.items():
         target = JOINED.get(name, name)
@@ -403,26 +319,6 @@ def _agree(settings: Settings) -> None:
         raise ConfigError(
             f"--lease-s {settings.lease_s:g} is under 3 heartbeats of {settings.heartbeat_s:g} s: raise it"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is reachable from this device only."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def _machine_name() -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).strip("-._")
-    return name or "agent"
-
-
-def machine_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def machine_memory_mib() -> int:
-    """Measure the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
 def process_environment() -> dict[str, str]:

@@ -12,11 +12,12 @@ import logging
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import RequestError
 from agentd.rest.answers import Answer
 from agentd.rest.call import CALL, CONNECTION, RANK, Call, Caller, Connection, too_little
 from agentd.rest.depth import is_deeper
-from agentd.rest.hosts import Hosts, check_site, is_loopback, looks_forwarded
+from agentd.rest.hosts import Hosts, check_site, looks_forwarded
 from agentd.rest.port import AgentPort
 from agentd.rest.problems import Problem, broken, refusal
 from agentd.rest.routes import Route, RouteTable

@@ -6,8 +6,7 @@ Origin. Neither can be forged by a browser's script, and neither is of any use t
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
-
+from agentd.model.addresses import is_loopback
 from agentd.rest.problems import Problem
 from agentd.rest.settings import RestSettings
 
@@ -22,17 +21,6 @@ def bare(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].rstrip(".").lower()
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is of loopback, IPv4 in IPv6 included."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped.is_loopback
-    return ip.is_loopback
 
 
 class Hosts:

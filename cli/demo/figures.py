@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentd.daemon.settings import machine_cores
+from agentd.daemon.machine import machine_cores
 from cli.demo.agents import CHAIN
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.comm.security import Security, is_loopback
+from agentd.comm.security import Security
 from agentd.daemon.derived import comm_settings
 from agentd.daemon.trust.identity import ensure_identity
 from agentd.daemon.trust.pairing import Pairing
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import ConfigError
 from agentd.store.disk import LocalDisk
 from agentd.store.identity import read_identity

@@ -14,8 +14,8 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from agentd.comm.security import is_loopback
 from agentd.comm.whereabouts import host_of
+from agentd.model.addresses import is_loopback
 from agentd.wire.messages import StopAnswer, StopRequest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.comm.security import serving
 from agentd.comm.whereabouts import joined
 from agentd.daemon.neighbours.addresses import reachable_here
-from agentd.daemon.settings import OFF
+from agentd.daemon.readings import OFF
 from agentd.rest.listening import listen
 from agentd.rest.settings import RestSettings
 from agentd.store.identity import FILE_NAME as KEY_FILE

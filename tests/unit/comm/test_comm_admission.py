@@ -8,7 +8,8 @@ import pytest
 
 from agentd.comm.admission import Admission, Denial, Grant, Origin
 from agentd.comm.roster import Neighbour, Roster
-from agentd.comm.security import Security, is_loopback
+from agentd.comm.security import Security
+from agentd.model.addresses import is_loopback
 from agentd.model.errors import ConfigError
 from agentd.wire.messages import Hello
 from agentd.wire.terms import Life, Terms

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.settings import AUTO, OFF, Settings, resolve
+from agentd.daemon.readings import AUTO, OFF
+from agentd.daemon.settings import Settings, resolve
 from agentd.model.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from agentd.rest.accept import choose
 from agentd.rest.app import ROUTES
 from agentd.rest.call import RANK, Caller
 from agentd.rest.callbacks import check_callback
-from agentd.rest.hosts import Hosts, bare, is_loopback, looks_forwarded
+from agentd.rest.hosts import Hosts, bare, looks_forwarded
 from agentd.rest.problems import KINDS, Problem, document, refusal
 from agentd.rest.routes import RouteTable
 from agentd.rest.settings import RestSettings
@@ -22,20 +22,6 @@ from agentd.rest.settings import RestSettings
 def test_the_bare_name_of_a_host(header, name):
     """Port, brackets, case and the dot at the end do not count."""
     assert bare(header) == name
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1", "::1%lo"])
-def test_loopback(address):
-    """All of 127/8, and IPv6's, also where IPv4 is inside."""
-    assert is_loopback(address)
-
-
-@pytest.mark.parametrize(
-    "address", ["", "localhost", "10.0.0.1", "::2", "::ffff:10.0.0.1", "0.0.0.0", "128.0.0.1", "127.1"]
-)
-def test_not_loopback(address):
-    """Nothing else, and no name."""
-    assert not is_loopback(address)
 
 
 def test_an_own_address_is_one_of_the_connection():
