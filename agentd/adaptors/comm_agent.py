@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.model.addresses import COMM_PORT
 from agentd.model.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-DEFAULT_PORT = 46102
 
 
 class CommAgentAdaptor:
@@ -27,7 +26,7 @@ class CommAgentAdaptor:
         if unknown:
             known = ", ".join(sorted(self.properties))
             raise RequestError(f"a Comm neighbour has no property {unknown[0]!r}; it has {known}")
-        port = properties.get("Port", str(DEFAULT_PORT))
+        port = properties.get("Port", str(COMM_PORT))
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise RequestError(f"Port={port} is no TCP port: give a number from 1 to 65535")
         host = properties.get("Host", name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agentd.api.places import Place
+from agentd.model.addresses import REST_PORT
 from agentd.model.errors import RequestError
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
     from agentd.adaptors.couriers import Courier, Surroundings
 
-DEFAULT_PORT = 46101
 TOKEN_BYTES = 4096
+"""Most of a token's file that is read (chosen: a token has some fifty letters)."""
 
 
 class RestAgentAdaptor:
@@ -65,7 +66,7 @@ def _url(host: str, port: str | None) -> str:
     if not host or any(sign.isspace() or sign in "/@" for sign in host):
         raise RequestError(f"{host!r} is no host: give Host=ADDRESS")
     shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"http://{shown}:{int(port) if port is not None else DEFAULT_PORT}"
+    return f"http://{shown}:{int(port) if port is not None else REST_PORT}"
 
 
 def _token(properties: Mapping[str, str]) -> str:

@@ -26,13 +26,12 @@ from agentd.comm.whereabouts import joined
 from agentd.comm.wiring import Identity, Land, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
+from agentd.model.addresses import COMM_PORT
 from agentd.model.errors import ConfigError
 from agentd.model.peers import NO_LIMITS, Limits, PinBook
 from agentd.model.task import Template
 from agentd.model.values import ObjectKey, Payload
 from agentd.wire.messages import Message
-
-DEFAULT_PORT = 46_102
 
 
 class Door:
@@ -319,7 +318,7 @@ class Door:
         """Keep a link to a neighbour: properties `Host` (default: its name) and `Port`."""
         properties = dict(command.properties)
         try:
-            host, port = properties.get("Host", command.neighbour), _port(properties.get("Port", str(DEFAULT_PORT)))
+            host, port = properties.get("Host", command.neighbour), _port(properties.get("Port", str(COMM_PORT)))
         except ConfigError as error:
             self._wiring.post(LinkClosed(command.neighbour, 0, str(error)))
             return

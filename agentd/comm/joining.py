@@ -23,6 +23,7 @@ from agentd.wire.session import Session
 from agentd.wire.terms import Side
 
 _READ_BYTES = 65_536
+"""Taken from the socket at a time (chosen: one frame of the handshake is far smaller)."""
 
 
 class Imposter(Unreachable):

@@ -28,6 +28,7 @@ from agentd.wire.session import Session
 from agentd.wire.terms import Phase, Side
 
 _BACKLOG = 128
+"""Connections that the kernel holds until they are taken (chosen: beyond it who dials waits)."""
 _ACCEPTS_A_TURN = 16
 """Connections taken in one turn of the loop: a flood must not starve those that are open."""
 OwnerOf = Callable[[Address, Address], int | None]

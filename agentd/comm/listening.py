@@ -26,13 +26,16 @@ from agentd.wire.session import Session
 from agentd.wire.terms import Side
 
 _BACKLOG = 128
+"""Connections that the kernel holds until they are taken (chosen: beyond it who dials waits)."""
 _ACCEPTS_A_TURN = 16
 """Connections taken in one turn of the loop: a flood must not starve those that are open."""
 _HANDSHAKE = b"\x16"
 """A TLS record of a handshake begins so (RFC 8446, 5.1), and no frame of ours does."""
 _OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REST_S = 1.0
+"""Pause when this process has no room for more descriptors (chosen: some connections end within it)."""
 _DRAINED_BYTES = 65_536
+"""Read of what a refused connection has sent already, so that it hears why (chosen: more than a HELLO)."""
 
 
 class TcpPort:

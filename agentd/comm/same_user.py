@@ -25,9 +25,13 @@ _UID, _INODE = 7, 9
 """Columns of a row of the table."""
 
 _NETLINK_SOCK_DIAG = 4
+"""NETLINK_SOCK_DIAG in include/uapi/linux/netlink.h."""
 _SOCK_DIAG_BY_FAMILY = 20
+"""As in include/uapi/linux/sock_diag.h."""
 _NLM_F_REQUEST = 1
+"""As in include/uapi/linux/netlink.h."""
 _NO_COOKIE = 0xFFFFFFFF
+"""INET_DIAG_NOCOOKIE in include/uapi/linux/inet_diag.h: whichever socket has these addresses."""
 _MESSAGE = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence, port."""
 _QUESTION = struct.Struct("=BBBBI")

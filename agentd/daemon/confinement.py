@@ -20,6 +20,7 @@ MODES = (seclusion.AUTO, seclusion.STRICT, OFF)
 MOUNTING = ("apptainer", "bwrap", "podman", "singularity")
 """Programs that make containers by mounting, which those cannot do who are confined."""
 TRIAL_S = 20.0
+"""How long the trial of seclusion may take (chosen: a Python starts on the slowest device)."""
 
 
 class Confinement(NamedTuple):

@@ -20,7 +20,7 @@ from agentd.daemon import readings as read
 from agentd.daemon.machine import machine_name
 from agentd.daemon.readings import OFF
 from agentd.daemon.users.spelling import meant, nearest, stray
-from agentd.model.addresses import is_loopback
+from agentd.model.addresses import COMM_PORT, REST_PORT, is_loopback
 from agentd.model.errors import ConfigError
 from agentd.rest.port import SCOPES
 
@@ -39,9 +39,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Address on which the user port listens."""
     comm_host: str = "127.0.0.1"
     """Address on which the port for other agents listens."""
-    rest_port: int = 46101
+    rest_port: int = REST_PORT
     """User port: a number, `auto`, or 0 or less to leave it closed."""
-    comm_port: int = 46102
+    comm_port: int = COMM_PORT
     """Port for other agents: a number, `auto`, or 0 or less to leave it closed."""
     rest_name: tuple[str, ...] = ()
     """Further names that the Host header of a request may bear."""

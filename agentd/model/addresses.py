@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
 
+REST_PORT, COMM_PORT = 46101, 46102
+"""Where an agent listens for users and for other agents if nothing else is said; COMPSs' own defaults."""
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether an address stays on this device, IPv4 in IPv6 included; no name but localhost is trusted to."""

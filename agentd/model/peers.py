@@ -18,6 +18,7 @@ from agentd.model.errors import RequestError
 MOST_PEERS = 1_000
 """Agents that one agent can be paired with, revoked ones included. Chosen: each is an anchor of every handshake."""
 MOST_FUNCTIONS = 256
+"""Names in the list of functions that a peer may ask for. Chosen: a page that a person still reads."""
 CERTIFICATE_BYTES = 4_096
 """Largest certificate; one with an elliptic key takes about 400 bytes. Chosen."""
 

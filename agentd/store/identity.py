@@ -18,6 +18,7 @@ from agentd.store.disk import Disk, read_file, write_file
 
 FILE_NAME = "identity.pem"
 _MOST_BYTES = 16_384
+"""Largest file that is read as a key with its certificate (chosen: they take about a thousand bytes)."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN (?:EC )?PRIVATE KEY-----")
 

@@ -18,6 +18,7 @@ from agentd.store.disk import Disk, read_file, write_file
 
 FILE_NAME = "peers.json"
 _MOST_BYTES = 16 << 20
+"""Largest book that is read (chosen: above as many peers as there may be, each with all that it may have)."""
 _VERSION = 1
 
 

@@ -24,6 +24,7 @@ from agentd.store.upkeep import ROWS_MOST
 
 _ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]
 _REBUILD_ROWS = 64
+"""Rows that are copied at a time when a file is built anew (chosen: 16 MiB at the most)."""
 
 
 class Alarm(Struct, frozen=True):

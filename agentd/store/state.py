@@ -21,6 +21,7 @@ _ID_NAME = "agent-id"
 _ID = re.compile(rb"[0-9a-f]{32}\n?")
 _CLOCK_NAME = "clock"
 _MOST_BYTES = 4096
+"""Largest file that is read here (chosen: each holds one line)."""
 
 
 def agent_id(disk: Disk, folder: Path) -> str:

@@ -26,9 +26,13 @@ WAL_KEPT_BYTES = 8 << 20
 """Chosen: a WAL is shortened to this. Overwriting is twice as fast as growing a file (measured)."""
 
 _PAGE_BYTES = 4096
+"""Of the database; SQLite's default, and the page of memory and of most disks."""
 _VACUUM_PAGES = 256
+"""Free pages that are given back to the file system at a time (chosen: a commit waits little for it)."""
 _VACUUM_AT = 0.25
+"""Share of free pages from which on they are given back (chosen: what is freed is mostly written again soon)."""
 _QUARANTINE_MOST = 1000
+"""Damaged records that are kept for people to look at (chosen)."""
 _INSERT = "INSERT INTO rows (id, head, body) VALUES (?, ?, ?)"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

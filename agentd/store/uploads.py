@@ -20,6 +20,7 @@ CHUNK_BYTES = 1 << 20
 """Chosen: what is held in memory of an object on its way."""
 
 DIGEST_BYTES = 16
+"""Of an object's hash: 128 bits, which tell damage and equal values apart from all others."""
 
 
 class Limits(Struct, frozen=True):

@@ -26,10 +26,13 @@ VERSION = 1
 SECRET_BYTES = 20
 """160 random bits, and a whole number of base32 signs; nobody guesses them within the ten minutes, or ever."""
 MOST_CHARACTERS = 2_048
+"""Longest string that is read as one (chosen: eight addresses with long names)."""
 MOST_ADDRESSES = 8
+"""Addresses of who invites (chosen: the networks that one device is in)."""
 PEER, USER = "peer", "user"
 
 _CHECK_BYTES = 4
+"""Of the sum that tells a string that was copied wrongly (chosen: one in four billion passes)."""
 _HEAD_BYTES = 1 + _CHECK_BYTES
 _BETWEEN = re.compile(r"[\s-]+")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\s/:@\[\]]+):(\d{1,5})")

@@ -20,6 +20,7 @@ from schedulers.capacity import Capacity
 MAX_ITEMS = 65_536
 """Items of one batch: a frame cannot make its reader build more objects than this (chosen: as the default credit)."""
 MAX_TEMPLATES = 4_096
+"""Templates told in one message (chosen: as many shapes as are remembered)."""
 
 Text = Annotated[str, Meta(max_length=256)]
 """A name, an address, an identifier."""

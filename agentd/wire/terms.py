@@ -10,6 +10,7 @@ from agentd.wire.messages import Hello, HelloAck
 
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 2
+"""The newest version that is spoken; see docs/comm-protocol.md for what each brought."""
 COMPARING = 2
 """From this version on both ends of a peer's connection begin with INVENTORY."""
 

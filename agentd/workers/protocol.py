@@ -47,6 +47,7 @@ TO_WORKER_LIMIT = 1 << 32
 TO_DAEMON_LIMIT = 64 * 1024 * 1024
 """Largest body taken from a worker, in bytes; chosen: what is larger goes through shared memory."""
 SPAWNER_LIMIT = 1024 * 1024
+"""Largest body between the daemon and its spawner (chosen: its settings and an environment)."""
 
 
 class Kind:

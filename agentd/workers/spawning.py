@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHILD = f"{OWN_FOLDER}/agentd/workers/child.py"
 _TAIL_BYTES = 2000
+"""Of what a spawner wrote before it failed, the end that is shown (chosen: a traceback)."""
 
 
 class Spawner:

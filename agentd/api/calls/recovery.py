@@ -8,6 +8,7 @@ from agentd.model.errors import AgentdError, Unreachable
 FIRST_DELAY_S = 0.05
 """An agent that restarts needs some 0.3 s to listen again (measured): a few attempts until then."""
 LARGEST_DELAY_S = 1.0
+"""Cap of the pauses after those (chosen: an agent that is away for long is found a second after it is back)."""
 
 
 class Recovery:

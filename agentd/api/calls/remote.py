@@ -33,8 +33,11 @@ WAITERS = 8
 BATCH_BYTES = 512 * 1024
 """Half of the largest JSON body that an agent takes."""
 WAIT_S = 30.0
+"""How long one request waits for an end (chosen: half of the longest wait that an agent grants)."""
 FIRST_DELAY_S = 0.05
+"""Pause after the first failed request, doubled after each further one (chosen)."""
 LARGEST_DELAY_S = 2.0
+"""Their cap (chosen)."""
 
 _Waiting = tuple[CallFuture[Any], str]
 """A call, and the operation that it became."""

@@ -36,6 +36,7 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 """How long an agent may take to answer, beside what it was asked to wait. Chosen: a busy small device."""
 CONNECT_S = 5.0
+"""How long a connection may take to be made. Chosen: some lost packets on the slowest link."""
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 LONGEST_WAIT_S = 60.0
 """Longest wait in one request: what stands between may cut connections that say nothing for longer. Chosen."""

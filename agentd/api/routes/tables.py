@@ -29,6 +29,7 @@ _COLUMNS: dict[type[Any], tuple[str, ...]] = {
 }
 """What of a row is shown; the rest is there to be asked for."""
 _WIDEST = 40
+"""Signs of a cell in a terminal, above which it is cut; chosen."""
 
 
 class Rows(list[T], Generic[T]):

@@ -25,6 +25,7 @@ LOOK_S = 0.1
 SELDOM_S = 2.0
 """The same of a program that calls no tasks; chosen."""
 PIECE_BYTES = 256 << 10
+"""Output that is asked for at a time; chosen."""
 _DECODER = codecs.getincrementaldecoder("utf-8")
 _STREAMS = {1: "stdout", 2: "stderr"}
 

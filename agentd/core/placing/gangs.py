@@ -43,6 +43,7 @@ PATIENCE_MOST_S = 60.0
 REST_S = 0.1
 """Pause after that, about so long; it grows likewise (chosen: some round trips)."""
 REST_MOST_S = 10.0
+"""Its cap (chosen: what is freed meanwhile waits so long at the most)."""
 LOOK_MOST = 16
 """Waiting gangs that are looked at in one drain (chosen)."""
 HELD = frozenset({State.HOLDING, State.FORWARDED})

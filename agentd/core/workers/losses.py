@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
 STORM_S = 10.0
+"""The time within which so many are a storm (promised)."""
 KILL = 2
 """Level of an interruption that ends the worker."""
 

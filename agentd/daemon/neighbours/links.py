@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec import structs
 
 from agentd.adaptors.catalogue import COMPSS_COMM, find, known_adaptor
-from agentd.adaptors.comm_agent import DEFAULT_PORT
 from agentd.adaptors.couriers import Couriers
 from agentd.comm.whereabouts import joined
 from agentd.core import commands as c
 from agentd.core.commands import OpenLink
 from agentd.core.events import ResourceAdded
 from agentd.daemon.capacity import capacity_of
+from agentd.model.addresses import COMM_PORT
 from agentd.model.errors import ConfigError, RequestError
 from schedulers.capacity import Capacity
 
@@ -195,7 +195,7 @@ def _named_by(book: PinBook, event: ResourceAdded) -> ResourceAdded:
     properties = dict(event.properties)
     if event.adaptor != "comm" or "Host" not in properties:
         return event
-    peer = book.at(joined(properties["Host"], int(properties.get("Port", DEFAULT_PORT))))
+    peer = book.at(joined(properties["Host"], int(properties.get("Port", COMM_PORT))))
     return event if peer is None or book.named(event.name) else structs.replace(event, name=peer.name)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentd.comm.whereabouts import joined, split
 from agentd.core import events as e
+from agentd.model.addresses import COMM_PORT
 from agentd.model.errors import RequestError
 from schedulers.capacity import Capacity
 
@@ -38,7 +39,7 @@ def located(security: Security, pooled: Iterable[str], name: str, properties: di
         return {**placed(peer.addresses[0]), **properties}
     if "Host" not in properties and name in pooled:
         return properties  # it grows, where it is
-    _insist_on_pairing(security, name, properties.get("Host", name), int(properties.get("Port", "46102")))
+    _insist_on_pairing(security, name, properties.get("Host", name), int(properties.get("Port", COMM_PORT)))
     return properties
 
 
@@ -88,7 +89,7 @@ def followed(met: Met, peer: Peer, rows: dict[str, Neighbour]) -> list[e.Event]:
 
 def _is_at(row: Neighbour, address: str) -> bool:
     properties = dict(row.properties)
-    return joined(properties.get("Host", row.name), int(properties.get("Port", "46102"))) == address
+    return joined(properties.get("Host", row.name), int(properties.get("Port", COMM_PORT))) == address
 
 
 def _moved(row: Neighbour, address: str) -> e.ResourceAdded:

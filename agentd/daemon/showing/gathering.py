@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agentd.workers.written import Written
 
 CHUNK_BYTES = 1 << 16
+"""Output that is asked of a neighbour at a time (chosen)."""
 AT_ONCE = 8
 """Tasks whose output is read at a time (chosen)."""
 KNOWN_MOST = 10_000

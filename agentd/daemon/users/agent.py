@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 FOLLOW_S = 0.25
 """How often the output of a running task is looked at for somebody who follows it (chosen: feels live)."""
 CHUNK_BYTES = 64 << 10
+"""Output that is read at a time for somebody who follows it (chosen)."""
 
 
 class Agent(Reshaping):
