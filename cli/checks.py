@@ -68,6 +68,7 @@ def all_checks(settings: Settings | None, folder: Path) -> list[Check]:
     rows: list[Check] = []
     for check in (system, python, packages, lambda: state_folder(folder), lambda: disk(folder), clock, *KERNEL):
         rows += _guarded(check)
+    rows += _guarded(lambda: agent(folder))
     rows += _guarded(lambda: trust(folder))
     if settings is not None:
         for check in (
@@ -267,12 +268,28 @@ KERNEL = (memfd, eventfd, pidfd, landlock, seccomp, limits)
 # --- what is set --------------------------------------------------------------------------------------------------
 
 
-def ports(settings: Settings, folder: Path) -> Iterator[Check]:
-    """See whether the ports are free; where an agent runs on the state folder, which ones it holds."""
-    from agentd.api.places import read_ready
+def agent(folder: Path) -> Iterator[Check]:
+    """Tell whether an agent runs on the state folder; if it does not, whether it stopped in order."""
+    from agentd.api.places import has_died, read_ready
 
     ready = read_ready(folder) or {}
-    is_running = _lives(ready.get("pid"))
+    name, pid = ready.get("name"), ready.get("pid")
+    if isinstance(pid, int) and pid > 0 and not has_died(pid):
+        yield ok("agent", f"{name} runs here, as process {pid}")
+    elif ready and (folder / "agent.sock").exists():  # it takes that away when it stops in order
+        words = f"{name} ran here as process {pid}, and was killed, or the device went down"
+        yield warn("agent", words, "start it again: what it had accepted goes on")
+    else:
+        yield ok("agent", "none runs here")
+
+
+def ports(settings: Settings, folder: Path) -> Iterator[Check]:
+    """See whether the ports are free; where an agent runs on the state folder, which ones it holds."""
+    from agentd.api.places import has_died, read_ready
+
+    ready = read_ready(folder) or {}
+    pid = ready.get("pid")
+    is_running = isinstance(pid, int) and pid > 0 and not has_died(pid)
     for name, key, host, port in (
         ("rest port", "rest", settings.rest_host, settings.rest_port),
         ("comm port", "comm", settings.comm_host, settings.comm_port),
@@ -303,18 +320,6 @@ def _port_row(name: str, host: str, port: int) -> Check:
 def _port_of(address: object) -> int | None:
     text = str(address or "").rpartition(":")[2]
     return int(text) if text.isdigit() else None
-
-
-def _lives(pid: object) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def worker(settings: Settings) -> Iterator[Check]:

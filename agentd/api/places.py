@@ -39,6 +39,8 @@ class Place:
     name: str = ""
     certificate: str = field(default="", repr=False)
     """PEM of the only certificate that is believed there; empty: whatever an authority vouches for."""
+    pid: int = 0
+    """Process of an agent of this device; 0: not known."""
 
     @property
     def where(self) -> str:
@@ -97,7 +99,21 @@ def of_folder(folder: Path, token: str | None = None) -> Place:
         token=token if token is not None else read_token(folder),
         name=str(ready.get("name") or ""),
         certificate=str(ready.get("certificate") or ""),
+        pid=pid if isinstance(pid := ready.get("pid"), int) else 0,
     )
+
+
+def has_died(pid: int) -> bool:
+    """Tell whether a process of this device has ended; not known of 0."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def read_ready(folder: Path) -> dict[str, object] | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentd.api.places import LOOPBACK, Place, find
+from agentd.api.places import ANNOUNCED, LOOPBACK, Place, find, has_died
 from agentd.api.routes import requests, submissions, trust
 from agentd.api.routes.pins import MISMATCH, mismatch, pinned
 from agentd.api.routes.requests import Answer, Blob, Health, NotInThisForm, Request
@@ -99,6 +99,11 @@ def unreachable(place: Place, error: Exception, *, has_answered: bool = False) -
             if place.certificate
             else "its certificate is not known here: use `agentd login` with an invitation (agentd invite --user NAME)"
         )
+    elif _is_refused(error) and has_died(place.pid):
+        # One that stops in order takes its socket away; the name that users' code knows it by stays.
+        is_left = place.socket is not None and place.socket.parent.name != ANNOUNCED
+        how = "was killed, or the device went down" if is_left else "was stopped"
+        words = f"its process {place.pid} {how}: `agentd start` starts it again, and what it had accepted goes on"
     elif _is_refused(error):
         words = "nobody listens there; `agentd start` prints its address when it is ready"
     elif has_answered and "disconnected" in words:

@@ -45,7 +45,10 @@ from agentd.core.journal.entries import (
     WasRead,
 )
 from agentd.core.tasks.task import HERE, Path
-from agentd.model.task import Template
+from agentd.model.task import Failure, Template
+
+BRIEF = 300
+"""Signs of a message that are kept in memory for each operation that did not end well; chosen: a line or two."""
 
 
 class Live(Struct, gc=False):
@@ -97,6 +100,8 @@ class Finished(Struct, gc=False):
     """The neighbour that gave it to us has recorded its end."""
     is_called_back: bool = False
     """Its callback was delivered, or given up."""
+    failure: Failure | None = None
+    """Why it did not end well, in a few words, for lists; all of it is read with its outcome."""
 
 
 class Recovered(Struct):
@@ -198,6 +203,7 @@ def _ended(state: Recovered, entry: Ended) -> None:
         attempts=outcome.attempts,
         seconds=outcome.seconds,
         result_bytes=outcome.value.size_bytes,
+        failure=_in_brief(outcome.failure),
     )
     live = state.live.pop(entry.operation, None)
     if live is not None:
@@ -205,6 +211,12 @@ def _ended(state: Recovered, entry: Ended) -> None:
     elif entry.asked is not None:
         _describe_asked(finished, entry.asked)
     state.finished[entry.operation] = finished
+
+
+def _in_brief(failure: Failure | None) -> Failure | None:
+    if failure is None:
+        return None
+    return Failure(failure.reason, failure.type, failure.message[:BRIEF], agent=failure.agent, attempt=failure.attempt)
 
 
 def _describe(finished: Finished, accepted: Accepted) -> None:

@@ -84,6 +84,7 @@ class Restoring:
             status=finished.status,
             ended_at=finished.ended_at_s,
             ended_wall=finished.ended_wall_s,
+            failure=finished.failure,
             hops=finished.hops,
             attempts=finished.attempts,
             result_bytes=finished.result_bytes,

@@ -104,7 +104,7 @@ class Showing:
             outcome = None
         task = self._state.tasks.get(operation.id)
         reason = "" if operation.status is not None or task is None else self.reason(task)
-        failure = operation.failure or (outcome.failure if outcome is not None else None)
+        failure = (outcome.failure if outcome is not None else None) or operation.failure
         raw = json_of(outcome) if outcome is not None and outcome.status == Status.DONE else None
         number = str(operation.id)
         links = {

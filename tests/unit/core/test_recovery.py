@@ -40,6 +40,14 @@ def _ended(operation, status=Status.DONE, at_s=2.0):
     return Ended(operation, Outcome(status=status), at_s, 200.0)
 
 
+def test_why_it_failed_is_kept_in_brief():
+    """For lists, which read no outcome: a line or two, without the traceback and what only the caller can read."""
+    failure = Failure(1, "ValueError", "x" * 5000, "Traceback …", "a", 2, b"pickle")
+    state = fold([_accepted(1), Ended(1, Outcome(status=Status.FAILED, failure=failure), 2.0, 200.0)])
+    kept = state.finished[1].failure
+    assert kept == Failure(1, "ValueError", "x" * 300, "", "a", 2)
+
+
 _operation = st.integers(1, 6)
 _operations = st.lists(_operation, min_size=1, max_size=3, unique=True).map(tuple)
 _name = st.sampled_from(["a", "b"])
@@ -222,6 +230,7 @@ def test_an_ended_operation_keeps_what_its_row_shows():
         "read_at_s": 9.0,
         "is_delivered": True,
         "is_called_back": True,
+        "failure": msgspec.to_builtins(failure),
     }
     assert state.keys == {"k": 1}
 
