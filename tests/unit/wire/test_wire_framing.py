@@ -35,6 +35,17 @@ def test_frames_come_out_whole_when_fed_byte_by_byte():
     assert decoder.held_bytes == 0
 
 
+def test_a_read_that_ends_before_the_buffers_is_no_whole_frame():
+    """The quick way takes a read that is one frame and all of it; of one whose buffers are to come it takes nothing."""
+    stream = whole(3, b"three", b"xyz")
+    decoder = FrameDecoder()
+    assert decoder.alone(stream[:-3]) is None
+    assert [cut(frame) for piece in (stream[:-3], stream[-3:]) for frame in decoder.feed(piece)] == [
+        (3, b"three", b"xyz")
+    ]
+    assert decoder.alone(whole(2, b"two")) == next(FrameDecoder().feed(whole(2, b"two")))
+
+
 def test_many_frames_of_one_read_come_out_in_order():
     """A read that holds several frames and the beginning of another gives all that are complete."""
     stream = b"".join(whole(kind, bytes([kind]) * kind) for kind in range(1, 50))
