@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,30 @@ def test_a_cancelled_group_leaves_the_file_as_it_was(port: FakePort, tmp_path: P
         sign(str(path))
         api.wait_on_file(str(path))
     assert path.read_text() == "mine."
+
+
+def test_a_call_that_is_refused_writes_nothing(port: FakePort, tmp_path: Path) -> None:
+    """It was to be the first of several; whoever uses the file next has it as it was, without a task for it."""
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with program(port, note, sign, gathered):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            note(str(path), threading.Lock())  # type: ignore[arg-type]
+        sign(str(path))
+        api.wait_on_file(str(path))
+        assert path.read_text() == "mine."
+    assert not any("complete" in name for name in port.ran)
+
+
+def test_what_writers_left_is_released_while_the_program_goes_on(port: FakePort, tmp_path: Path) -> None:
+    """Round after round no more versions are kept than in the rounds before."""
+    path, kept = tmp_path / "file", []
+    path.write_text("")
+    with program(port, note, sign, gathered):
+        for _ in range(12):
+            for text in "abc":
+                note(str(path), text)
+            api.wait_on_file(str(path))
+            kept.append(len(set(port.versions) - set(port.released)))
+    assert len(path.read_text()) == 36
+    assert kept[-1] == kept[3], kept
