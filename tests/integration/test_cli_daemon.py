@@ -152,6 +152,7 @@ WRONG: dict[int, list[tuple[list[str], str]]] = {
         (["call", "--no-such", "sums:increment", "1"], "--no-such"),
         (["call", "--lang", "JAVA", "sums:increment", "1"], "PYTHON"),
         (["operations", "--in-state", "gone"], "queued"),
+        (["operations", "--in-state", "queued,gone"], "'gone'"),
         (["operations", "--limit", "0"], "--limit"),
         (["resources", "add", "beta", "46102"], "NAME=VALUE"),
         (["resources", "reduce", "nobody"], "such as --cpu 1"),

@@ -147,6 +147,11 @@ def read_file(path: str) -> str:
     return Path(path).name + ":" + Path(path).read_text()
 
 
+@marked(words=of(Content.COLLECTION, Direction.OUT, 1), path=of(Content.FILE))
+def split_file(words: list[str], path: str) -> None:
+    words[:] = Path(path).read_text().split()
+
+
 @marked(path=of(Content.FILE, Direction.OUT))
 def forget_to_write(path: str) -> None:
     """Write nothing."""
@@ -377,6 +382,15 @@ def test_an_exception_of_a_group_meets_its_barrier(port: FakePort) -> None:
             api.wait_on(future)
         with pytest.raises(ValueError, match="there is no group 'other'"):
             api.barrier_group("other")
+
+
+def test_text_beside_a_file_is_text(port: FakePort, tmp_path: Path) -> None:
+    """What a task with a file writes elsewhere is taken for a file only if it is the path of one of its own."""
+    (tmp_path / "file").write_text("one two")
+    words = ["", ""]
+    with program(port, *TASKS, split_file):
+        split_file(words, str(tmp_path / "file"))
+        assert api.wait_on(words) == ["one", "two"]
 
 
 def test_files_are_versions(port: FakePort, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ VALUES = [
     (parameter("STRING_T", value(" a &amp; b ")), " a & b "),
     (parameter("WSTRING_T", value("")), ""),
     (parameter("INT_T", value("-5", "int", "Integer")), -5),
+    (parameter("INT_T", value("-5", "int").replace("java.lang.String", "int")), -5),
     (parameter("LONG_T", value("9223372036854775807", "long", "Long")), (1 << 63) - 1),
     (parameter("SHORT_T", value("7", "short", "Short")), 7),
     (parameter("BYTE_T", value("-128", "byte", "Byte")), -128),
