@@ -23,8 +23,12 @@ AHEAD_LONGEST_S = 0.01
 """The same for tasks that have waited long: with one turn of the agent and of its user for each task of a millisecond
 these get in the workers' way for a fifth of the time (measured; with five tasks a turn, for a twentieth)."""
 AHEAD_SHARE = 0.1
-"""Of the time that a task has waited: for so long work is handed out ahead of time, when that is more than `AHEAD_S`;
-its result may be held for half of that, which makes no call later by more than a twentieth (chosen)."""
+"""Of the time that a task has waited: for so long work is handed out ahead of time, if that is more than `AHEAD_S`."""
+HELD_SHARE = 0.05
+"""Of that time: for so long its result may be held, which makes no call later by more than a twentieth (chosen)."""
+HELD_LONGEST_S = 0.05
+"""No result is held for longer, and that only while a run takes far longer than those before (chosen: as long as a busy
+machine lets a process wait for a core; a worker sends what it has after half of `AHEAD_LONGEST_S`)."""
 LARGE_BYTES = 16 * 1024.0
 """Results above this size do not wait for each other beyond `AHEAD_S` (chosen: a worker sends four of them at once)."""
 AHEAD_MOST = 256
@@ -199,14 +203,21 @@ def ahead_for(task: Task, now: float) -> float:
     Others may wait for what a family's task makes: it is not kept waiting itself. And a turn for each is little beside
     a large result, while one that nobody takes should keep the next from being made.
     """
-    if task.family or task.shape.result_bytes > LARGE_BYTES:
+    if _goes_at_once(task):
         return AHEAD_S
     return min(max(AHEAD_S, (now - task.submitted_at) * AHEAD_SHARE), AHEAD_LONGEST_S)
 
 
+def _goes_at_once(task: Task) -> bool:
+    """Tell whether others wait for a task alone, or its result is so large that a turn for it is little."""
+    return bool(task.family) or task.shape.result_bytes > LARGE_BYTES
+
+
 def hold_ms(task: Task, now: float) -> int:
     """Say for how long its worker may hold this task's result back while it goes on with the next, in milliseconds."""
-    return int(ahead_for(task, now) * 500) or HOLD_MS
+    if _goes_at_once(task):
+        return HOLD_MS
+    return int(min((now - task.submitted_at) * HELD_SHARE, HELD_LONGEST_S) * 1000) or HOLD_MS
 
 
 def needs_line_alone(shape: Shape) -> bool:

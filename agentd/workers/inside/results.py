@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FLUSH_BYTES = 64 * 1024
 """Results wait for each other in at most so many bytes."""
+TOGETHER_S = 0.005
+"""What has waited for so long is sent with the next result, though it might be held longer (chosen: half of the work
+that the agent hands out ahead, so that more of it comes before the line is empty)."""
 
 _HEAD = struct.Struct(">BBQBBBBI")
 """array of n, uint64 task, status, array of m, codec, bin32 length."""
@@ -75,7 +78,7 @@ class Outbox:
         self.oldest = 0.0
         """When the first result that waits was ready; 0 when none waits."""
         self.hold_s = 0.0
-        """For so long after that those that wait may do so: as long as the least patient of them."""
+        """For so long after that those that wait may do so, if it must be: as long as the least patient of them."""
         self.released = released
         """Segments that were let go; filled from anywhere."""
 
@@ -118,7 +121,8 @@ class Outbox:
             self.oldest, self.hold_s = ended, hold_s
         elif hold_s < self.hold_s:
             self.hold_s = hold_s
-        if ended - self.oldest > self.hold_s or self._bytes > FLUSH_BYTES:
+        held_s = ended - self.oldest
+        if held_s > TOGETHER_S or held_s > self.hold_s or self._bytes > FLUSH_BYTES:
             self.flush()
 
     def _add_large(

@@ -283,3 +283,18 @@ def test_results_are_held_as_long_as_the_least_patient_of_them_allows() -> None:
         outbox.add(8, 0, NOTHING, None, 8.004, 0.003, 0.005)
         ((_, body),) = FrameReader(1 << 30).feed(there.recv(1 << 20))
         assert [result.task for result in decode_results(body)] == [6, 7, 8]
+
+
+def test_what_may_be_held_for_long_is_sent_soon_where_runs_are_short() -> None:
+    """Leave to wait for 50 ms is for a run that takes so long: between short ones results go after 5 ms."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.setblocking(False)
+        outbox = Outbox(Link(here, 1 << 30), deque())
+        for number in range(6):
+            outbox.add(number + 1, 0, NOTHING, None, 7.0 + number / 1000, 0.001, 0.05)
+        with pytest.raises(BlockingIOError):
+            there.recv(1)
+        outbox.add(7, 0, NOTHING, None, 7.0061, 0.001, 0.05)
+        ((_, body),) = FrameReader(1 << 30).feed(there.recv(1 << 20))
+        assert [result.task for result in decode_results(body)] == [1, 2, 3, 4, 5, 6, 7]
