@@ -185,6 +185,16 @@ def test_joining_reads_the_string_from_its_input(start_device: Callable[..., Dev
     phone.linked("server")
 
 
+def test_a_device_joins_its_parent_if_it_says_so(start_device: Callable[..., Device]) -> None:
+    """`join --parent`: work that fits nowhere better goes there; without it they are equals."""
+    server, phone, other = start_device("server"), start_device("phone"), start_device("other")
+    for device, words in ((phone, ("--parent",)), (other, ())):
+        assert device.type("join", server.invite(), *words).returncode == 0
+        device.linked("server")
+        (row,) = device.door.get("/v1/neighbours")["neighbours"]
+        assert row["is_parent"] is bool(words)
+
+
 # --- invitations ---------------------------------------------------------------------------------------------------
 
 
