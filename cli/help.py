@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from agentd import __version__
+from agentd.model.views import STATES
 from cli.commands import COMMANDS, GROUPS, Command
 from cli.options import Effect, Option, options_of
+from schedulers.loading import SPELLED
+
+SCOPES = ("none", "read", "submit", "code", "admin")
+WORDS: dict[str, tuple[str, ...]] = {
+    "in-state": STATES,
+    "scope": SCOPES[1:],
+    "local-access": SCOPES,
+    "log-level": ("off", "info", "api", "debug", "trace"),
+    "scheduler": SPELLED,
+    "topology": ("plain", "chain", "tree"),
+}
+"""Values of options of which there are a few, for the completion of shells."""
 
 
 def show_help(command: str, arguments: list[str]) -> int:
@@ -89,6 +103,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         help=_described(option),
         metavar=option.metavar or None,
         show_default=False,
+        autocompletion=_completion(option),
     )
     kind: Any = bool if not option.metavar else list[str] if option.many else str
     default: Any = False if kind is bool else [] if option.many else ""
@@ -96,6 +111,14 @@ def _parameter(option: Option) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, described]
     )
+
+
+def _completion(option: Option) -> Callable[[str], list[str]] | None:
+    """Complete values of which there are a few; None where anything may stand."""
+    words = WORDS.get(option.name, ())
+    if "|" in option.metavar and option.metavar.replace("|", "").isalpha():
+        words = tuple(option.metavar.lower().split("|"))
+    return (lambda incomplete: [word for word in words if word.startswith(incomplete.lower())]) if words else None
 
 
 def _described(option: Option) -> str:

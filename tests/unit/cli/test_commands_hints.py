@@ -101,3 +101,24 @@ def test_an_address_where_nobody_listens_is_told_in_words(capsys):
     told = capsys.readouterr().err
     assert "nobody listens there" in told
     assert "Errno" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("agentd sta", ["start", "status", "start-service"]),
+        ("agentd operations --in-state ru", ["running"]),
+        ("agentd start --scheduler fi", ["fifo", "fifo-data"]),
+        ("agentd start --confine ", ["auto", "strict", "off"]),
+        ("agentd call --on-failure r", ["retry"]),
+        ("agentd token add --scope ", ["read", "submit", "code", "admin"]),
+    ],
+)
+def test_a_shell_completes_commands_and_values(words, found, capsys, monkeypatch):
+    """Of options whose values are few; what may be anything is left to the shell."""
+    typed = words.split(" ")
+    monkeypatch.setenv("_AGENTD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed) - 1))
+    assert main(["agentd"]) == 0
+    assert capsys.readouterr().out.split() == found
