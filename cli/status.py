@@ -45,7 +45,7 @@ def _fields(view: AgentView) -> dict[str, str]:
         "up for": duration(max(0.0, time.time() - view.started_at)),
         "users": view.rest or "closed",
         "agents": view.comm or "closed",
-        "cores": f"{view.cores_free} of {view.cores} free, {view.workers} workers",
+        "cores": f"{view.cores_free} of {view.cores} free, {view.workers} worker{'s' if view.workers != 1 else ''}",
         "tasks": f"{view.running} running, {view.waiting} waiting",
         "operations": counts or "none yet",
         "scheduler": view.scheduler,
