@@ -78,7 +78,7 @@ class Engine:
         self._waiting = Waiting(state, self._execution)
         waiting = self._waiting
         stop = self._intake.stop
-        self._gangs = Gangs(state, self._execution, self._supply, stop)
+        self._gangs = Gangs(state, self._endings, self._execution, self._supply, stop)
         bring = waiting.bringing.bring
         self._families = Families(state, self._endings, stop, waiting.satisfied, bring, self._gangs)
         self._waiting.families = self._endings.families = self._families

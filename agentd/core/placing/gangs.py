@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from agentd.core.neighbours.neighbour import LinkState
 from agentd.core.placing.pool import simultaneous
 from agentd.core.placing.ways import could_fit
 from agentd.core.tasks.demands import demand_of_nodes
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agentd.core.data.supply import Supply
     from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
+    from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.task import Shape
     from agentd.core.workers.execution import Execution
     from agentd.model.task import Outcome
@@ -44,6 +46,8 @@ REST_S = 0.1
 """Pause after that, about so long; it grows likewise (chosen: some round trips)."""
 REST_MOST_S = 10.0
 """Its cap (chosen: what is freed meanwhile waits so long at the most)."""
+HOPELESS_S = 60.0
+"""How long one waits that the hosts cannot hold, all being there, until it fails as if asked for then (chosen)."""
 LOOK_MOST = 16
 """Waiting gangs that are looked at in one drain (chosen)."""
 HELD = frozenset({State.HOLDING, State.FORWARDED})
@@ -71,8 +75,16 @@ class Gang:
 class Gangs:
     """Gathers what tasks of several nodes need, and gives it back."""
 
-    def __init__(self, state: AgentState, execution: Execution, supply: Supply, stop: Callable[[Task, float], None]):
+    def __init__(
+        self,
+        state: AgentState,
+        endings: Endings,
+        execution: Execution,
+        supply: Supply,
+        stop: Callable[[Task, float], None],
+    ) -> None:
         self._state = state
+        self._endings = endings
         self._execution = execution
         self._supply = supply
         self._stop = stop
@@ -82,6 +94,8 @@ class Gangs:
         """The same by number."""
         self._failed: dict[int, tuple[int, float, str]] = {}
         """Of waiting ones: how often they did not get all, until when they rest, and for whom they waited in vain."""
+        self._hopeless: dict[int, float] = {}
+        """Since when waiting ones are known that the hosts cannot hold."""
         self._gathering: Gang | None = None
         self.running: dict[int, Gang] = {}
         """Gangs at work, by main part."""
@@ -197,14 +211,38 @@ class Gangs:
             if task.state is not State.WAITING and task.state not in PUT_OFF:
                 self._known.discard(task.id)  # it comes again when it waits again
                 self._failed.pop(task.id, None)
+                self._hopeless.pop(task.id, None)
                 continue
             if task.state is State.WAITING and self._is_rested(task, now) and not self._fits_whole(task.shape):
                 plan = self._plan(task.shape, self._failed.get(task.id, _NEVER)[2])
+                if plan is not None:
+                    self._hopeless.pop(task.id, None)
                 if plan is not None and (not task.missing_bytes or self._supply.has_bytes(task, now)):
                     return Gang(task, plan)
+                if plan is None and self._gives_up(task, now):
+                    continue
                 task.kept = "" if plan is not None else "its nodes are not to be had on the hosts that there are"
             self._waiting.append(task)
         return None
+
+    def _gives_up(self, task: Task, now: float) -> bool:
+        """Fail a task that hosts seemed to have room for when it was asked for; while one of them is away, it waits."""
+        rows = self._state.neighbourhood.by_name.values()
+        if any(row.is_pooled and row.state is not LinkState.CONNECTED for row in rows):
+            self._hopeless.pop(task.id, None)
+            return False
+        if task.id not in self._hopeless:
+            self._hopeless[task.id] = now
+            self._state.timers.at(now + HOPELESS_S, lambda _: None)
+        failure = self.objection(task.shape) if now >= self._hopeless[task.id] + HOPELESS_S else None
+        if failure is None:
+            return False
+        self._known.discard(task.id)
+        self._failed.pop(task.id, None)
+        del self._hopeless[task.id]
+        self._state.queue.drop(task)
+        self._endings.fail(task, failure, now)
+        return True
 
     def _is_rested(self, task: Task, now: float) -> bool:
         return now >= self._failed.get(task.id, _NEVER)[1]

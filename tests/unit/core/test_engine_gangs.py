@@ -287,6 +287,17 @@ TROUBLE = ("kill a", "kill b", "crash c", "crash b", "drain c", "cut a b", "cut 
     trouble=[(0.0, "drain c")],
     scheduler="load-balancing",
 )
+@example(  # a neighbour seemed to have two cores when two times two were asked for, and never had them
+    asked=[
+        ("a", [task("p", PLAIN, 0.001), task("r", THREE, 0.001)]),
+        ("a", [task("p", TWO, 0.1), task("q", PAIRS, 0.001)]),
+        ("a", [task("q", PLAIN, 1.0), task("r", PAIRS, 0.001), task("p", PLAIN, 0.1), task("p", PLAIN, 0.001)]),
+    ],
+    cores=(1, 1, 1),
+    seed=50963,
+    trouble=[(0.0, "reset a"), (1.1677553147464887, "kill a"), (0.05, "kill b"), (0.007223193214064507, "kill b")],
+    scheduler="load-balancing",
+)
 def test_whatever_fails_they_all_end_and_nothing_stays_held(
     asked: list[tuple[str, list[Nest]]],
     cores: tuple[int, int, int],
