@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agentd.core.events import DrainRequested
+from agentd.core.families.blames import BLAMES
 from agentd.core.state import Rules
 from agentd.core.tasks.task import State, Task
 from agentd.model.task import Constraints, Form, Outcome, Reason, Status, Template
@@ -316,7 +317,9 @@ def test_whatever_fails_they_all_end_and_nothing_stays_held(
         bring(net.world, what, grace_s=2.0)
     outcomes = net.end(3000.0)
     for (_, _, nest), outcome in zip(net.numbers, outcomes, strict=True):
-        if outcome.status != Status.DONE:
+        if outcome.status == Status.QUARANTINED:
+            assert sum(what.startswith("kill") for _, what in trouble) >= BLAMES
+        elif outcome.status != Status.DONE:
             assert outcome.failure is not None
             assert "nodes of" in outcome.failure.message, outcome.failure
         else:
