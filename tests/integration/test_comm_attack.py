@@ -23,7 +23,7 @@ from integration.siege_rig import Besieged, Key, Raw, RawPeer, call, plain, secr
 from agentd.comm.security import asking
 from agentd.model.exchange import Offer, Submission
 from agentd.model.task import Status, Template
-from agentd.model.values import Codec, Payload
+from agentd.model.values import Codec, Part, Payload, Remote
 from agentd.wire import messages as m
 from agentd.wire.framing import HEADER, MAGIC
 from tests.conftest import StartAgent, agents_started
@@ -32,6 +32,8 @@ from tests.fakes.nursery import Nursery
 GUESTS = 100
 """Strangers at a time: more than may be there without having said who they are."""
 FLOOD = 100_000
+SLOW_BYTES = 6
+"""So many seconds slow readers go on, whose connections end after 30 (a test of links sees to that)."""
 MIB = 1 << 20
 INCREMENT, BLANK = Template("sums:increment", codec=Codec.JSON), Template("sums:blank", codec=Codec.JSON)
 
@@ -367,6 +369,63 @@ def test_a_program_that_reads_nothing(besieged: Besieged, tmp_path: Path) -> Non
                 assert one.outcome.status == Status.DONE
                 got[one.ref] = len(one.outcome.value.data)
         assert min(got.values()) > size
+
+
+def test_readers_of_a_byte_a_second(besieged: Besieged, tmp_path: Path) -> None:
+    """Each costs the server little and its neighbours nothing: a peer, and programs with results to come.
+
+    One program has small results in great number, one fetches a large one, and one is asked for an argument, of which
+    it gives a byte at a time. When they are gone nothing of theirs is left.
+    """
+    peer, stack = RawPeer(besieged, tmp_path / "key", "tortoise"), ExitStack()
+    before_mib = resident_mib(besieged.server.pid)
+    with besieged.working(tmp_path), stack:
+        tortoise = stack.enter_context(peer.linked())
+        tortoise.say(m.Declare(((1, BLANK),)))
+        tortoise.say(m.Offers(_offers(300, 1 << 43, 1, 200_000)))
+        hoarder, fetcher, giver = (stack.enter_context(_program(besieged)) for _ in range(3))
+        hoarder.say(m.Submit([Submission(ref, 1, Payload(Codec.JSON, call(200_000))) for ref in range(300)]))
+        fetcher.say(m.Submit([Submission(1, 1, Payload(Codec.JSON, call(40 * MIB)))]))
+        (named,) = fetcher.hear(m.SettledCalls).settled
+        remote = named.outcome.value.parts[0].remote
+        assert remote is not None
+        fetcher.say(m.DataRequest(remote.number, 0, 0, remote.home, remote.boot, 1))
+        part = Part(40 * MIB, remote=Remote("", "", 7, 40 * MIB))
+        giver.say(m.Submit([Submission(1, 1, Payload(Codec.PICKLE, b"", (part,)))]))
+        request = giver.hear(m.DataRequest)
+        chunk = giver.session.send(m.DataChunk(7, 0, 40 * MIB, b"", "", memoryview(bytes(MIB)), request.stream), 0.0)
+        given = iter(b"".join(piece for pieces in chunk for piece in pieces))
+        until(lambda: besieged.link("tortoise")["unread_bytes"] > 16 * MIB)
+        for beat in range(1, SLOW_BYTES + 1):
+            tortoise.say(m.Heartbeat(beat, float(beat)))
+            giver.sock.sendall(bytes((next(given),)))
+            _a_byte_each((tortoise, hoarder, fetcher), 1.0)
+        assert besieged.figure("transfers") == 1
+        assert resident_mib(besieged.server.pid) - before_mib < 120
+    until(lambda: besieged.figure("transfers") == 0)
+    besieged.revoke("tortoise")
+    until(lambda: besieged.figure("waiting_tasks") == 0)
+
+
+def _program(besieged: Besieged) -> Raw:
+    """Come as a program that has large results named to it."""
+    raw = plain(besieged.address)
+    raw.say(m.Hello(role="user", capabilities={"data": True}))
+    assert raw.hear(m.HelloAck).ok
+    raw.say(m.Declare(((1, BLANK),)))
+    return raw
+
+
+def _a_byte_each(readers: tuple[Raw, ...], seconds: float) -> None:
+    """Read one byte of each within so many seconds, and nothing for the rest of them."""
+    end_s = time.monotonic() + seconds
+    for raw in readers:
+        assert raw.sock.recv(1)
+    with suppress(TimeoutError):
+        nobody, other = socket.socketpair()
+        with nobody, other:
+            nobody.settimeout(max(end_s - time.monotonic(), 0.001))
+            nobody.recv(1)
 
 
 def resident_mib(pid: int) -> float:
