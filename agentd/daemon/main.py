@@ -233,6 +233,7 @@ class Daemon:
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings))
         links = await stack.enter_async_context(neighbours.Links(door, self._surroundings(engine, sharing)))
         sharing.serve(door, store.objects)
+        stack.callback(sharing.close)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
         sharing.pulling = Pulling(engine.state, door, sharing.segments, transfers)

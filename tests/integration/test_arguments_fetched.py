@@ -97,11 +97,6 @@ def requested(raw: Program) -> m.DataRequest:
     return one
 
 
-def figure(door: Door, name: str) -> float:
-    rows = (line.partition(" ") for line in door.client.get("/metrics").text.splitlines())
-    return next(float(value) for key, _, value in rows if key == f"agentd_{name}")
-
-
 def words_of(outcome: Outcome) -> str:
     assert outcome.status == Status.FAILED
     assert outcome.failure is not None
@@ -178,7 +173,7 @@ def test_who_may_not_send_code_has_nothing_fetched(start_agent: StartAgent) -> N
         raw.say(m.Submit([naming(1), naming(2, codec=Codec.JSON)]))
         ends = [outcome for _ in range(2) for _, outcome in (settled(raw),)]
         assert all("scope code" in words_of(outcome) for outcome in ends)
-    assert figure(door_of(agent), "transfers") == 0
+    assert door_of(agent).figure("transfers") == 0
 
 
 def test_of_many_calls_some_are_fetched_at_a_time(agent: RunningAgent) -> None:
@@ -213,11 +208,11 @@ def test_a_program_that_dies_leaves_nothing(agent: RunningAgent, door: Door) -> 
         raw.say(m.Submit([naming(ref, size) for ref in range(1, 10)]))
         request = requested(raw)
         answer(raw, request, size)
-        until(lambda: figure(door, "fetched_bytes") >= 0.99 * request.size)
-        assert figure(door, "transfers") >= 1
-    until(lambda: figure(door, "transfers") == 0)
-    assert figure(door, "waiting_tasks") == 0
-    assert figure(door, "objects") == 0
+        until(lambda: door.figure("fetched_bytes") >= 0.99 * request.size)
+        assert door.figure("transfers") >= 1
+    until(lambda: door.figure("transfers") == 0)
+    assert door.figure("waiting_tasks") == 0
+    assert door.figure("objects") == 0
     with program(agent) as raw:
         raw.say(m.Submit([naming(1)]))
         answer(raw, requested(raw))
@@ -232,7 +227,7 @@ def test_a_call_given_up_in_the_middle_is_over_at_once(agent: RunningAgent, door
         raw.say(m.CancelCalls((1,)))
         assert settled(raw) == (1, Outcome(Status.CANCELLED))
         answer(raw, request)
-        assert figure(door, "transfers") == 0
+        assert door.figure("transfers") == 0
         raw.say(m.Submit([naming(2)]))
         answer(raw, requested(raw))
         assert settled(raw)[1].status == Status.DONE

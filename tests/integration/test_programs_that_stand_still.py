@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,21 @@ from tests.conftest import RunningAgent, StartAgent, agent_environment
 
 MIB = 1 << 20
 COUNT, SIZE = 150, 5_000_000
-PROGRAM = f"""
+PROGRAM = """
 import sys
 from agentd.api import AgentExecutor
 
-def array(number):
-    return bytearray((number,)) * {SIZE}
+def array(number, size):
+    return bytearray((number,)) * size
 
 if __name__ == "__main__":
-    with AgentExecutor(sys.argv[1]) as agents:
-        futures = [agents.submit(array, number) for number in range({COUNT})]
-        print(sum(future.result() == array(number) for number, future in enumerate(futures)), flush=True)
+    state, count, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    with AgentExecutor(state) as agents:
+        futures = [agents.submit(array, number, size) for number in range(count)]
+        print(sum(future.result() == array(number, size) for number, future in enumerate(futures)), flush=True)
+        sys.stdin.readline()
 """
+Begin = Callable[[int, int], subprocess.Popen[str]]
 
 
 def kept(agent: RunningAgent) -> tuple[int, int]:
@@ -44,23 +48,41 @@ def kept(agent: RunningAgent) -> tuple[int, int]:
 
 
 @pytest.fixture
-def program(start_agent: StartAgent, tmp_path: Path) -> Iterator[tuple[RunningAgent, subprocess.Popen[str]]]:
-    """An agent, and a program that asks it for three quarters of a gigabyte."""
-    agent = start_agent("--cpu", "1")
+def agent(start_agent: StartAgent) -> RunningAgent:
+    return start_agent("--cpu", "1")
+
+
+@pytest.fixture
+def begin(agent: RunningAgent, tmp_path: Path) -> Iterator[Begin]:
+    """Start a program that asks the agent for so many results of such a size, and says how many were right."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    line = [sys.executable, str(tmp_path / "program.py"), str(agent.state)]
-    with subprocess.Popen(line, env=agent_environment(), stdout=subprocess.PIPE, text=True) as started:
-        yield agent, started
-        started.kill()
+    line, pipe = [sys.executable, str(tmp_path / "program.py"), str(agent.state)], subprocess.PIPE
+    with ExitStack() as stack:
+
+        def begun(count: int, size: int) -> subprocess.Popen[str]:
+            words = [*line, str(count), str(size)]
+            started = subprocess.Popen(words, env=agent_environment(), stdin=pipe, stdout=pipe, text=True)
+            stack.enter_context(started)
+            stack.callback(started.kill)
+            return started
+
+        yield begun
 
 
-def test_what_a_program_does_not_read_leaves_shared_memory(
-    program: tuple[RunningAgent, subprocess.Popen[str]],
-) -> None:
-    """Beyond its share large results wait in files; it gets each of them as it was made, and the files go."""
-    agent, process = program
-    door = Door(agent.rest, agent.state)
+def said(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    """Let a program go."""
+    process.communicate("\n", timeout=PATIENCE_S)
+    return process.returncode
+
+
+def test_what_a_program_does_not_read_leaves_shared_memory(agent: RunningAgent, begin: Begin) -> None:
+    """Beyond its share large results wait in files; it gets each of them as it was made, and the files go."""
+    process, door = begin(COUNT, SIZE), Door(agent.rest, agent.state)
     until(lambda: door.figure("live_tasks") + door.figure("ended_total") >= COUNT)
     os.kill(process.pid, signal.SIGSTOP)
     read = door.figure("ended_total")
@@ -69,7 +91,31 @@ def test_what_a_program_does_not_read_leaves_shared_memory(
     assert memory - read * SIZE < 350 * MIB
     assert files > (COUNT - read) * SIZE - 350 * MIB
     os.kill(process.pid, signal.SIGCONT)
-    assert process.stdout.readline() == f"{COUNT}\n"
-    assert process.wait(PATIENCE_S) == 0
+    assert said(process) == f"{COUNT}\n"
+    assert ended(process) == 0
+    until(lambda: not kept(agent)[1])
+    assert "Traceback" not in agent.stderr
+
+
+def test_a_result_above_the_share_is_lent_to_who_reads(agent: RunningAgent, begin: Begin) -> None:
+    """It does not go to the disk first, however large it is: nothing that came before waits to be read."""
+    process = begin(1, 300 * MIB)
+    assert said(process) == "1\n"
+    memory, files = kept(agent)
+    assert memory >= 300 * MIB
+    assert files == 0
+    assert ended(process) == 0
+
+
+def test_what_takes_long_to_go_to_the_disk_goes_beside_the_work(agent: RunningAgent, begin: Begin) -> None:
+    """Results of which two exceed the share: all but the first wait in files, and come as they were made."""
+    process, door = begin(4, 150 * MIB), Door(agent.rest, agent.state)
+    until(lambda: door.figure("live_tasks") + door.figure("ended_total") >= 4)
+    os.kill(process.pid, signal.SIGSTOP)
+    read = door.figure("ended_total")
+    until(lambda: door.figure("ended_total") >= 4 and kept(agent)[1] >= (3 - read) * 150 * MIB)
+    os.kill(process.pid, signal.SIGCONT)
+    assert said(process) == "4\n"
+    assert ended(process) == 0
     until(lambda: not kept(agent)[1])
     assert "Traceback" not in agent.stderr

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 _READ_BYTES = 256 * 1024
+_JOIN_BYTES = 32 * 1024
+"""Up to here a copy costs less than a record more (chosen: two records)."""
 _SILENT_S, _PROBE_S, _PROBES = 5, 2, 3
 """An agent that is gone without a word is noticed after some 10 s of silence, by the kernel's probes (tcp(7))."""
 
@@ -64,9 +66,11 @@ class Tls:
 
     def sealed(self, pieces: list[Buffer]) -> bytes:
         """Give the bytes to be sent for these, and for what the protocol itself has to say."""
-        rest = memoryview(b"".join(pieces))
-        while rest:
-            rest = rest[self._object.write(rest) :]
+        is_much = sum(map(len, pieces)) > _JOIN_BYTES
+        for piece in pieces if is_much else (b"".join(pieces),):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[self._object.write(rest) :]
         return self._outgoing.read()
 
     def opened(self, data: bytes) -> bytes:

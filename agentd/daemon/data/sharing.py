@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -196,17 +197,40 @@ class Sharing:
         shared = [settled for settled in command.settled if settled.outcome.value.parts]
         link = self._door.link(command.caller)
         if link is not None and link.session.terms.local:
-            shelved = self._shelving.shelved
-            told = [shelved(link, one) if one.outcome.value.parts else one for one in command.settled]
-            for settled in told:
-                if settled.outcome.value.parts:
-                    self._lend(link, settled)
-            self._door.settle_calls(SettleCalls(command.caller, told))
+            self._lend_all(link, command)
             return
         if link is not None:
             told = [self.loans.lend(link, settled) for settled in command.settled]
             self._door.settle_calls(SettleCalls(command.caller, told))
         self._release(shared)
+
+    def _lend_all(self, link: Link, command: SettleCalls) -> None:
+        """Show a program of this device its results; those that go to the disk first follow when they are there."""
+        assert self._door is not None
+        tell = partial(self._told_later, command.caller)
+        told: list[Settled] = []
+        for settled in command.settled:
+            one = self._shelving.shelved(link, settled, tell) if settled.outcome.value.parts else settled
+            if one is not None:
+                told.append(one)
+                if one.outcome.value.parts:
+                    self._lend(link, one)
+        if told:
+            self._door.settle_calls(SettleCalls(command.caller, told))
+
+    def _told_later(self, caller: int, settled: Settled) -> None:
+        assert self._door is not None
+        link = self._door.link(caller)
+        if link is None:
+            self._release([settled])
+            return
+        self._lend(link, settled)
+        self._door.settle_calls(SettleCalls(caller, [settled]))
+        link.flush()
+
+    def close(self) -> None:
+        """Wait for what is on its way to the disk."""
+        self._shelving.close()
 
     def _lend(self, link: Link, settled: Settled) -> None:
         program = self._program(link)
