@@ -114,7 +114,8 @@ def too_large(size: int) -> ValueError:
     """Say that a value cannot travel, and what can."""
     return ValueError(
         f"a value of {size} bytes is too large to be sent over HTTP, or to an older agent (at most "
-        f"{LARGEST_INLINE_BYTES}): log in over TLS with `agentd login`, or put it into a file or a blob"
+        f"{LARGEST_INLINE_BYTES}): log in with `agentd login` and let this device reach the agent's Comm port, or put "
+        "it into a file or a blob"
     )
 
 

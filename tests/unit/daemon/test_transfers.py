@@ -11,8 +11,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentd.core.commands import AbandonFetch, FetchObject
 from agentd.core.events import Event, FetchFailed, ObjectFetched
+from agentd.daemon.data import transfers
 from agentd.daemon.data.arrivals import Arrivals
 from agentd.daemon.data.transfers import Transfers
 from agentd.daemon.data.windows import WINDOW_BYTES, Windows
@@ -43,11 +46,26 @@ class Link:
 
     def __init__(self) -> None:
         self.needs_hash = True
+        self.is_held = False
+        self.looked = asyncio.Event()
         self.session = Session()
         self.said: list[Any] = []
 
     def flush(self) -> None:
         """Do nothing."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell, and note that somebody asks."""
+        self.looked.set()
+        return self.is_held
+
+    async def next_look(self) -> None:
+        """Wait until somebody has asked, once more."""
+        for _ in range(2):  # one may be under way
+            self.looked.clear()
+            async with asyncio.timeout(60):
+                await self.looked.wait()
 
 
 class Desk:
@@ -55,6 +73,7 @@ class Desk:
 
     def __init__(self, folder: Path, memory_bytes: int = 1 << 40) -> None:
         self.link = Link()
+        self.now_s = 0.0
         self.segments = Segments()
         self.arrivals = Arrivals(self.segments, LocalDisk(), folder, memory_bytes, Windows(self.segments))
         self.events: list[Event] = []
@@ -66,7 +85,7 @@ class Desk:
             self.arrivals,
             self.events.append,
             lambda *_: None,
-            lambda: 0.0,
+            lambda: self.now_s,
         )
 
     # --- as a door ----------------------------------------------------------------------------------------------
@@ -233,3 +252,66 @@ async def test_what_goes_to_the_disk_is_not_read_to_directly(tmp_path: Path) -> 
     """A page of a file may make us wait for the disk, which the thread for that does."""
     with desk(tmp_path, memory_bytes=0) as rig:
         assert rig.arrivals.make(SIZE).room(0, SIZE) is None
+
+
+class Program:
+    """Who waits for an object of a program."""
+
+    def __init__(self) -> None:
+        self.segment = 0
+        self.why = ""
+        self.told = asyncio.Event()
+
+    def arrived(self, segment: int) -> None:
+        self.segment = segment
+        self.told.set()
+
+    def failed(self, why: str, *, is_damaged: bool, is_no_room: bool) -> None:
+        assert not is_no_room
+        self.why = f"{why}{', damaged' if is_damaged else ''}"
+        self.told.set()
+
+
+def pulled(rig: Desk) -> tuple[Program, int]:
+    """Have an object of a program fetched; gives who waits for it, and the stream."""
+    program = Program()
+    rig.transfers.pull(("", "1", 9), rig.link, Remote("", "", 5, SIZE), program)  # type: ignore[arg-type]
+    request = rig.link.said[-1]
+    assert (request.object, request.home, request.boot) == (5, "", "")
+    return program, request.stream
+
+
+@on_loop
+async def test_an_object_of_a_program_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+    """Not to the engine; what was damaged is asked for again from where it was sound."""
+    with desk(tmp_path) as rig:
+        program, stream = pulled(rig)
+        data = os.urandom(SIZE)
+        rig.give(stream, data[: 1 << 20])
+        rig.give(stream, data[1 << 20 : 2 << 20], 1 << 20, b"?")
+        assert "damaged" in program.why
+        rig.transfers.again(("", "1", 9), rig.link)  # type: ignore[arg-type]
+        again = rig.link.said[-1]
+        assert again.offset == 1 << 20
+        rig.give(again.stream, data[1 << 20 :], 1 << 20)
+        assert rig.content(program.segment) == data
+        assert rig.events == []
+
+
+@on_loop
+async def test_a_program_that_gives_nothing_is_given_up(tmp_path: Path) -> None:
+    """After its own time, which is longer than a neighbour's; none passes while it is this agent that does not read."""
+    with desk(tmp_path) as rig, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(transfers, "STALLED_S", 0.003)  # between two looks
+        program, _ = pulled(rig)
+        rig.link.is_held = True
+        rig.now_s = 2 * transfers.PROGRAM_STALLED_S
+        await rig.link.next_look()
+        rig.link.is_held = False
+        rig.now_s += transfers.PROGRAM_STALLED_S / 2
+        await rig.link.next_look()
+        assert program.why == ""
+        rig.now_s += transfers.PROGRAM_STALLED_S / 2
+        async with asyncio.timeout(60):
+            await program.told.wait()
+        assert "nothing came from its program for 60 s" in program.why
