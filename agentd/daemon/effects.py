@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.daemon.data.sharing import Sharing
     from agentd.daemon.data.transfers import Transfers
-    from agentd.daemon.neighbours.diary import Diary
+    from agentd.daemon.diary import Diary
     from agentd.daemon.neighbours.links import Links
     from agentd.daemon.users.agent import Agent
     from agentd.daemon.users.callbacks import Callbacks
@@ -103,6 +103,8 @@ class Effects:
     def _publish(self, command: c.Publish) -> None:
         if command.topic == "neighbour":
             self._diary.note(command.subject, command.detail)
+        elif command.topic == "worker":
+            self._diary.died(command.subject, command.detail)
         self._agent.feed.publish(command.topic, command.subject, command.detail)
 
     def _record(self, command: c.Record) -> None:

@@ -32,11 +32,11 @@ from agentd.daemon.cycles import collect_seldom
 from agentd.daemon.data.pulling import Pulling
 from agentd.daemon.data.sharing import Sharing
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
+from agentd.daemon.diary import Diary
 from agentd.daemon.effects import Effects
 from agentd.daemon.exits import OK, exit_code
 from agentd.daemon.lane import Lane, from_any_thread
 from agentd.daemon.neighbours import links as neighbours
-from agentd.daemon.neighbours.diary import Diary
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
 from agentd.daemon.readings import OFF

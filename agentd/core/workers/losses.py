@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import InterruptTask, StopWorker
+from agentd.core.commands import InterruptTask, Publish, StopWorker
 from agentd.core.tasks.task import State, Task
 from agentd.model.task import Failure
 from schedulers.view import Change
@@ -75,6 +75,9 @@ class Losses:
                 self._endings.repeat(task)
         if not wanted:
             state.counters["worker_losses"] += 1
+            ran = running.shape.template.function if running is not None else ""
+            detail: dict[str, object] = {"state": "lost", "reason": event.failure.message, "function": ran}
+            state.outbox.add(Publish("worker", str(event.worker), detail))
             self._back_off(event.failure.message, now)
 
     def abandon(self, failure: Failure, now: float) -> None:

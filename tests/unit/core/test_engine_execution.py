@@ -232,6 +232,16 @@ def test_a_worker_that_we_killed_is_no_loss() -> None:
     assert desk.state.tasks == {}
 
 
+def test_a_worker_that_dies_unasked_is_told_with_what_it_ran() -> None:
+    """Whoever watches, or reads the log, sees of what it died; one that ran nothing is told too."""
+    desk, _ = prefetched(1)
+    (run,) = desk.state.tasks.values()
+    for worker, running, ran in ((1, run.id, run.shape.template.function), (2, 0, "")):
+        desk.turn(e.WorkerLost(worker, DEATH, running=running))
+        (told,) = [told for told in desk.of(c.Publish) if told.topic == "worker"]
+        assert (told.subject, told.detail["function"], told.detail["reason"]) == (str(worker), ran, DEATH.message)
+
+
 def test_losses_in_a_row_stop_the_starting_for_a_while() -> None:
     """More than five in ten seconds; the pause grows and has an end, and the reason is kept."""
     desk = Desk()
@@ -268,6 +278,7 @@ def test_an_idle_worker_is_stopped_when_the_pool_has_shrunk_and_only_then() -> N
     for worker in stopped:
         desk.turn(e.WorkerLost(worker, DEATH))
     assert desk.state.counters["worker_losses"] == 0
+    assert [told for told in desk.of(c.Publish) if told.topic == "worker"] == []
     assert len(desk.state.crew.lines) == 2
 
 

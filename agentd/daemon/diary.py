@@ -1,12 +1,14 @@
-"""What the log says of neighbours: who is there, who is cut off, and why.
+"""What the log says of neighbours that come and go, and of workers that die: who, and why.
 
-Law: however often a link comes and goes, a few lines a minute are written of it, and the last one says how it stands.
+Law: however often a link comes and goes, or a function kills its worker, a few lines a minute are written of it; the
+last one of a link says how it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from agentd.daemon.repeats import Later, Repeats
 
 if TYPE_CHECKING:
     import logging
@@ -15,11 +17,11 @@ EVERY_S = 60.0
 LINES = 6
 """Of one neighbour in so many seconds; chosen: three cuts are told one by one, more are a flapping link."""
 
-Later = Callable[[float, Callable[[], object]], object]
-
 
 class Diary:
-    """Writes a line when a neighbour comes or goes; that its lease has ended is an alarm of its own.
+    """Writes a line when a neighbour comes or goes, and when a worker dies unasked.
+
+    That a neighbour's lease has ended, and that too many workers died to start more, is told elsewhere.
 
     `later` calls a function after so many seconds.
     """
@@ -30,6 +32,13 @@ class Diary:
         self._written: dict[str, int] = {}
         """By neighbour: changes since the first one of this minute."""
         self._now: dict[str, str] = {}
+        self._deaths = Repeats(log, later)
+
+    def died(self, worker: str, detail: dict[str, object]) -> None:
+        """Write how a worker ended, with what it ran; of each function once a minute."""
+        function = str(detail.get("function", ""))
+        ran = f", while it ran {function}" if function else ""
+        self._deaths.warn(function or "idle workers", "worker %s is gone: %s%s", worker, detail.get("reason", ""), ran)
 
     def note(self, neighbour: str, detail: dict[str, object]) -> None:
         """Write how a neighbour stands now, or count it."""

@@ -1,4 +1,4 @@
-"""The log tells of neighbours what an operator wants at night, however often they come and go."""
+"""The log tells of neighbours and of workers what an operator wants at night, however often it happens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agentd.daemon.neighbours.diary import EVERY_S, LINES, Diary
+from agentd.daemon.diary import EVERY_S, LINES, Diary
 
 
 class Clock:
@@ -65,3 +65,18 @@ def test_a_link_that_flaps_is_summed_up(diary: Diary, clock: Clock, caplog: pyte
     clock.minute()
     assert [row.getMessage() for row in caplog.records[LINES + 2 :]] == ["neighbour server is cut off: reset"]
     assert not clock.due
+
+
+def test_workers_that_die_are_told_with_what_they_ran(
+    diary: Diary, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of each function once a minute, with how many more there were."""
+    for number in range(9):
+        diary.died(str(number), {"reason": "the process was ended by SIGSEGV", "function": "work:crash"})
+    diary.died("9", {"reason": "the process was ended by SIGKILL", "function": ""})
+    clock.minute()
+    assert [row.getMessage() for row in caplog.records] == [
+        "worker 0 is gone: the process was ended by SIGSEGV, while it ran work:crash",
+        "worker 9 is gone: the process was ended by SIGKILL",
+        "and 8 more from work:crash in the last minute",
+    ]
