@@ -52,7 +52,7 @@ def figure(agent, name):
 
 def directly(agent):
     """Tell how many calls were made directly at an agent."""
-    return figure(agent, "direct_calls")
+    return figure(agent, "direct_calls_total")
 
 
 def is_idle(agent):
@@ -91,6 +91,21 @@ def called_on_a_line(executor, functions, function, *args):
             return future
         future.result(LONG_S)
     raise AssertionError("the line was always given back just before")
+
+
+def held_on_a_line(executor, functions, gate):
+    """Have a call run over a line, until a file is there; gives its future and the line."""
+    while True:
+        begun = gate.with_name("begun")
+        future = called_on_a_line(executor, functions, functions.await_file, str(begun), str(gate))
+        until(begun.exists)
+        line = executor._way.mailbox.direct.line
+        if line is not None and line.current is not None:
+            return future, line
+        gate.touch()  # the worker had just left: it runs by the daemon
+        future.result(LONG_S)
+        gate.unlink()
+        begun.unlink()
 
 
 def test_a_loop_of_calls_goes_directly_and_gives_what_it_would_give(agent, executor, functions):
@@ -248,6 +263,32 @@ def test_one_core_is_shared_with_whoever_waits(start_agent, functions):
             over.set()
             thread.join(LONG_S)
     assert not thread.is_alive()
+
+
+def test_a_line_ends_with_the_call_at_hand_when_others_wait(start_agent, functions, tmp_path):
+    """Somebody else's call waits for one call of the line, not for the line."""
+    agent = start_agent("--cpu", "1", "--pythonpath", str(APPS))
+    gate = tmp_path / "gate"
+    with AgentExecutor(agent.state) as looping, AgentExecutor(agent.state) as other:
+        held, line = held_on_a_line(looping, functions, gate)
+        waiting = other.submit(functions.double, 21)
+        other._way.flush()
+        until(lambda: figure(agent, "waiting_tasks") == 1)
+        gate.touch()
+        assert held.result(LONG_S) is None
+        assert looping.submit(functions.double, 1).result(LONG_S) == 2
+        assert looping._way.mailbox.direct.line is not line
+        assert waiting.result(LONG_S) == 42
+
+
+def test_a_line_is_a_slice_of_time(agent, executor, functions):
+    """However long the loop, it is given one line after the other, each to be placed anew."""
+    on_a_line(executor, functions)
+    before = figure(agent, "accepted_total")
+    end_s = time.monotonic() + 1.0
+    while time.monotonic() < end_s:
+        assert executor.submit(functions.double, 3).result(LONG_S) == 6
+    assert figure(agent, "accepted_total") >= before + 5
 
 
 def test_one_core_serves_a_loop_directly(start_agent, functions):

@@ -7,6 +7,7 @@ that it was not begun goes another way, and of which nothing is known ends as th
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections import deque
 from time import monotonic
@@ -227,7 +228,7 @@ class Direct:
                 self._let_go()
                 self._seen = 0
                 return False
-            if now - self._ended_s > PAUSE_S and self.line is None:
+            if now - self._ended_s > PAUSE_S:
                 self._seen = 0
             line = self.line
             if line is not None and line.current is None and self._sent(line, call):
@@ -340,7 +341,7 @@ class Direct:
                     if line.current is not None and line.begun < line.sent:
                         unbegun.append(line.current)
                         line.current = None
-        except (PeerError, ValueError, *UNREADABLE):
+        except (PeerError, ValueError, struct.error, *UNREADABLE):
             line.is_at_end = True
         if line.is_at_end and self._connection is not None:
             self._connection.unwatch(line.fd)
@@ -349,9 +350,9 @@ class Direct:
         return answers, unbegun
 
     def _answered(self, line: Line, body: memoryview) -> list[Answer]:
+        (ended,) = _decode_ended(body)
         call, line.current = line.current, None
         self._ended_s = monotonic()
-        (ended,) = _decode_ended(body)
         if call is None or ended.number != line.sent:
             return []
         failure = ended.failure

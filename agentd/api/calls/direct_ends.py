@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _LOST = frozenset({Status.LOST_UNKNOWN, Status.QUARANTINED, Status.DONE})
 """How the task of a line ends whose worker has died; or without the end of the last call, which is no better."""
-_FINAL = frozenset({Reason.OUT_OF_MEMORY, Reason.TIMED_OUT})
-"""What would be no better the next time."""
 
 
 class DirectEnds:
@@ -80,7 +78,7 @@ class DirectEnds:
         failure = outcome.failure
         if failure is not None and failure.reason == Reason.NOT_DECODABLE:  # the line was never served
             return call
-        if outcome.status not in _LOST or (failure is not None and failure.reason in _FINAL):
+        if outcome.status not in _LOST:  # as where there was no memory: the next time would be no better
             return None
         number = self._catalogue.with_one_attempt_less(call.template)
         future = self._pending.get(call.ref)

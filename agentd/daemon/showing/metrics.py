@@ -17,6 +17,7 @@ _HELP = {
     "worker_losses": "Worker processes that ended unasked.",
     "remade": "Tasks that ran again since what they had made was lost with another agent.",
     "revoked": "Tasks taken back from a worker's line.",
+    "direct_calls": "Calls of sessions that workers took without this daemon.",
 }
 
 
@@ -24,11 +25,11 @@ def _label(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def render(engine: Engine, extra: dict[str, float]) -> str:
-    """Write all figures of the agent; `extra` are gauges by name."""
+def render(engine: Engine, extra: dict[str, float], counted: dict[str, int]) -> str:
+    """Write all figures of the agent; `extra` are gauges by name, `counted` what the engine does not count."""
     state = engine.state
     lines = []
-    for name, value in state.counters.items():
+    for name, value in (*state.counters.items(), *counted.items()):
         lines += [f"# HELP agentd_{name}_total {_HELP[name]}", f"# TYPE agentd_{name}_total counter"]
         lines.append(f"agentd_{name}_total {value}")
     gauges: dict[str, float] = {

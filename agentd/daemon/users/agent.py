@@ -396,8 +396,9 @@ class Agent(Reshaping):
         """Give Prometheus text."""
         extra = {"journal_bytes": float(self._journal.size_bytes), "objects_bytes": float(self._objects.total_bytes)}
         extra["shared_bytes"] = float(self._supervisor.segments.total_bytes)
-        extra["direct_calls"] = float(self._supervisor.lines.calls())
-        return render(self._engine, {**extra, **self._transfers.figures, "objects": len(self._state.objects)})
+        counted = {"direct_calls": self._supervisor.lines.calls()}
+        extra |= {**self._transfers.figures, "objects": len(self._state.objects)}
+        return render(self._engine, extra, counted)
 
     async def ending(self, operation: int) -> bytes | None:
         """Give an ended operation as JSON, for whoever is called back; None when it has expired."""

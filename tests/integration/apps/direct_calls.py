@@ -81,6 +81,13 @@ def stubborn(begun: str, seconds: float) -> str:
     return "slept"
 
 
+def await_file(begun: str, path: str) -> None:
+    """Say that it has begun, and take until a file is there."""
+    Path(begun).touch()
+    while not Path(path).exists():
+        time.sleep(0.001)
+
+
 def large(size: int) -> bytes:
     """Return much."""
     return b"x" * size
