@@ -41,7 +41,7 @@ lint: $(VENV)/installed-dev ## Check style, types and layers without running a t
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent and on three (heavy packages, minutes)
+compat: $(VENV)/installed-compat ## Run dislib, as it is on PyPI, on one agent and three, and a real notebook (heavy packages, minutes)
 	@$(PYTEST) tests/compat
 
 faults: $(VENV)/installed-dev ## Kill, stop, cut and starve agents four times as often as in a test; FAULTS=20 for more
