@@ -93,7 +93,7 @@ async def submit_operation(call: Current) -> Response:
     request = read_submission(call.body, call.caller, call.settings.callback_hosts, key)
     made = await call.port.submit(request, is_patient=wait_s > 0)
     view = made.operation
-    if wait_s:
+    if wait_s and view.result is None and view.error is None:  # an end that came with the answer needs no more
         # From here on the operation is safe, and only this client waits: when it leaves, so does the wait.
         call.connection.task = asyncio.current_task()
         view = await call.port.operation(int(view.id), wait_s)

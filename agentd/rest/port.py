@@ -182,6 +182,8 @@ class AgentPort(Protocol):
     async def submit(self, request: Request, *, is_patient: bool = False) -> Made:
         """Accept one operation: returns when it is committed; if the caller is going to wait anyway, a little later.
 
+        A result that a waiting caller gets with it counts as read.
+
         Raises:
             RequestError: 422 unknown or forbidden function, bad constraint, key reused with another body;
                 429 queue full; 503 draining; 507 disk full.

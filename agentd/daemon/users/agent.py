@@ -140,7 +140,10 @@ class Agent(Reshaping):
         caller, waiter = self._ask()
         self._lane.post(_with_caller(event, caller))
         number, is_new = await self._answer(caller, waiter)
-        return Made(self._made(number), is_new)
+        made = Made(self._made(number), is_new)
+        if is_patient and made.operation.result is not None:  # who waits has it with this
+            self._lane.post(e.ResultRead(number))
+        return made
 
     def _made(self, number: int) -> OperationView:
         """Show an operation that was just asked for, with its result if that is at hand."""

@@ -54,7 +54,14 @@ class Functions:
         if template.form is Form.TASK:
             ways = (template, *template.alternatives)
             return next(filter(None, map(self._objection_to_task, ways)), None)
+        if not template.code and self._is_known(template.function):
+            return None
         return self.malformed(template) or self._missing(template)
+
+    def _is_known(self, function: str) -> bool:
+        """Tell whether a function was found before, in a file that is as it was then."""
+        known = self._good.get(function)
+        return known is not None and _stamp(known[0]) == known[1]
 
     def _objection_to_task(self, template: Template) -> str | None:
         """Say why a decorated task cannot run here, which may be private, a method, or of an installed package.
@@ -113,14 +120,12 @@ class Functions:
 
     def is_allowed(self, module: str) -> bool:
         """Tell whether the operator named the module, or a package that it is in."""
+        if not self.allowed:
+            return False
         parts = module.split(".")
         return any(".".join(parts[:count]) in self.allowed for count in range(1, len(parts) + 1))
 
     def _look(self, module: str, name: str) -> str | None:
-        function = f"{module}:{name}"
-        known = self._good.get(function)
-        if known is not None and _stamp(known[0]) == known[1]:
-            return None
         path = self._find(module)
         if path is None:
             places = ", ".join(map(str, self.folders))
@@ -129,7 +134,7 @@ class Functions:
             return what if near else f"{what}: start the agent with --pythonpath FOLDER, or --allow {module}"
         names = self._names(path)
         if name in names:
-            self._good[function] = (path, self._read[path][0])
+            self._good[f"{module}:{name}"] = (path, self._read[path][0])
             return None
         if not names and (fault := _fault(path)):
             return f"{module} cannot be read: {fault}"
@@ -186,7 +191,7 @@ def _is_installed(module: str) -> bool:
 def _stamp(path: Path) -> tuple[int, int]:
     """Tell one state of a file from another; one that is gone has a stamp of its own."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return (0, -1)
     return found.st_mtime_ns, found.st_size
