@@ -163,6 +163,7 @@ _OWN_SETTINGS = (
     _setting("worker-memory-mib", "Address space of one worker at the most.", "MIB", "no limit"),
     _setting("confine", "Keep the state folder from users' code.", "auto|strict|off", "auto"),
     _setting("pin-cpus", "Bind each worker to the processors that its tasks were granted."),
+    _setting("fair-share", "Serve sessions, users and neighbours in turn, not by age alone.", "BOOL", "true"),
     _setting("spare-workers", "Workers beyond the cores while tasks wait for tasks.", "N", "2 a core, 4 at least"),
     _setting(
         "reuse-resources-on-block",

@@ -38,6 +38,7 @@ def run(line: CommandLine) -> int:
 
 
 def _fields(view: AgentView) -> dict[str, str]:
+    whose = ", ".join(f"{count} of {name}" for name, count in view.waiting_for.items())
     counts = ", ".join(f"{count} {state}" for state, count in view.operations.items() if count)
     fields = {
         "agent": f"{view.name} ({'ready' if view.ready else 'NOT READY: ' + view.not_ready_reason})",
@@ -46,7 +47,7 @@ def _fields(view: AgentView) -> dict[str, str]:
         "users": view.rest or "closed",
         "agents": view.comm or "closed",
         "cores": f"{view.cores_free} of {view.cores} free, {view.workers} worker{'s' if view.workers != 1 else ''}",
-        "tasks": f"{view.running} running, {view.waiting} waiting",
+        "tasks": f"{view.running} running, {view.waiting} waiting" + (f", in turn: {whose}" if whose else ""),
         "operations": counts or "none yet",
         "scheduler": view.scheduler,
         "state": f"{view.state_folder}: journal {size(view.journal_bytes)}, objects {size(view.objects_bytes)}",

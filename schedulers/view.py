@@ -74,7 +74,7 @@ class TaskRow(Protocol):
 
     @property
     def priority(self) -> int:
-        """Higher goes before lower."""
+        """Higher goes before lower, among the tasks of one sender."""
         ...
 
     @property
@@ -201,7 +201,7 @@ class View(Protocol):
         ...
 
     def oldest(self) -> Iterator[TaskRow]:
-        """Yield waiting tasks by priority, then oldest first.
+        """Yield waiting tasks: of the senders in turn, of each by priority, then oldest first.
 
         A task that is not placed when the next is asked for is passed over together with all that are alike (same
         function, demand, path, and place of inputs), since the answer would be the same for them.
@@ -209,7 +209,7 @@ class View(Protocol):
         ...
 
     def newest(self) -> Iterator[TaskRow]:
-        """As `oldest`, but newest first within a priority."""
+        """As `oldest`, but of each sender newest first within a priority."""
         ...
 
 

@@ -169,7 +169,7 @@ class Engine:
         state.timers.fire(now)
         self._families.settle(now)
         if self._waiting.winners:
-            self._waiting.win()
+            self._waiting.win(now)
         is_changed = bool(state.changes)
         if is_changed and (state.queue.size or state.crew.lines):
             self._place(now)

@@ -51,6 +51,8 @@ class OperationSubmitted(Event, frozen=True, gc=False):
     """False: this agent does not have the function, only neighbours do."""
     is_patient: bool = False
     """The caller waits for the end anyway: the reply may come with it, and their commits may be one."""
+    user: str = ""
+    """Who asks, by name; empty where nobody can tell."""
 
 
 class OperationsSubmitted(Event, frozen=True, gc=False):

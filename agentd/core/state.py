@@ -16,6 +16,7 @@ from agentd.core.neighbours.neighbourhood import Neighbourhood
 from agentd.core.outbox import Outbox
 from agentd.core.placing.pool import Pool
 from agentd.core.placing.queue import Queue
+from agentd.core.placing.senders import Senders
 from agentd.core.tasks.shapes import Shapes
 from agentd.core.tasks.task import HERE, MOVES, WAITING, Path, Shape, State, Task
 from agentd.core.timers import Timers
@@ -72,8 +73,14 @@ class Rules(Struct, frozen=True):
     """A task that waits for its tasks gives its cores back meanwhile."""
     spares: int | None = None
     """Workers beyond the pool's while tasks wait; None: twice the cores, and 4 at least."""
+    fair_share: bool = True
+    """Whoever has tasks waiting is served in turn with the others."""
     refer_bytes: int = 256 << 10
     """From this size on a value stays where it is until somebody needs it."""
+
+
+COUNTED = ["accepted", "ended", "late_ends", "lost_tasks", "refused", "forwarded", "worker_losses", "revoked", "remade"]
+"""What is counted from the start of the daemon on."""
 
 
 class AgentState:
@@ -92,7 +99,8 @@ class AgentState:
         self.ids = ids
         self.tasks: dict[int, Task] = {}
         """Every task that has not ended, by number."""
-        self.queue = Queue()
+        self.queue = Queue(is_fair=rules.fair_share)
+        self.senders = Senders()
         self.pool = Pool(capacity)
         self.crew = Crew(self.pool, rules.spares)
         self.neighbourhood = Neighbourhood()
@@ -122,20 +130,7 @@ class AgentState:
         self.disk_full = ""
         self.not_starting = ""
         """Why workers are not started at the moment; empty when they are."""
-        self.counters: dict[str, int] = dict.fromkeys(
-            (
-                "accepted",
-                "ended",
-                "late_ends",
-                "lost_tasks",
-                "refused",
-                "forwarded",
-                "worker_losses",
-                "revoked",
-                "remade",
-            ),
-            0,
-        )
+        self.counters: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.orders = count(1)
         """Ages of tasks: the next is the youngest."""
         self._paths: dict[Path, Path] = {HERE: HERE}

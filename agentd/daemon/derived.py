@@ -80,6 +80,7 @@ def rules(settings: Settings) -> Rules:
         unschedulable_after_s=settings.unschedulable_after,
         speed=settings.speed,
         refer_bytes=settings.refer_kib << 10,
+        fair_share=settings.fair_share,
         reuse_on_block=settings.reuse_resources_on_block,
         spares=settings.spare_workers,
         retention=Retention(settings.keep_operations, settings.keep_s, settings.keep_mib << 20),

@@ -129,6 +129,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Address space of one worker at the most; off by default."""
     pin_cpus: bool = False
     """Bind each worker to the processors that its tasks were granted; not for several agents on one machine."""
+    fair_share: bool = True
+    """Serve sessions, users and neighbours in turn, by the time of cores that they had; false: all in one order."""
     spare_workers: int | None = None
     """Workers beyond the cores while tasks wait for tasks; by default 2 for each core, and 4 at least."""
     reuse_resources_on_block: bool = True
@@ -205,6 +207,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "confine": read.one_of("auto", "strict", "off"),
     "worker_memory_mib": _SOME,
     "pin_cpus": read.truth,
+    "fair_share": read.truth,
     "spare_workers": _COUNT,
     "reuse_resources_on_block": read.truth,
     "input_profile": read.folder,

@@ -180,6 +180,8 @@ class AgentView(Struct, frozen=True):
     """What an operator should know, such as an insecure bind."""
     ended: int = 0
     """Tasks that have ended here since the start, those of neighbours and of clients too."""
+    waiting_for: dict[str, int] = {}
+    """Of the waiting tasks: whose they are, those with most first, while several are served in turn."""
 
 
 class Page(Struct, frozen=True):

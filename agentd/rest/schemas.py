@@ -330,6 +330,9 @@ class Agent(Shown):
     objects_bytes: int
     warnings: list[str] = []
     ended: Annotated[int, Field(description="Tasks that have ended here since the start.")] = 0
+    waiting_for: Annotated[
+        dict[str, int], Field(description="Of the waiting tasks: whose they are, while several are served in turn.")
+    ] = {}
 
 
 class Blob(Shown):

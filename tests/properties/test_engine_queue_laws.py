@@ -9,7 +9,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from agentd.core.placing.queue import EMPTY_MOST, Bucket, Queue
+from agentd.core.placing.queue import Queue
+from agentd.core.placing.share import EMPTY_MOST, Bucket, Share
 from agentd.core.tasks.shapes import Shapes
 from agentd.core.tasks.task import HERE, Path, State, Task
 from agentd.model.task import Template
@@ -117,12 +118,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_kept(self) -> None:
-        kept = sum(len(bucket.tasks) for bucket in self.queue._buckets.values())
+        share = only_share(self.queue)
+        kept = sum(len(bucket.tasks) for bucket in share.buckets.values())
         assert kept <= 2 * len(self.queue) + 65
-        assert len(self.queue._heads) <= 2 * self.orders + 65
+        assert len(share._heads) <= 2 * self.orders + 65
         if not self.model.tasks:
             assert list(self.queue.oldest()) == []
-            assert not self.queue._heads
+            assert not share._heads
 
 
 QueueMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50)
@@ -174,6 +176,12 @@ def test_a_walk_that_is_kept_starves_nobody() -> None:
     assert list(kept) == []
 
 
+def only_share(queue: Queue) -> Share:
+    """Give the share of a queue that one sender alone uses."""
+    (share,) = queue._shares.values()
+    return share
+
+
 def queue_of(tasks: list[Task]) -> Queue:
     """Make a queue of tasks."""
     queue = Queue()
@@ -192,5 +200,6 @@ def test_while_only_the_newest_are_asked_for_nothing_grows(kinds: list[int]) -> 
         for met in queue.newest():
             queue.take(met)
             met.state = State.ASSIGNED
-    assert len(queue._heads) <= 130
-    assert len(queue._buckets) <= EMPTY_MOST + 1
+    share = only_share(queue)
+    assert len(share._heads) <= 130
+    assert len(share.buckets) <= EMPTY_MOST + 1

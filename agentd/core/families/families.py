@@ -83,7 +83,8 @@ class Families:
         above = state.families.get(task.family) if task.family else None
         root = above.root if above is not None else task.id
         tracks, is_shown = state.ledger.tracks, state.ledger.get(root) is not None
-        return Family(task.id, root, tracks.open(root) if is_shown else None, worker, state.lineage)
+        track = tracks.open(root) if is_shown else None
+        return Family(task.id, root, track, worker, state.lineage, task.caller or task.share)
 
     def tasks_spawned(self, event: e.TasksSpawned, now: float) -> None:
         """A running task asks for tasks."""
@@ -166,7 +167,7 @@ class Families:
             if shape.template.spread and child.again is None:
                 shape = self.spreading.spread(family, child, shape, now)
             task = Task(child.id, shape, spawned.payload, HERE, next(orders))
-            task.family, task.submitted_at, task.makes = parent, now, len(spawned.makes)
+            task.family, task.submitted_at, task.makes, task.share = parent, now, len(spawned.makes), family.share
             if spawned.reads:
                 task.inputs = versions.inputs(spawned.reads)
                 task.places = state.fetches.places(task.inputs)

@@ -60,6 +60,8 @@ class Family:
         "replicas",
         "root",
         "shapes",
+        "share",
+        "since",
         "spawned",
         "timer",
         "track",
@@ -69,13 +71,19 @@ class Family:
         "worker",
     )
 
-    def __init__(self, parent: int, root: int, track: Track | None, worker: int, lineage: Lineage) -> None:
+    def __init__(
+        self, parent: int, root: int, track: Track | None, worker: int, lineage: Lineage, share: int = 0
+    ) -> None:
         self.parent = parent
         self.root = root
         """The task that a user or a neighbour asked for, of which this is all a part."""
         self.track = track
         """Where it is noted what became of the children; None where nobody can look at it."""
         self.worker = worker
+        self.share = share
+        """Number of whoever asked for the root, of whose share this is all a part."""
+        self.since: float | None = None
+        """Since when the parent has had cores, agent time in seconds; None: ever since it was placed."""
         self.children: dict[int, Child] = {}
         """Those that have not ended."""
         self.shapes: dict[int, Shape] = {}

@@ -130,13 +130,13 @@ class Waiting:
 
     # --- winning cores again ----------------------------------------------------------------------------------
 
-    def win(self) -> None:
+    def win(self, now: float) -> None:
         """Let those go on that may, in order; while one lacks cores, nothing new is given any."""
         left: list[Task] = []
         is_promised = False
         for task in self.winners:
             if task.state is State.BLOCKED and not is_promised and self._execution.is_on_top(task):
-                is_promised = not self._execution.unblock(task)
+                is_promised = not self._execution.unblock(task, now)
             if task.state is State.BLOCKED:
                 left.append(task)
             elif task.state is State.RUNNING:

@@ -137,4 +137,5 @@ def accepted(operation: Operation, payload: Payload) -> Accepted:
         operation.digest,
         operation.name,
         operation.callback,
+        user=operation.user,
     )

@@ -42,6 +42,8 @@ class Accepted(Entry, frozen=True, array_like=True, gc=False, tag=2):
     path: Path = Path()
     attempt: int = 1
     """The sender's attempt number, for a neighbour's task."""
+    user: str = ""
+    """Which user of this agent asked for it."""
 
 
 class Started(Entry, frozen=True, array_like=True, gc=False, tag=3):

@@ -74,6 +74,8 @@ class Operation(Struct, eq=False, gc=False):
     is_called_back: bool = False
     orphan_since: float | None = None
     """When the neighbour that gave it to us was lost; None when it was not, or has asked for it again."""
+    user: str = ""
+    """Which user of this agent asked for it; empty for a neighbour's, and where nobody can tell."""
 
     @property
     def is_wanted(self) -> bool:

@@ -116,6 +116,7 @@ class Restoring:
             name=accepted.name,
             callback=accepted.callback,
             path=accepted.path,
+            user=accepted.user,
             sender_attempt=accepted.attempt,
             is_cancelling=live.is_cancelling,
             orphan_since=None if accepted.path.sender is None else now,

@@ -56,7 +56,7 @@ class Exchange:
     def forward(self, task: Task, neighbour: Neighbour, now: float, most: int = 1) -> None:
         """Offer a waiting task to a neighbour, and up to `most` in all of those behind it that are alike."""
         state = self._state
-        state.queue.take(task)
+        state.queue.place(task)
         tasks = [task]
         neighbour.send(task)
         if most > 1 and state.queue.size:
@@ -67,6 +67,8 @@ class Exchange:
                     neighbour.send(one)
                 else:
                     state.wait(one)
+        if len(tasks) > 1:
+            state.queue.charge(task, len(tasks) - 1)
         state.counters["forwarded"] += len(tasks)
         neighbour.book(*tasks)
         for one in tasks:
@@ -257,9 +259,11 @@ class Exchange:
             neighbour.answered(now - tasks[0].placed_at - outcomes[0].seconds)
         before = outbox.number
         if len(tasks) == 1 and tasks[0].caller:  # a session's call, alone
+            self._state.queue.used(tasks[0], outcomes[0].seconds)
             learn(tasks[0].shape, outcomes[0].seconds, len(outcomes[0].value.data))
             self._endings.end(tasks[0], outcomes[0], now)
         else:
+            self._state.queue.used_all(tasks, outcomes, 1.0)
             learn_all(tasks, outcomes, 1.0)
             self._endings.end_all(tasks, outcomes, now)
         named = [(task.id, task.attempt) for task in tasks]
@@ -309,6 +313,8 @@ class Exchange:
 
     def _ended(self, task: Task, outcome: Outcome, neighbour: Neighbour, now: float) -> None:
         """Take an end as the task's own, or as that of one attempt, of which there may be more."""
+        if outcome.status in TRUE_ENDS:
+            self._state.queue.used(task, outcome.seconds)
         if outcome.status == Status.DONE:
             learn(task.shape, outcome.seconds, outcome.value.size_bytes)
         if task.id in self._state.stopping:

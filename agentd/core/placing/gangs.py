@@ -273,7 +273,7 @@ class Gangs:
         host = "" if name == state.identity.name else name
         shape = state.shapes.bound(state.shapes.intern(_holder(main.shape.template, nodes)), host)
         holder = Task(next(state.ids), shape, NO_VALUE, HERE, main.order)
-        holder.submitted_at = now
+        holder.submitted_at, holder.share = now, main.caller or main.share
         state.tasks[holder.id] = holder
         gang.holders.append(holder)
         self._by_holder[holder.id] = gang

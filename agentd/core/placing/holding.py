@@ -35,7 +35,7 @@ class Holding:
         reservation = None if state.crew.is_promised else state.pool.reserve(task.shape.demand)
         if reservation is None:
             return False
-        state.queue.take(task)
+        state.queue.place(task)
         state.move(task, State.HOLDING)
         self._held[task.id] = reservation
         task.host, task.placed_at = "", now

@@ -91,6 +91,11 @@ class OwnSide:
         if self._backlog_s is not None:
             self._backlog_s = max(0.0, self._backlog_s - (UNKNOWN_S if task.estimate_s is None else task.estimate_s))
 
+    @property
+    def cores(self) -> int:
+        """How many cores of its own the agent has, one at least."""
+        return self._crew.pool.cpus or 1
+
     def begin(self) -> None:
         """Forget what was worked out for the last question."""
         self._backlog_s = None
@@ -103,7 +108,7 @@ class Window:
         self.now_s = 0.0
         self.changes: frozenset[Change] = frozenset()
         self.own = own
-        self._queue = queue
+        self.queue = queue
         self._neighbourhood = neighbourhood
 
     @property
@@ -121,15 +126,15 @@ class Window:
 
     def oldest(self) -> Iterator[TaskRow]:
         """Yield waiting tasks by priority, then age."""
-        return self._queue.oldest()
+        return self.queue.oldest()
 
     def newest(self) -> Iterator[TaskRow]:
         """Yield waiting tasks by priority, newest first."""
-        return self._queue.newest()
+        return self.queue.newest()
 
     def close(self) -> None:
         """The question is answered: a walk that was not exhausted ends."""
-        self._queue.end_walk()
+        self.queue.end_walk()
 
 
 class Placing:
@@ -145,6 +150,7 @@ class Placing:
     ) -> None:
         self.scheduler = scheduler
         self.window = window
+        self._queue = window.queue
         self._run = run
         self._forward = forward
         self._neighbourhood = neighbourhood
@@ -158,6 +164,10 @@ class Placing:
         window.now_s = now
         window.changes = changes
         window.own.begin()
+        queue = self._queue
+        if queue.was_empty:
+            queue.rested(now, window.own.cores)
+        queue.asked_at = now
         self._neighbourhood.asked.now_s = now
         try:
             wishes = iter(self.scheduler.plan(window))

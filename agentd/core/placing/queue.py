@@ -1,78 +1,50 @@
-"""Tasks that wait for a host, in buckets of tasks that are alike.
+"""Tasks that wait for a host: those of one sender in its share, the shares in turn.
 
-Law: adding, taking and looking at the next candidate cost O(log b) in the number of buckets, whatever waits in them.
+Law: while several senders have tasks waiting, each is given the same time of cores, however many tasks it has and
+whatever priority it asks for; of one sender the order is by priority, then age. To only one it costs nothing.
+
+Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996, section 2) with several tasks in service at once (Jin, Chase,
+Kaur, SIGMETRICS 2004): each share has a tag, the core-seconds that it was given, on one virtual clock; the least is
+served next; who comes, or comes back, begins at the clock, so that nobody saves up turns. A task is charged by what its
+kind has taken so far when it is placed, and by what it really took when it ends.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
-from agentd.core.tasks.task import HERE, WAITING, Path, Shape, Task
-from schedulers.view import Held
+from agentd.core.placing.share import Bucket, Share
+from agentd.core.tasks.task import WAITING, Shape, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-Key = tuple[int, Path, tuple[Held, ...]]
+    from agentd.core.workers.results import TaskResult
+    from agentd.model.task import Outcome
 
-DROPPED_MOST = 64
-"""Dropped records that may stand in the buckets beside as many as there are tasks waiting (chosen)."""
-EMPTY_MOST = 16
-"""Buckets up to which one that has become empty is kept for the next task of its kind (chosen)."""
+TURN_S = 0.001
+"""Core-seconds for which a share is served in one go while others wait (chosen: as much as stands in a line ahead)."""
+UNKNOWN_S = 0.1
+"""What a function never seen is taken to run."""
+STALE_MOST = 64
+"""Entries that may stand in the heap of shares beside twice as many as there are shares (chosen)."""
+KNOWN_MOST = 1000
+"""Shares of which nothing waits that are remembered for what they used (chosen)."""
 
 
-class Bucket:
-    """Tasks of one shape, one path and one place of inputs, oldest first; a placement answers alike for all of them."""
+class Standing(NamedTuple):
+    """A sender that has tasks waiting, and how many."""
 
-    __slots__ = ("heap_order", "key", "path", "serial", "shape", "tasks")
+    number: int
+    tasks: int
 
-    def __init__(self, shape: Shape, path: Path, serial: int, places: tuple[Held, ...] = ()) -> None:
-        self.key: Key = (shape.number, path, places)
-        self.serial = serial
-        """Unique among all buckets that ever were: what left a stale entry in the heap is never compared itself."""
-        self.shape = shape
-        self.path = path
-        self.tasks: deque[Task] = deque()
-        self.heap_order = -1
-        """Order under which the bucket stands in the heap of heads; -1: it does not stand there."""
 
-    def insert(self, task: Task) -> None:
-        """Put a task where its age belongs; cheap for new ones, and for old ones that return to the front."""
-        tasks = self.tasks
-        if not tasks or task.order > tasks[-1].order:
-            tasks.append(task)
-        elif task.order < tasks[0].order:
-            tasks.appendleft(task)
-        else:
-            place = next(index for index, other in enumerate(tasks) if other.order > task.order)
-            tasks.insert(place, task)
-
-    def first(self) -> Task | None:
-        """Give the oldest that still waits."""
-        tasks = self.tasks
-        while tasks and tasks[0].dropped:
-            tasks.popleft()
-        return tasks[0] if tasks else None
-
-    def last(self) -> Task | None:
-        """Give the newest that still waits."""
-        tasks = self.tasks
-        while tasks and tasks[-1].dropped:
-            tasks.pop()
-        return tasks[-1] if tasks else None
-
-    def take(self, task: Task) -> None:
-        """Remove a task that has been placed."""
-        tasks = self.tasks
-        if tasks[0] is task:
-            tasks.popleft()
-        elif tasks[-1] is task:
-            tasks.pop()
-        else:
-            tasks.remove(task)
+def cost_s(shape: Shape) -> float:
+    """Say what a task is taken to use when it is placed, in core-seconds; more than 0."""
+    return (shape.estimate_s or UNKNOWN_S) * (shape.units or shape.weigh())
 
 
 def _bytes_of(tasks: list[Task]) -> int:
@@ -82,231 +54,312 @@ def _bytes_of(tasks: list[Task]) -> int:
 class Queue:
     """All tasks that wait at this agent."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[Key, Bucket] = {}
-        self._local: dict[int, Bucket] = {}
-        """The buckets of our own users' tasks without large inputs again, by shape number: the common, hot case."""
-        self._heads: list[tuple[int, int, int, Bucket]] = []
-        """Heap of (-priority, age of the oldest, serial of the bucket, bucket); stale entries are mended when met."""
+    def __init__(self, *, is_fair: bool = True) -> None:
+        """Make an empty one; if not `is_fair` all tasks are one sender's."""
+        self._is_fair = is_fair
+        self._last = Share(0)
+        """The share that was asked for last: mostly the only one."""
+        self._shares: dict[int, Share] = {0: self._last}
+        self.is_shared = False
+        """Several senders are known: what their tasks use is accounted."""
+        self._active = 0
+        """How many of them have tasks waiting."""
+        self._clock_s = 0.0
+        """The virtual clock: tag of the share that was served last, as it was before that."""
+        self.asked_at = 0.0
+        """When the last question began, agent time in seconds."""
+        self.was_empty = True
+        """Nothing waited when it ended: since then the agent's cores were everybody's."""
+        self._turns: list[tuple[float, int, Share]] = []
+        """Heap of shares that have tasks waiting: by tag, then first come; stale entries are mended when met."""
         self._serials = count()
+        self._turn_ends = inf
+        """Tag at which the turn at hand is over."""
         self._walk: Generator[Task, None, None] | None = None
-        self._limit: tuple[int, int] | None = None
-        """Where in the walk at hand another bucket has its turn: -priority and age of its oldest."""
-        self._dropped = 0
-        """Records dropped since the last sweep, those met meanwhile included."""
+        self._walked: list[Share] = []
+        """The shares that the walk at hand has come to."""
+        self._only: Share | None = None
+        """The share that is walked through alone, as no other has anything waiting."""
         self.size = 0
         self.bytes = 0
 
     def __len__(self) -> int:
         return self.size
 
-    def bucket(self, task: Task) -> Bucket:
-        """Give the bucket that a task belongs to, made on first use."""
-        is_local = task.path is HERE and not task.places
-        found = (
-            self._local.get(task.shape.number)
-            if is_local
-            else self._buckets.get((task.shape.number, task.path, task.places))
-        )
-        if found is None:
-            found = Bucket(task.shape, task.path, next(self._serials), task.places)
-            self._buckets[found.key] = found
-            if is_local:
-                self._local[task.shape.number] = found
-        return found
-
-    def buckets(self) -> Iterator[Bucket]:
-        """Yield the buckets that hold something."""
-        return (bucket for bucket in self._buckets.values() if bucket.first() is not None)
-
-    def holders(self) -> Iterator[Task]:
-        """Yield what is to hold cores for tasks elsewhere."""
-        for bucket in self._buckets.values():
-            if bucket.shape.template.holds:
-                yield from (task for task in bucket.tasks if not task.dropped)
-
-    def backlog_s(self, unknown_s: float) -> float:
-        """Sum what waits, in seconds of one core of speed 1; a function never seen counts as `unknown_s`."""
-        total = 0.0
-        for bucket in self._buckets.values():
-            shape = bucket.shape
-            seconds = unknown_s if shape.estimate_s is None else shape.estimate_s
-            total += len(bucket.tasks) * seconds * shape.demand.units()
-        return total
+    # --- tasks ------------------------------------------------------------------------------------------------
 
     def add(self, task: Task) -> None:
         """Let a task wait."""
-        bucket = self.bucket(task)
-        bucket.insert(task)
+        share = self._share(task)
+        if not share.size:
+            self._wake(share)
+        share.add(task)
         self.size += 1
         self.bytes += task.payload.size_bytes
-        if not 0 <= bucket.heap_order <= task.order:
-            self._stand(bucket, task.order)
 
     def extend(self, tasks: list[Task]) -> None:
-        """Let new tasks of our own users wait: all of one shape, oldest first, and younger than any that wait."""
-        bucket = self.bucket(tasks[0])
-        bucket.tasks += tasks
+        """Let new tasks of one sender wait: all of one shape, oldest first, and younger than any that wait."""
+        share = self._share(tasks[0])
+        if not share.size:
+            self._wake(share)
+        share.extend(tasks)
         self.size += len(tasks)
         self.bytes += _bytes_of(tasks)
-        if not 0 <= bucket.heap_order <= tasks[0].order:
-            self._stand(bucket, tasks[0].order)
 
     def take(self, task: Task) -> None:
         """Remove a task that has been placed."""
-        bucket, payload = self.bucket(task), task.payload
+        share, payload = self._share(task), task.payload
+        share.bucket(task).take(task)
+        share.size -= 1
+        if not share.size:
+            self._active -= 1
+        self.size -= 1
+        self.bytes -= payload.size_bytes if payload.parts else len(payload.data)
+
+    def place(self, task: Task) -> None:
+        """Remove a task that has been placed, and charge its sender for it."""
+        number, share, payload, shape = task.caller or task.share, self._last, task.payload, task.shape
+        if share.number != number:
+            share = self._find(number)
+        bucket = share.bucket(task)
         if bucket.tasks[0] is task:
             bucket.tasks.popleft()
         else:
             bucket.take(task)
+        share.size -= 1
+        if not share.size:
+            self._active -= 1
         self.size -= 1
         self.bytes -= payload.size_bytes if payload.parts else len(payload.data)
+        start = share.tag
+        start = max(start, self._clock_s)
+        self._clock_s = start
+        share.tag = start + (shape.estimate_s or UNKNOWN_S) * (shape.units or shape.weigh())
+
+    def drop(self, task: Task) -> None:
+        """Remove a task that will not run."""
+        share = self._share(task)
+        share.drop(task)
+        self._active -= not share.size
+        self.size -= 1
+        self.bytes -= task.payload.size_bytes
 
     def head_alike(self, task: Task) -> Task | None:
-        """Give the oldest of those like a task that was just taken, unless the walk has another kind before it."""
-        first = self.bucket(task).first()
-        return first if first is not None and self._is_next(first) else None
-
-    def _is_next(self, task: Task) -> bool:
-        return self._limit is None or (-task.shape.template.priority, task.order) <= self._limit
+        """Give the oldest of those like a task that was just taken, unless the walk has another before it."""
+        number, share = task.caller or task.share, self._last
+        if share.number != number:
+            share = self._find(number)
+        first = share.bucket(task).first()
+        return first if first is not None and share.is_next(first) and share.tag < self._turn_ends else None
 
     def take_alike(self, task: Task, most: int) -> list[Task]:
         """Remove up to so many of those that `head_alike` would give one after the other.
 
         It ends before one with inputs beside its arguments, which must be looked for.
         """
-        waiting = self.bucket(task).tasks
-        taken: list[Task] = []
-        while waiting and len(taken) < most:
-            first = waiting[0]
-            if first.dropped:
-                waiting.popleft()
-            elif first.payload.parts or first.inputs or not self._is_next(first):
-                break
-            else:
-                taken.append(waiting.popleft())
+        share = self._share(task)
+        if self._turn_ends != inf:
+            most = min(most, max(int((self._turn_ends - share.tag) / cost_s(task.shape)), 0))
+        taken = share.take_alike(task, most)
+        self._active -= not share.size and bool(taken)
         self.size -= len(taken)
         self.bytes -= _bytes_of(taken)
         return taken
 
-    def drop(self, task: Task) -> None:
-        """Remove a task that will not run; its record is skipped when it is met, and swept out when there are many."""
-        task.dropped = True
-        self.size -= 1
-        self.bytes -= task.payload.size_bytes
-        self._dropped += 1
-        if not self.size or self._dropped > self.size + DROPPED_MOST:
-            self._sweep()
+    def buckets(self) -> Iterator[Bucket]:
+        """Yield the buckets that hold something."""
+        return (bucket for bucket in self._all() if bucket.first() is not None)
 
-    def _sweep(self) -> None:
-        """Keep nothing of what was dropped; costs O(1) per dropped record."""
-        self.end_walk()
-        self._dropped = 0
-        for bucket in list(self._buckets.values()):
-            bucket.tasks = deque(task for task in bucket.tasks if not task.dropped)
-            if not bucket.tasks:
-                bucket.heap_order = -1
-                self._forget(bucket)
-        if not self._buckets:
-            self._heads.clear()
+    def _all(self) -> Iterator[Bucket]:
+        for share in list(self._shares.values()):
+            yield from share.buckets.values()
 
-    def _stand(self, bucket: Bucket, order: int) -> None:
-        bucket.heap_order = order
-        heappush(self._heads, (-bucket.shape.template.priority, order, bucket.serial, bucket))
+    def holders(self) -> Iterator[Task]:
+        """Yield what is to hold cores for tasks elsewhere."""
+        for bucket in self._all():
+            if bucket.shape.template.holds:
+                yield from (task for task in bucket.tasks if not task.dropped)
 
-    def _next_head(self) -> Bucket | None:
-        """Take the bucket with the most urgent head out of the heap; its first task waits."""
-        heads = self._heads
-        while heads:
-            _, order, _, bucket = heappop(heads)
-            if order != bucket.heap_order:
-                continue
-            bucket.heap_order = -1
-            tasks = bucket.tasks
-            if tasks and tasks[0].order == order and not tasks[0].dropped:
-                return bucket
-            first = bucket.first()
-            if first is None:
-                self._forget(bucket)
-            elif first.order == order:
-                return bucket
-            else:
-                self._stand(bucket, first.order)
-        return None
+    def backlog_s(self, unknown_s: float) -> float:
+        """Sum what waits, in seconds of one core of speed 1; a function never seen counts as `unknown_s`."""
+        total = 0.0
+        for bucket in self._all():
+            shape = bucket.shape
+            seconds = unknown_s if shape.estimate_s is None else shape.estimate_s
+            total += len(bucket.tasks) * seconds * shape.demand.units()
+        return total
 
-    def _forget(self, bucket: Bucket) -> None:
-        """Let an empty bucket go, unless there are so few that it may stay for the next task."""
-        if len(self._buckets) > EMPTY_MOST and self._buckets.get(bucket.key) is bucket:
-            del self._buckets[bucket.key]
-            if self._local.get(bucket.shape.number) is bucket:
-                del self._local[bucket.shape.number]
+    # --- senders ----------------------------------------------------------------------------------------------
+
+    def _share(self, task: Task) -> Share:
+        """Give the share that a task belongs to, made on first use."""
+        number, share = task.caller or task.share, self._last
+        return share if share.number == number else self._find(number)
+
+    def _find(self, number: int) -> Share:
+        if not self._is_fair:
+            return self._last
+        share = self._shares.get(number)
+        if share is None:
+            share = self._made(number)
+        self._last = share
+        return share
+
+    def _made(self, number: int) -> Share:
+        """Make a share; those are forgotten that wait for nothing and have used no more than others."""
+        idle = [one for one in self._shares.values() if not one.size]
+        for one in idle:
+            if one.tag <= self._clock_s or len(idle) > KNOWN_MOST:
+                one.stands = -1.0
+                del self._shares[one.number]
+        share = self._shares[number] = Share(number, self._clock_s)
+        self.is_shared = len(self._shares) > 1
+        return share
+
+    def _wake(self, share: Share) -> None:
+        """A share has something waiting again."""
+        self._active += 1
+        if share.stands < 0:
+            self._stand(share)
+
+    def _stand(self, share: Share) -> None:
+        share.stands = share.tag
+        heappush(self._turns, (share.tag, next(self._serials), share))
+        if len(self._turns) > 2 * len(self._shares) + STALE_MOST:
+            self._turns = [row for row in self._turns if row[0] == row[2].stands]
+            heapify(self._turns)
+
+    def others(self, task: Task) -> list[Standing]:
+        """Name the other senders that have tasks waiting, those with most first."""
+        own = self._share(task).number
+        return [row for row in self.standings() if row.number != own]
+
+    def standings(self) -> list[Standing]:
+        """Name the senders that have tasks waiting, those with most first."""
+        rows = [Standing(share.number, share.size) for share in self._shares.values() if share.size]
+        return sorted(rows, key=lambda row: -row.tasks)
+
+    def waiting_with(self, task: Task) -> int:
+        """Count the tasks of the same sender that wait."""
+        return self._share(task).size
+
+    # --- what they use ----------------------------------------------------------------------------------------
+
+    def rested(self, now: float, cores: int) -> None:
+        """Before a question: since the last one nothing had waited, so the clock went on with the agent's cores."""
+        self._clock_s += (now - self.asked_at) * cores
+        self.was_empty = False
+
+    def charge(self, task: Task, count: int = 1) -> None:
+        """Tasks like this one were placed."""
+        share = self._share(task)
+        start = self._clock_s = max(share.tag, self._clock_s)
+        share.tag = start + cost_s(task.shape) * count
+
+    def refund(self, task: Task) -> None:
+        """A task that was placed comes back, or is not to be charged by the time that it takes."""
+        self._correct(task, -cost_s(task.shape))
+
+    def used(self, task: Task, seconds: float) -> None:
+        """A task has ended: it was charged by what its kind had taken so far, and took so long on a core of speed 1."""
+        if self.is_shared:
+            shape = task.shape
+            self._correct(task, (seconds - (shape.estimate_s or UNKNOWN_S)) * (shape.units or shape.weigh()))
+
+    def spent(self, task: Task, seconds: float) -> None:
+        """A task had cores for so long, beside what it was charged."""
+        self._correct(task, seconds * (task.shape.units or task.shape.weigh()))
+
+    def used_all(self, tasks: Sequence[Task], outcomes: Sequence[Outcome | TaskResult], speed: float) -> None:
+        """As `used`, for many that ran on cores of this speed."""
+        if self.is_shared:
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                self.used(task, outcome.seconds * speed)
+
+    def _correct(self, task: Task, seconds: float) -> None:
+        share = self._shares.get(task.caller or task.share) if self._is_fair else None
+        if share is not None:
+            share.tag += seconds
+            if share.tag < share.stands:
+                self._stand(share)
+
+    # --- walks ------------------------------------------------------------------------------------------------
 
     def oldest(self) -> Iterator[Task]:
-        """Yield by priority, then age; what is not taken is passed over with all that are alike.
+        """Yield tasks of the senders in turn, of each by priority, then age.
 
-        One walk at a time: a new one ends the one before.
+        What is not taken is passed over with all that are alike. One walk at a time: a new one ends the one before.
         """
-        self.end_walk()
-        walk = self._walk = self._oldest()
-        return walk
+        return self._begin(Share.oldest)
+
+    def newest(self) -> Iterator[Task]:
+        """As `oldest`, of each sender the newest first; costs O(b log b) in its buckets once per question."""
+        return self._begin(Share.newest)
+
+    def _begin(self, look: Callable[[Share], Iterator[Task]]) -> Iterator[Task]:
+        if self._walk is not None or self._only is not None:
+            self.end_walk()
+        if self._active > 1:
+            walk = self._walk = self._in_turn(look)
+            return walk
+        share = self._last
+        if not share.size and self._active:
+            share = next(one for one in self._shares.values() if one.size)
+        self._only = share
+        return look(share)
 
     def end_walk(self) -> None:
         """End a walk that was not exhausted, so that what it passed over is met again by the next."""
-        walk, self._walk, self._limit = self._walk, None, None
-        if walk is not None:
-            walk.close()
+        if not self.size:
+            self.was_empty = True
+        if self._only is not None:
+            self._only.end_walk()
+            self._only = None
+        elif self._walk is not None:
+            self._walk.close()
+            self._walk, self._turn_ends = None, inf
+            for share in self._walked:
+                share.end_walk()
+                if share.stands < 0 and share.size:
+                    self._stand(share)
+            self._walked.clear()
 
-    def _oldest(self) -> Generator[Task, None, None]:
-        taken_out: list[Bucket] = []
-        try:
-            while (bucket := self._next_head()) is not None:
-                taken_out.append(bucket)
-                limit = self._limit = self._heads[0][:2] if self._heads else None
-                rank = -bucket.shape.template.priority
-                while bucket.tasks and (task := bucket.first()) is not None:
-                    if limit is not None and (rank, task.order) > limit:
-                        self._restand(taken_out.pop())
-                        break
-                    yield task
-                    if task.state is WAITING and bucket.tasks and bucket.tasks[0] is task:
-                        break
-        finally:
-            for bucket in taken_out:
-                self._restand(bucket)
-
-    def _restand(self, bucket: Bucket) -> None:
-        first = bucket.first()
-        if first is None:
-            if bucket.heap_order < 0:
-                self._forget(bucket)
-        elif bucket.heap_order != first.order:
-            self._stand(bucket, first.order)
-
-    def newest(self) -> Iterator[Task]:
-        """As `oldest`, newest first; costs O(b log b) in the buckets once per question."""
-        heads: list[tuple[int, int, Bucket]] = []
-        for bucket in list(self._buckets.values()):
-            last = bucket.last()
-            if last is not None:
-                heappush(heads, (-bucket.shape.template.priority, -last.order, bucket))
+    def _in_turn(self, look: Callable[[Share], Iterator[Task]]) -> Generator[Task, None, None]:
+        """Walk through the shares: one that had its turn stands behind, one whose task was passed over behind all."""
+        walks: dict[int, Iterator[Task]] = {}
+        again: list[tuple[int, float, int, Share]] = []
+        while True:
+            share, passes = self._next_share(), 0
+            if share is None:
+                if not again:
+                    return
+                passes, _, _, share = heappop(again)
+            walk = walks.get(share.number)
+            if walk is None:
+                self._walked.append(share)
+                walk = walks[share.number] = look(share)
+            self._turn_ends = max(share.tag, self._clock_s) + TURN_S if self._turns or again else inf
+            is_taken = True
+            while is_taken and share.tag < self._turn_ends and (task := next(walk, None)) is not None:
+                yield task
+                is_taken = task.state is not WAITING
+            if is_taken and share.tag < self._turn_ends:
+                continue  # all of it was looked at
+            if is_taken and not passes:
+                self._stand(share)
             else:
-                bucket.heap_order = -1
-                self._forget(bucket)
-        self._thin()
-        while heads:
-            rank, _, bucket = heappop(heads)
-            task = bucket.last()
-            if task is None:
-                continue
-            yield task
-            if task.state is WAITING and bucket.tasks and bucket.tasks[-1] is task:
-                continue
-            last = bucket.last()
-            if last is not None:
-                heappush(heads, (rank, -last.order, bucket))
+                heappush(again, (passes + (not is_taken), share.tag, next(self._serials), share))
 
-    def _thin(self) -> None:
-        """Keep the heap of heads from growing while nobody asks for the oldest."""
-        if len(self._heads) > 2 * len(self._buckets) + DROPPED_MOST:
-            self._heads = [head for head in self._heads if head[1] == head[3].heap_order]
-            heapify(self._heads)
+    def _next_share(self) -> Share | None:
+        """Take the one with the least tag out of those that have tasks waiting."""
+        turns = self._turns
+        while turns:
+            tag, _, share = heappop(turns)
+            if tag != share.stands:
+                continue
+            share.stands = -1.0
+            if share.size:
+                if share.tag == tag:
+                    return share
+                self._stand(share)
+        return None

@@ -84,6 +84,7 @@ class Spreading:
         task = Task(other.id, shape, spawned.payload, HERE, state.next_order())
         state.objects.retain(spawned.payload)
         task.family, task.submitted_at, task.makes = family.parent, now, len(spawned.makes)
+        task.share = family.share
         if spawned.reads:
             task.inputs = family.versions.inputs(spawned.reads)
             task.places = state.fetches.places(task.inputs)

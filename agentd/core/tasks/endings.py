@@ -288,6 +288,8 @@ class Endings:
 
     def back(self, task: Task) -> None:
         """Let a task wait for a host again, or first for what it reads."""
+        if task.host or task.worker:
+            self._state.queue.refund(task)
         task.host = ""
         task.worker = 0
         task.epoch = 0
@@ -314,6 +316,7 @@ class Endings:
         wanted = template.on_failure == "RETRY" and template.idempotent
         if wanted and repeatable and task.retries < RETRIES:
             task.retries += 1
+            task.host, task.worker = "", 0  # what it took is its sender's
             if not (state.families and self.families.again(task, self.repeat)):
                 self.repeat(task)
         else:
@@ -328,6 +331,9 @@ class Endings:
         state = self._state
         state.counters["lost_tasks"] += 1
         template = task.shape.template
+        if task.worker and not task.host and task.id not in state.families:
+            state.queue.used(task, now - task.placed_at)
+            task.worker = 0
         task.blames += blame
         if blame and task.family:
             self.families.blames.note(task, failure)

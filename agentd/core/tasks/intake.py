@@ -88,6 +88,7 @@ class Intake:
                     payloads.append(call.payload)
                     operations[number] = operation
                     task = Task(number, shape, call.payload, HERE, next(orders), 0, 0, now)
+                    task.share = caller
                 else:
                     task = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
                 tasks[number] = task
@@ -203,6 +204,7 @@ class Intake:
         name = event.name or event.template.name
         self._state.shapes.intern(event.template).is_here = event.is_here
         operation = self._open(event.template, now, event.key, event.digest, name, event.callback)
+        operation.user = event.user
         reply = Reply(caller, (operation.id, True)) if caller else None
         self._accept(operation, event.payload, reply, is_patient=event.is_patient)
         return operation, True
@@ -241,6 +243,7 @@ class Intake:
         task = Task(operation.id, shape, payload, state.path(operation.path), state.next_order())
         task.submitted_at = operation.submitted_at
         task.inputs, task.makes = inputs, makes
+        task.share = operation.caller or state.senders.number(operation.user, operation.path.sender)
         if task.payload.parts or inputs:
             task.places = state.fetches.places(task.values)
         task.attempt = attempt

@@ -96,6 +96,13 @@ class Shape(Struct, eq=False):
     """The one host that may run it: a neighbour, empty for this agent; None: any."""
     turn: int = 0
     """How many of its tasks were given to one host after the other."""
+    units: int = 0
+    """Cores that it is charged for; 0: not worked out yet."""
+
+    def weigh(self) -> int:
+        """Work out for how many cores each of its tasks is charged: one at least, as it keeps a worker."""
+        self.units = max(self.demand.units(), 1)
+        return self.units
 
 
 class Path(Struct, frozen=True):
@@ -157,6 +164,8 @@ class Task(Struct, eq=False, gc=False):
     """Some of the versions that it reads are yet to be made, by tasks before it in its line."""
     makes: int = 0
     """How many versions it makes."""
+    share: int = 0
+    """Number of the user or neighbour that it was asked for by; a session's call has its `caller` for it."""
 
     @property
     def function(self) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.core.tasks.task import State, Task
-from agentd.model.task import Failure, Reason
+from agentd.model.task import Failure, Form, Reason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.core.state import AgentState
     from agentd.core.timers import Timer
+    from agentd.core.workers.results import TaskResult
 
 
 class Clocks:
@@ -48,3 +49,11 @@ class Clocks:
         clock = self._by_task.pop(task, None) if self._by_task else None
         if clock is not None:
             self._state.timers.cancel(clock)
+
+
+def is_forgiven(task: Task, result: TaskResult, reason: Failure | None) -> bool:
+    """Tell whether a task that was stopped for its time is done all the same: its worker gave what it is to have."""
+    if reason is None or reason.reason != Reason.TIMED_OUT or result.status != Status.DONE:
+        return False
+    template = task.shape.template
+    return template.form is Form.TASK and template.on_failure == "IGNORE"

@@ -10,11 +10,12 @@ from agentd.core.placing.holding import Holding
 from agentd.core.placing.ways import first_way
 from agentd.core.tasks.estimates import learn, learn_all, learn_made
 from agentd.core.tasks.task import State, Task
-from agentd.core.workers.clocks import Clocks
+from agentd.core.workers.clocks import Clocks, is_forgiven
 from agentd.core.workers.line import hold_ms
 from agentd.core.workers.losses import Losses
+from agentd.core.workers.use import Use
 from agentd.model.errors import BrokenInvariant
-from agentd.model.task import Failure, Form, Outcome, Reason, Status
+from agentd.model.task import Failure, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Execution:
         self._supply = supply
         self._speed, self._name = state.rules.speed, state.identity.name
         self._clocks = Clocks(state, self.stop)
+        self._use = Use(state)
         self._is_minding = False
         """A timer looks after spare workers."""
         self._gated: set[int] = set()
@@ -79,6 +81,7 @@ class Execution:
         self._note_runs(tasks, now)
         line.extend(tasks)
         if tasks:
+            state.queue.charge(task, len(tasks))
             state.outbox.run_more(line.worker, tasks, hold_ms(tasks[-1], now))
         return len(tasks)
 
@@ -128,10 +131,10 @@ class Execution:
         """Take a task that was seated out of the queue, where it stands under the shape that it waited in."""
         if waited_as.ways:
             way, task.shape = task.shape, waited_as
-            self._state.queue.take(task)
+            self._state.queue.place(task)
             task.shape = way
         else:
-            self._state.queue.take(task)
+            self._state.queue.place(task)
 
     def _run_once(self, line: Line, task: Task) -> None:
         """Its start is on the disk: now it may start, if nobody stopped it meanwhile."""
@@ -222,6 +225,7 @@ class Execution:
         if behind:
             self.take_back(line, behind)
         state.crew.block(line, keeps=not state.rules.reuse_on_block)
+        self._use.paused(task, now)
         state.changes.add(Change.ROOM)
         if not self._is_minding:
             self._is_minding = True
@@ -272,7 +276,7 @@ class Execution:
         """Tell whether nothing runs on top of a task that waits."""
         return self._state.crew.lines[task.worker].tasks[-1] is task
 
-    def unblock(self, task: Task) -> bool:
+    def unblock(self, task: Task, now: float) -> bool:
         """Give a task that waited its cores again; tells whether there were any."""
         state = self._state
         line, demand = state.crew.lines[task.worker], task.shape.demand
@@ -283,6 +287,7 @@ class Execution:
             line.hold(reservation, demand)
         state.crew.unblock(line)
         state.move(task, State.RUNNING)
+        self._use.resumed(task, now)
         return True
 
     # --- events -----------------------------------------------------------------------------------------------
@@ -310,6 +315,8 @@ class Execution:
             self._clocks.forget(result.task)
             if task is None:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
+            if state.queue.is_shared:
+                self._use.ended(task, result.seconds, now)
             if result.status or stopping:
                 self._ended_otherwise(task, result, now)
             else:
@@ -319,6 +326,7 @@ class Execution:
     def _end_in_order(self, line: Line, results: Sequence[TaskResult], now: float) -> None:
         """Take the ends of the first tasks of a line while nothing else hangs on any of them: the common, hot case."""
         tasks, name = self._state.crew.pop_first(line, [result.task for result in results]), self._name
+        self._state.queue.used_all(tasks, results, self._speed)
         done, outcomes = [], []
         for task, result in zip(tasks, results, strict=True):
             if result.status:
@@ -360,7 +368,7 @@ class Execution:
     def _ended_otherwise(self, task: Task, result: TaskResult, now: float) -> None:
         """Take the end of a task that did not end well, or while some are being stopped."""
         state = self._state
-        if task.id in state.stopping and not _is_forgiven(task, result, state.stopping[task.id]):
+        if task.id in state.stopping and not is_forgiven(task, result, state.stopping[task.id]):
             self._endings.release(result.value)
             for value in result.made:
                 self._endings.release(value)
@@ -440,11 +448,3 @@ class Execution:
         for line in state.crew.surplus():
             state.crew.retire(line)
             state.outbox.add(StopWorker(line.worker))
-
-
-def _is_forgiven(task: Task, result: TaskResult, reason: Failure | None) -> bool:
-    """Tell whether a task that was stopped for its time is done all the same: its worker gave what it is to have."""
-    if reason is None or reason.reason != Reason.TIMED_OUT or result.status != Status.DONE:
-        return False
-    template = task.shape.template
-    return template.form is Form.TASK and template.on_failure == "IGNORE"

@@ -129,6 +129,7 @@ class Following:
             shape = family.shapes.pop(child.id)
             task = state.tasks[child.id] = Task(child.id, shape, spawned.payload, HERE, state.next_order())
             task.family, task.submitted_at, task.makes = family.parent, now, len(spawned.makes)
+            task.share = family.share
         task.inputs, task.lacks = tuple([self._input(family, number) for number in spawned.reads]), True
         line.append(task)
         task.state, task.host, task.placed_at = State.ASSIGNED, "", now

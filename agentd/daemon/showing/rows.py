@@ -47,6 +47,10 @@ INLINE_BYTES = 16 << 10
 """A JSON result up to this size is shown with its operation (chosen: a screenful)."""
 
 UNCONSTRAINED = Constraints()
+SENDERS_SHOWN = 20
+"""Senders of waiting tasks that are shown one by one (chosen: a screen)."""
+NAMED = 3
+"""Of them so many in the reason why a task waits (chosen: a line)."""
 _ENDED = {status: status.name.lower() for status in Status}
 
 
@@ -188,7 +192,19 @@ class Showing:
         if state.not_starting:
             return state.not_starting
         shortfall = "" if could_fit(state.pool, task.shape) else lacking(state.pool.capacity, task.demand)
-        return explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
+        words = explain(task, self._engine.window, state.neighbourhood, shortfall, len(state.queue))
+        return "; ".join(filter(None, (words, self._in_turn(task))))
+
+    def _in_turn(self, task: Task) -> str:
+        """Say with whom whoever asked for a task shares this agent; empty where nobody else has any waiting."""
+        queue, name = self._state.queue, self._state.senders.name
+        others = queue.others(task)
+        if not others:
+            return ""
+        shown = [f"{name(row.number)} ({row.tasks})" for row in others[:NAMED]]
+        more = [f"{len(others) - NAMED} more"] if len(others) > NAMED else []
+        names = ", ".join(shown + more)
+        return f"it is one of {queue.waiting_with(task)} of its sender, which is served in turn with {names}"
 
     def _stuck(self, parent: int) -> str:
         """Say which of the tasks that one asked for has no host, and why; nothing if none is seen among the first."""
@@ -275,8 +291,20 @@ class Showing:
             waiting=len(state.queue),
             running=state.crew.running(),
             ended=state.counters["ended"],
+            waiting_for=self._waiting_for(),
             **told,
         )
+
+    def _waiting_for(self) -> dict[str, int]:
+        """Say whose tasks wait, where they are several; those with few are one row."""
+        rows = self._state.queue.standings()
+        if len(rows) < 2:
+            return {}
+        shown = {self._state.senders.name(row.number): row.tasks for row in rows[:SENDERS_SHOWN]}
+        rest = rows[SENDERS_SHOWN:]
+        if rest:
+            shown[f"{len(rest)} more"] = sum(row.tasks for row in rest)
+        return shown
 
     # --- the pool ---------------------------------------------------------------------------------------------
 

@@ -190,6 +190,7 @@ class Agent(Reshaping):
             callback=request.callback,
             is_here=is_here,
             is_patient=is_patient,
+            user=request.identity,
         )
 
     def is_elsewhere(self, template: Template) -> bool:

@@ -263,4 +263,4 @@ def test_nothing_is_kept_of_ended_calls() -> None:
     assert len(state.timers._heap) <= 65
     assert not state.outbox._held
     assert state.pool.free() == 2
-    assert sum(len(bucket.tasks) for bucket in state.queue._buckets.values()) == 0
+    assert sum(len(bucket.tasks) for bucket in state.queue._all()) == 0
