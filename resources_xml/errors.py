@@ -41,7 +41,14 @@ class ResourcesXmlError(ValueError):
         self.element = element
         self.expected = expected
         where = f"{path or element}: " if path or element else ""
-        super().__init__(f"{at}: {where}{found}; expected {expected}. {remedy}")
+        super().__init__(_printable(f"{at}: {where}{found}; expected {expected}. {remedy}"))
+
+
+def _printable(words: str) -> str:
+    """Escape what a terminal would obey, or what turns letters round: names of elements and types may have it."""
+    if words.isprintable():
+        return words
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in words)
 
 
 def quoted(value: str) -> str:

@@ -90,6 +90,7 @@ WRONG_VALUES = [
     (parameter("DOUBLE_T", value("1_0", "double", "Double")), "a number"),
     (parameter("OBJECT_T", value("id-1", java="Thing")), "storage backend"),
     (parameter("OBJECT_T", value("x", "date", "Date")), "xs:date"),
+    (parameter("OBJECT_T", value("x", "da\u202ete", "Date")), r"xs:da\\u202ete"),
     (parameter("PSCO_T", TEXT), "by value"),
     (parameter("DICT_COLLECTION_T", array()), "by value"),
     (parameter("STREAM_T", TEXT), "by value"),
