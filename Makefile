@@ -58,7 +58,8 @@ faults: $(VENV)/installed-dev ## Kill, stop, cut and starve agents four times as
 fuzz: $(VENV)/installed-dev ## Read millions of changed frames and documents, ask each route thousands of times; FUZZ=100 for more
 	@AGENTD_FUZZ_FRAMES=$$(($(FUZZ) * 1000000)) AGENTD_FUZZ_DOCUMENTS=$$(($(FUZZ) * 1000000)) \
 	AGENTD_FUZZ_REQUESTS=$$(($(FUZZ) * 500)) AGENTD_FUZZ_EXAMPLES=$$(($(FUZZ) * 10000)) $(PYTEST) --timeout 0 \
-	tests/integration/test_rest_fuzz.py tests/integration/test_comm_frames_fuzz.py tests/properties/test_wire_laws.py tests/properties/*_fuzz.py
+	tests/integration/test_rest_fuzz.py tests/integration/test_comm_frames_fuzz.py tests/properties/test_wire_laws.py \
+	tests/properties/*_fuzz.py
 
 bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BENCH="--only W1,W2 --rounds 3" for less
 	@$(BIN)/python -m benchmarks $(BENCH)
