@@ -65,7 +65,8 @@ bench: $(VENV)/installed-bench ## Measure, every figure beside its reference; BE
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 soak: $(VENV)/installed-dev ## Agents under work and faults for an hour, whose memory must not grow; SOAK_S=600 for less
-	@AGENTD_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -s tests/integration/test_daemon_soak.py
+	@AGENTD_SOAK_S=$(SOAK_S) AGENTD_VISITS=100 $(BIN)/python -m pytest -s tests/integration/test_daemon_soak.py \
+		tests/integration/test_daemon_visits.py
 
 format: $(VENV)/installed-dev ## Bring the code into the one format, and mend what can be mended by itself
 	@$(BIN)/ruff check --fix

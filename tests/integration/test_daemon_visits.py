@@ -1,4 +1,7 @@
-"""Clients that leave without a word, and a neighbour that comes and goes, leave nothing behind in an agent."""
+"""Clients that leave without a word, and a neighbour that comes and goes, leave nothing behind in an agent.
+
+AGENTD_VISITS says how often (`make soak`: 100).
+"""
 
 from __future__ import annotations
 
