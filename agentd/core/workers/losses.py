@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import InterruptTask, Publish, StopWorker
 from agentd.core.tasks.task import State, Task
-from agentd.model.task import Failure
+from agentd.model.task import Failure, Reason
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Losses:
                 self._endings.host_lost(task, self._signed(event.failure, task), now, blame=False)
             else:
                 self._endings.repeat(task)
-        if not wanted:
+        if not wanted and event.failure.reason != Reason.NONE:  # else an agent that stops has ended it
             state.counters["worker_losses"] += 1
             ran = running.shape.template.function if running is not None else ""
             detail: dict[str, object] = {"state": "lost", "reason": event.failure.message, "function": ran}

@@ -242,6 +242,14 @@ def test_a_worker_that_dies_unasked_is_told_with_what_it_ran() -> None:
         assert (told.subject, told.detail["function"], told.detail["reason"]) == (str(worker), ran, DEATH.message)
 
 
+def test_a_worker_that_an_agent_ends_when_it_stops_is_no_loss() -> None:
+    """It was not asked for by the engine, and yet nothing has gone wrong."""
+    desk, _ = prefetched(1)
+    desk.turn(e.WorkerLost(1, Failure(Reason.NONE, "Stopped", "not needed")))
+    assert [told for told in desk.of(c.Publish) if told.topic == "worker"] == []
+    assert desk.state.counters["worker_losses"] == 0
+
+
 def test_losses_in_a_row_stop_the_starting_for_a_while() -> None:
     """More than five in ten seconds; the pause grows and has an end, and the reason is kept."""
     desk = Desk()
