@@ -1,4 +1,7 @@
-"""What this agent's workers report, and what they are given."""
+"""What this agent's workers report, and what they are given.
+
+Law: nothing starts twice; each task that was given is ended, taken back, or passed over once.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from agentd.core.tasks.task import State, Task
 from agentd.core.workers.clocks import Clocks, is_forgiven
 from agentd.core.workers.line import hold_ms
 from agentd.core.workers.losses import Losses
+from agentd.core.workers.stopping import Stopping
 from agentd.core.workers.use import Use
 from agentd.model.errors import BrokenInvariant
 from agentd.model.task import Failure, Outcome, Reason, Status
@@ -41,12 +45,14 @@ class Execution:
         self._endings = endings
         self._supply = supply
         self._speed, self._name = state.rules.speed, state.identity.name
-        self._clocks = Clocks(state, self.stop)
         self._use = Use(state)
         self._is_minding = False
         """A timer looks after spare workers."""
         self._gated: set[int] = set()
         """Tasks that may run only once, seated, of which the start is not on the disk yet."""
+        self._stopping = Stopping(state, endings, self._gated, self._settle)
+        self.stop = self._stopping.stop
+        self._clocks = Clocks(state, self.stop)
         self.holding = Holding(state, endings)
         self.losses = Losses(state, endings, self._clocks, self._gated, self.holding)
 
@@ -142,51 +148,7 @@ class Execution:
             self._gated.discard(task.id)
             self._state.outbox.run(line.worker, task, line.binding)
 
-    # --- stopping ---------------------------------------------------------------------------------------------
-
-    def stop(self, task: Task, now: float, failure: Failure | None) -> None:
-        """Stop a task that runs on a worker of ours: flag, then SIGINT, then SIGKILL; None: it was cancelled."""
-        state = self._state
-        if task.id in self._gated:
-            self._never_start(task, failure, now)
-            return
-        is_waiting = task.state is State.BLOCKED
-        is_below = is_waiting and not self.is_on_top(task)
-        if is_waiting and not is_below:
-            state.crew.unblock(state.crew.lines[task.worker])
-        state.move(task, State.STOPPING)
-        state.stopping[task.id] = failure
-        if state.families:
-            self._endings.families.give_up(task)
-        if not is_below:
-            self._press(task, failure, now, is_waiting=is_waiting)
-
-    def _press(self, task: Task, failure: Failure | None, now: float, *, is_waiting: bool) -> None:
-        """Interrupt a task ever harder, until it ends; one that waits does not look at the flag."""
-        state, rules = self._state, self._state.rules
-        late = failure is not None
-        if late or is_waiting:
-            self._interrupt(task, 1, late)
-        else:
-            self._interrupt(task, 0, late)
-            state.timers.at(now + rules.flag_first_s, lambda _: self._interrupt(task, 1, late))
-        patience = rules.kill_late_after_s if late else rules.kill_after_s + rules.flag_first_s
-        state.timers.at(now + patience, lambda _: self._interrupt(task, 2, late))
-
-    def _never_start(self, task: Task, failure: Failure | None, now: float) -> None:
-        """Take a task out of its line that was seated and not sent: its worker has not heard of it."""
-        state = self._state
-        line = state.crew.lines[task.worker]
-        line.bound = None  # nor of the units that were to be its own
-        self._gated.discard(task.id)
-        state.crew.pop(line, task.id)
-        self._settle(line)
-        state.stopping[task.id] = failure
-        self._endings.stopped(task, now)
-
-    def _interrupt(self, task: Task, level: int, timed_out: bool) -> None:
-        if task.state is State.STOPPING:
-            self.losses.interrupt(task, level, timed_out=timed_out)
+    # --- taking back ------------------------------------------------------------------------------------------
 
     def cancel_assigned(self, task: Task) -> None:
         """Stop a task that stands behind others: take the tail of its line back, it and all after it."""
@@ -240,17 +202,6 @@ class Execution:
         else:
             crew.kept = 0
             self._state.changes.add(Change.ROOM)
-
-    def _stop_below(self, line: Line) -> None:
-        """What ran on top of a task has ended: if that is to be stopped itself, it is its turn."""
-        state, task = self._state, line.tasks[-1]
-        if task.state is State.STOPPING:
-            state.crew.unblock(line)
-            state.timers.at(0.0, lambda now: self._press_next(task, now))
-
-    def _press_next(self, task: Task, now: float) -> None:
-        if task.state is State.STOPPING:
-            self._press(task, self._state.stopping.get(task.id), now, is_waiting=True)
 
     def run_on_top(self, line: Line, task: Task, now: float) -> None:
         """Let a waiting task run in a worker that is there already, on top of the one that waits in it."""
@@ -354,7 +305,7 @@ class Execution:
         state = self._state
         state.crew.settle(line)
         if line.is_waiting:
-            self._stop_below(line)
+            self._stopping.stop_below(line)
         state.changes.add(_ROOM)
 
     def _done(self, task: Task, result: TaskResult, now: float) -> None:

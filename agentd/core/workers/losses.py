@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.commands import InterruptTask, Publish, StopWorker
+from agentd.core.commands import Publish, StopWorker
 from agentd.core.tasks.task import State, Task
 from agentd.model.task import Failure, Reason
 from schedulers.view import Change
@@ -24,8 +24,6 @@ STORM = 5
 """Losses of workers within `STORM_S` above which starting them backs off (promised)."""
 STORM_S = 10.0
 """The time within which so many are a storm (promised)."""
-KILL = 2
-"""Level of an interruption that ends the worker."""
 
 
 class Losses:
@@ -39,13 +37,6 @@ class Losses:
         self._holding = holding
         self._lately: list[float] = []
         """When workers were lost."""
-
-    def interrupt(self, task: Task, level: int, *, timed_out: bool) -> None:
-        """Stop a task that runs; if its worker is killed for that, nobody is to blame."""
-        line = self._state.crew.lines.get(task.worker)
-        if level == KILL and line is not None:
-            line.doomed = task.id
-        self._state.outbox.add(InterruptTask(task.worker, task.id, level, timed_out))
 
     def worker_lost(self, event: WorkerLost, now: float) -> None:
         """A worker is gone: what ran is tried again and counted, what only stood behind it is not."""
