@@ -5,8 +5,7 @@ nor reordered. A disk that is full may pass; any other error of the disk is fata
 
 The engine's thread appends and flushes; one writer thread commits all that is there at once, answers reads, and keeps
 the file small when it has nothing else to do. What is flushed when there is nothing else to be done is committed at
-once, where the disk is quick: to hand it over and to be told takes as long as the commit itself. Callbacks come from
-whoever commits.
+once, where the disk is quick: to hand it over and to be told takes as long as the commit. Whoever commits calls back.
 """
 
 from __future__ import annotations
@@ -308,7 +307,8 @@ class Journal:
                 return
             del self._batches[: len(portion)]
             self._written += len(portion)
-            self._tell(portion)
+            if any(batch.entries for batch in portion):  # else it was only to have this thread tidy
+                self._tell(portion)
 
     def _tell(self, portion: list[_Batch]) -> None:
         self._committed(portion[-1].last)
