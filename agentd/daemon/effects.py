@@ -94,11 +94,12 @@ class Effects:
     def flush(self) -> None:
         """Send what this drain gathered: work first, since it takes longest.
 
-        With no task left there is nothing else to do but to wait for the disk: what is short is committed at once.
+        With no task left, but such as serve a session without us, there is nothing else to do but to wait for the disk:
+        what is short is committed at once.
         """
         self._supervisor.flush()
         self._door.flush()
-        self._journal.flush(at_once=not self._tasks)
+        self._journal.flush(at_once=self._supervisor.lines.are_all(self._tasks))
 
     def _publish(self, command: c.Publish) -> None:
         if command.topic == "neighbour":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agentd.model.task import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from agentd.core.tasks.task import Task
     from agentd.workers.process import Process
@@ -49,6 +49,10 @@ class DirectLines:
         if serving and self.is_waited():
             for process, task in serving.items():
                 process.want_back(task)
+
+    def are_all(self, tasks: Sized) -> bool:
+        """Tell whether these, the unended tasks, are none but those that serve sessions, as of the last `look`."""
+        return len(tasks) <= len(self._serving)
 
     def calls(self) -> int:
         """Count the calls that sessions have made directly since the start."""
