@@ -96,7 +96,8 @@ def test_an_agent_of_another_version_is_refused(start_agent: StartAgent, tmp_pat
     relay = theirs / "agentd" / "api" / "tasks" / "relay.py"
     assert TOLD in relay.read_text()
     relay.write_text(relay.read_text().replace(*OTHER[which]))
-    agent = start_agent("--cpu", "1", env={"PYTHONPATH": str(theirs)})
+    code = ("--pythonpath", str(theirs))  # workers find what is installed beside their Python before the agent's own
+    agent = start_agent("--cpu", "1", *code, env={"PYTHONPATH": str(theirs)})
     ended = run(agent.state, tmp_path)
     assert ended.returncode == 1
     assert "the agent runs another agentd (" + {"older": "an older one", "newer": "99.1"}[which] in ended.stderr
