@@ -95,7 +95,9 @@ class Spawner:
             async with asyncio.timeout(self._settings.start_s):
                 await self._ready
         except (TimeoutError, EOFError) as error:
-            words = self._log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+            with self._log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                words = log.read(_TAIL_BYTES).decode("utf-8", "replace").strip()
             name = self._settings.interpreter
             raise ConfigError(f"{name} does not become a worker: {words or 'it did not answer'}") from error
         finally:

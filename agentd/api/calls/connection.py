@@ -162,8 +162,11 @@ class Connection:
                     self.descriptors.extend(memoryview(raw[: len(raw) - len(raw) % 4]).cast("i"))
             if not data:
                 raise ConnectionResetError("the agent closed the connection")
-            messages += self.dialogue.hear(data)
+            messages += self._heard(data)
         return messages
+
+    def _heard(self, data: bytes) -> list[Message]:
+        return self.dialogue.hear(data)
 
     def write(self, messages: list[tuple[Message, tuple[int, ...]]]) -> None:
         """Write messages, each with the descriptors that travel with it, as far as the socket takes them at once.

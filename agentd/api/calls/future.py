@@ -113,12 +113,7 @@ class CallFuture(Future[T]):
             Unreachable: the agent went away and did not come back.
             Exception: what the function raised, with the remote traceback as its cause.
         """
-        if self._state is PENDING:
-            self._line.wait_for(self, timeout)
-        if self._outcome is not None:
-            self._read()
-        if self._state is CANCELLED:
-            raise CancelledError
+        self._wait(timeout)
         if self._exception is not None:
             try:
                 raise self._exception
@@ -134,13 +129,16 @@ class CallFuture(Future[T]):
             TimeoutError: it has not ended by then.
             CancelledError: it was cancelled.
         """
+        self._wait(timeout)
+        return self._exception
+
+    def _wait(self, timeout: float | None) -> None:
         if self._state is PENDING:
             self._line.wait_for(self, timeout)
         if self._outcome is not None:
             self._read()
         if self._state is CANCELLED:
             raise CancelledError
-        return self._exception
 
     def cancel(self) -> bool:
         """Cancel the call unless it has ended; tell whether it is cancelled now."""

@@ -103,22 +103,9 @@ class SecretConnection(Connection):
         said = self.ack.capabilities
         return Uploads(is_welcome=bool(said.get("arguments")), needs_hash=not said.get("bare"))
 
-    def parse(self) -> list[Message]:
-        """Give the messages that were read.
-
-        Raises:
-            OSError: the agent has closed the connection.
-            PeerError: it broke the protocol.
-        """
-        messages, self._early = self._early, []
-        while self._chunks:
-            data = self._chunks.popleft()[0]
-            if not data:
-                raise ConnectionResetError("the agent closed the connection")
-            plain = self._tls.opened(data)
-            if plain:
-                messages += self.dialogue.hear(plain)
-        return messages
+    def _heard(self, data: bytes) -> list[Message]:
+        plain = self._tls.opened(data)
+        return self.dialogue.hear(plain) if plain else []
 
     def write(self, messages: list[tuple[Message, tuple[int, ...]]]) -> None:
         """Write messages as far as the socket takes them at once; descriptors cannot come along.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import json
 
-from agentd.api.tasks.failures import RemoteTraceback
+from agentd.api.tasks.failures import RemoteTraceback, unpickled
 from agentd.model.errors import AgentdError, TaskFailed
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.values import Codec, Part, Payload
@@ -183,7 +183,7 @@ def exception_of(outcome: Outcome) -> BaseException:
     """Build what a caller is to see of an outcome without a value: the remote exception itself where that works."""
     failure = outcome.failure or Failure(Reason.NONE, Status(outcome.status).name, "the agent gave no reason")
     cause = RemoteTraceback(failure.traceback) if failure.traceback else None
-    error = _unpickled(failure.exception) or TaskFailed(
+    error = unpickled(failure.exception) or TaskFailed(
         failure.message or failure.type, kind=failure.type, traceback=failure.traceback
     )
     if cause is not None:
@@ -192,16 +192,6 @@ def exception_of(outcome: Outcome) -> BaseException:
     if agent:
         error.add_note(f"Raised on agent {agent}, attempt {failure.attempt or outcome.attempts}.")
     return error
-
-
-def _unpickled(data: bytes) -> BaseException | None:
-    if not data:
-        return None
-    try:
-        error = pickle.loads(data)
-    except Exception:  # noqa: BLE001 - users' code runs here; the text of the failure is told instead
-        return None
-    return error if isinstance(error, BaseException) else None
 
 
 def _keeper(views: list[memoryview], apart_bytes: int) -> Callable[[pickle.PickleBuffer], bool]:

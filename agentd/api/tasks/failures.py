@@ -36,7 +36,7 @@ def exception_of(standing: int, data: bytes, pickled: bytes) -> BaseException:
         is_limit = kind == "WallClockLimit"
         error: BaseException = (WallClockReached if is_limit else TaskCancelled)(_cancelled(kind, message))
     else:
-        error = _unpickled(pickled) or _named(told, kind, message)
+        error = unpickled(pickled) or _named(told, kind, message)
     if told.get("traceback"):
         error.__cause__ = RemoteTraceback(str(told["traceback"]))
     if told.get("agent"):
@@ -57,7 +57,8 @@ def _named(told: Mapping[str, Any], kind: str, message: str) -> BaseException:
     return TaskFailed(text, kind=kind or "Error", traceback=str(told.get("traceback", "")))
 
 
-def _unpickled(data: bytes) -> BaseException | None:
+def unpickled(data: bytes) -> BaseException | None:
+    """Give the exception that a worker pickled; None where it cannot be had in this process."""
     if not data:
         return None
     try:
