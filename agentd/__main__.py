@@ -6,9 +6,10 @@ of its own changes nothing.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 
 _OURS = frozenset({"agentd", "cli", "schedulers", "resources_xml"})
 
@@ -30,9 +31,13 @@ class BesideUs:
 
 def main() -> int:
     """Run the command that the program's name and arguments stand for; gives the exit code."""
-    sys.meta_path.insert(0, BesideUs(str(Path(__file__).resolve().parent.parent)))
+    sys.meta_path.insert(0, BesideUs(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:  # Ctrl-C while modules are loaded, seconds from a slow card: no traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cli.app import main as run  # only now is it ours that is found
 
+    signal.signal(signal.SIGINT, handler)
     return run(sys.argv)
 
 

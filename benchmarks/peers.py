@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.workloads import Recorder
 
+ONE_BY_ONE, AT_ONCE = 200, 2000
 CHAIN, LEAVES, FAMILY, NESTED = 1000, 1024, 500, 5000
 MOST_S = 180
 
@@ -34,7 +35,7 @@ MOST_S = 180
 class ProcessPool:
     """The standard library's pool; a task of it cannot wait for another."""
 
-    nests = False
+    rows = frozenset({"W4", "W5"})
 
     def __init__(self, cores: int, stack: ExitStack) -> None:
         from concurrent.futures import ProcessPoolExecutor
@@ -55,7 +56,7 @@ class ProcessPool:
 class Dask:
     """Dask on a local cluster of processes."""
 
-    nests = True
+    rows = frozenset({"W4", "W5", "W8", "W11"})
 
     def __init__(self, cores: int, stack: ExitStack) -> None:
         self.submit = self.after = stack.enter_context(dask(cores)).submit
@@ -78,7 +79,7 @@ class Dask:
 class Ray:
     """Ray on this machine."""
 
-    nests = True
+    rows = frozenset({"W1", "W2", "W4", "W5", "W8", "W11"})
 
     def __init__(self, cores: int, stack: ExitStack) -> None:
         import ray
@@ -114,13 +115,33 @@ class Ray:
         return len(ray.get([noop.remote() for _ in range(count)]))
 
 
-SYSTEMS = {"ProcessPool": ProcessPool, "Dask": Dask, "Ray": Ray}
-ROWS = {"W4": 2, "W5": 2, "W8": 1, "W11": 2}
-"""Cores of each workload."""
+SYSTEMS: dict[str, Any] = {"ProcessPool": ProcessPool, "Dask": Dask, "Ray": Ray}
+ROWS = {"W1": 2, "W2": 2, "W4": 2, "W5": 2, "W8": 1, "W11": 2}
+"""Cores of each workload. A system's `rows` are those that it is measured with here, and not beside the executors."""
 
 
 def _add(one: int, other: int) -> int:
     return one + other
+
+
+def _calls(system: Any) -> dict[str, float]:
+    times = []
+    for _ in range(ONE_BY_ONE):
+        begin = time.perf_counter()
+        system.wait(system.submit(bench_tasks.noop))
+        times.append(time.perf_counter() - begin)
+    times.sort()
+    return {
+        "W1 p50 us": times[ONE_BY_ONE // 2] * 1e6,
+        "W1 p99 us": times[int(ONE_BY_ONE * 0.99)] * 1e6,
+    }
+
+
+def _at_once(system: Any) -> dict[str, float]:
+    begin = time.perf_counter()
+    for future in [system.submit(bench_tasks.noop) for _ in range(AT_ONCE)]:
+        system.wait(future)
+    return {"W2 per s": AT_ONCE / (time.perf_counter() - begin)}
 
 
 def _values(system: Any) -> dict[str, float]:
@@ -164,20 +185,19 @@ def one_round(name: str, cores: int, workloads: list[str]) -> dict[str, float]:
         system: Any = SYSTEMS[name](cores, stack)
         for number in range(20):
             system.wait(system.submit(bench_tasks.increment, number))
-        if "W4" in workloads:
-            found |= _values(system)
-        if "W5" in workloads:
-            found |= _graphs(system)
+        for workload, measured in (("W1", _calls), ("W2", _at_once), ("W4", _values), ("W5", _graphs)):
+            if workload in workloads:
+                found |= measured(system)
         for workload, count in (("W8", FAMILY), ("W11", NESTED)):
-            if workload in workloads and system.nests:
+            if workload in workloads:
                 found[f"{workload} per s"] = _family(system, count)
     return found
 
 
 def measure(recorder: Recorder, wanted: Callable[[str], bool]) -> None:
     """Note what the others do, each in a process of its own; say which one is not there."""
-    workloads = list(filter(wanted, ROWS))
-    for name in SYSTEMS:
+    for name, system in SYSTEMS.items():
+        workloads = list(filter(wanted, sorted(system.rows)))
         for cores in sorted({ROWS[workload] for workload in workloads}):
             asked = [workload for workload in workloads if ROWS[workload] == cores]
             command = [sys.executable, "-m", "benchmarks.peers", name, str(cores), *asked]

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Self
 
 from agentd.api import AgentExecutor
-from agentd.comm import security
+from agentd.comm.trust import security
 from benchmarks.agent import ROOT, Agent
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class Values:
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         begin = self._stack.enter_context
-        if self._workload != "W10 TLS":
-            self.local = begin(AgentExecutor(begin(Agent()).state))
+        self.local = begin(AgentExecutor(begin(Agent()).state))
         if self._workload == "W4":
             self.raw = begin(RawSocket(socket.AF_UNIX))
             return self
@@ -162,8 +161,9 @@ class Values:
         if self._workload == "W4":
             self.on_one_device(recorder)
             return
+        self.latency(recorder)
         if self._workload == "W10":
-            self.one_hop(recorder)
+            self.throughput(recorder)
         self.between_agents(recorder)
 
     # --- one device ---------------------------------------------------------------------------------------------
@@ -181,11 +181,15 @@ class Values:
 
     # --- two agents ---------------------------------------------------------------------------------------------
 
-    def one_hop(self, recorder: Recorder) -> None:
-        """W10: one hop, as W1 and W2 with the function run at the neighbour."""
+    def latency(self, recorder: Recorder) -> None:
+        """W10, plain or over TLS: one hop, as W1 with the function run at the neighbour."""
         for name, executor in (("local", self.local), ("one hop", self.hop)):
             times = sorted(timed(lambda one=executor: done(one, nothing)) for _ in range(500))
-            recorder.note(f"W10 p50 us, {name}", times[len(times) // 2] * 1e6)
+            recorder.note(f"{self._workload} p50 us, {name}", times[len(times) // 2] * 1e6)
+
+    def throughput(self, recorder: Recorder) -> None:
+        """W10: one hop, as W2 with the function run at the neighbour."""
+        for name, executor in (("local", self.local), ("one hop", self.hop)):
             spent = median_s(lambda one=executor: finish([one.submit(nothing) for _ in range(CALLS)]))
             recorder.note(f"W10 per s, {name}", CALLS / spent)
 

@@ -26,6 +26,8 @@ from benchmarks.values import VALUES, Values
 
 CALLS = 1000
 MANY = 10_000
+BURSTS = 5
+"""Of W2 in one round, of systems that take less than a second for one."""
 CHUNKED = 200_000
 BUSY = 2000
 HTTP_CLIENTS = 32
@@ -81,6 +83,7 @@ TARGETS = (
     Target("W4 return / raw socket", "W4 return GB/s, agentd", "W4 return GB/s, raw socket", "≥2.5", ""),
     Target("W4 100 KB / raw socket", "W4 100 KB per s, agentd", "W4 100 KB per s, raw socket", "≥0.8", ""),
     Target("W10 latency / local", "W10 p50 us, one hop", "W10 p50 us, local", "≤2", "≤1.6"),
+    Target("W10 TLS latency / local", "W10 TLS p50 us, one hop", "W10 TLS p50 us, local", "≤2", "≤1.6"),
     Target("W10 throughput / local", "W10 per s, one hop", "W10 per s, local", "≥0.6", "≥0.8"),
     Target("W10 argument / raw socket", "W10 argument GB/s, one hop", "W10 argument GB/s, raw socket", "≥0.75", "≥0.9"),
     Target("W10 return / raw socket", "W10 return GB/s, one hop", "W10 return GB/s, raw socket", "≥0.75", "≥0.9"),
@@ -207,16 +210,18 @@ def _commit_us() -> float:
 
 
 def _at_once(recorder: Recorder, executors: dict[str, Any]) -> None:
+    """Take the median of several bursts of whoever is done within a second: one alone is over in a tenth of that."""
     recorder.note("twenty", 20.0)
     for name, system in executors.items():
         count = MANY // system.small
-        before, own, begin = system.cpu(), time.process_time(), time.perf_counter()
-        system.many(count)
-        took = time.perf_counter() - begin
-        recorder.note(f"W2 per s, {name}", count / took)
+        before, own = system.cpu(), time.process_time()
+        took = [_timed(lambda one=system, size=count: one.many(size))]
+        if took[0] < 1.0:
+            took += [_timed(lambda one=system, size=count: one.many(size)) for _ in range(BURSTS - 1)]
+        recorder.note(f"W2 per s, {name}", count / statistics.median(took))
         if before is not None:
             used = (system.cpu() - before) + (time.process_time() - own)
-            recorder.note(f"W2 CPU us per task, {name}", used / count * 1e6)
+            recorder.note(f"W2 CPU us per task, {name}", used / (count * len(took)) * 1e6)
     for name in ("ProcessPool", "loky", "agentd"):
         if name in executors:
             begin = time.perf_counter()

@@ -42,6 +42,8 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Errors of a place to which the output was sent."""
 
+UNAUTHENTICATED = 401
+
 COMPLETION = ("--install-completion", "--show-completion")
 
 
@@ -52,13 +54,10 @@ def main(argv: list[str]) -> int:
     arguments = argv[1:]
     if not command and arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
-    if not command and _is_for_help(arguments):
-        from cli.help import show_help  # loads the command-line library, for the help texts and completion only
-
-        return show_help("", arguments)
     try:
-        line = parse(arguments, command=command, is_compss=is_compss)
-        return _carry_out(line)
+        if not command and _is_for_help(arguments):
+            return _show_help("", arguments)
+        return _carry_out(parse(arguments, command=command, is_compss=is_compss))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -93,11 +92,17 @@ def _is_for_help(arguments: list[str]) -> bool:
     return arguments[0] in {"--version", "-v"} or any(word.startswith(COMPLETION) for word in arguments[:1])
 
 
+def _show_help(command: str, arguments: list[str]) -> int:
+    from cli.help import show_help  # loads the command-line library, for the help texts and completion only
+
+    code = show_help(command, arguments)
+    sys.stdout.flush()
+    return code
+
+
 def _carry_out(line: CommandLine) -> int:
     if line.wants_help:
-        from cli.help import show_help  # loads the command-line library
-
-        return show_help(line.command.name, [])
+        return _show_help(line.command.name, [])
     if line.flag("version"):
         from agentd import __version__
 
@@ -119,6 +124,8 @@ def _told(error: Exception, program: str) -> int:
         print(printable(row), file=sys.stderr)
     if not rows or (isinstance(error, TaskFailed) and not rows[-1].startswith(error.kind)):
         _say(str(error) or type(error).__name__)  # a traceback of ours does not say what was wrong with users' code
+    if isinstance(error, RequestError) and error.status == UNAUTHENTICATED:
+        print("commands take a token from a file (--token-file FILE) or from AGENTD_TOKEN", file=sys.stderr)
     if isinstance(error, UsageError) and error.command and not program:
         print(f"`agentd {error.command} --help` shows how it is used", file=sys.stderr)
     return next(code for kind, code in _CODES if isinstance(error, kind))

@@ -66,26 +66,24 @@ def bad(name: str, found: str, remedy: str) -> Check:
 def all_checks(settings: Settings | None, folder: Path) -> list[Check]:
     """Check everything; a check that cannot be made says so."""
     rows: list[Check] = []
-    for check in (system, python, packages, lambda: state_folder(folder), lambda: disk(folder), clock, *KERNEL):
+    for check in (system, python, packages):
         rows += _guarded(check)
-    rows += _guarded(lambda: agent(folder))
-    rows += _guarded(lambda: trust(folder))
+    rows += _guarded(state_folder, folder) + _guarded(disk, folder)
+    for check in (clock, *KERNEL):
+        rows += _guarded(check)
+    rows += _guarded(agent, folder) + _guarded(trust, folder)
     if settings is not None:
-        for check in (
-            lambda: ports(settings, folder),
-            lambda: worker(settings),
-            lambda: confined(settings),
-            lambda: exposure(settings),
-        ):
-            rows += _guarded(check)
+        rows += _guarded(ports, settings, folder)
+        for look in (worker, confined, exposure):
+            rows += _guarded(look, settings)
     return rows
 
 
-def _guarded(check: Callable[[], Iterator[Check]]) -> list[Check]:
+def _guarded(check: Callable[..., Iterator[Check]], *subject: object) -> list[Check]:
     try:
-        return list(check())
+        return list(check(*subject))
     except OSError as error:
-        return [warn(getattr(check, "__name__", "check").strip("<>"), f"could not be checked: {error}", "")]
+        return [warn(check.__name__.replace("_", " "), f"could not be checked: {error}", "")]
 
 
 def system() -> Iterator[Check]:
@@ -270,11 +268,11 @@ KERNEL = (memfd, eventfd, pidfd, landlock, seccomp, limits)
 
 def agent(folder: Path) -> Iterator[Check]:
     """Tell whether an agent runs on the state folder; if it does not, whether it stopped in order."""
-    from agentd.api.places import has_died, read_ready
+    from agentd.api.places import is_running, read_ready
 
     ready = read_ready(folder) or {}
     name, pid = ready.get("name"), ready.get("pid")
-    if isinstance(pid, int) and pid > 0 and not has_died(pid):
+    if is_running(ready):
         yield ok("agent", f"{name} runs here, as process {pid}")
     elif ready and (folder / "agent.sock").exists():  # it takes that away when it stops in order
         words = f"{name} ran here as process {pid}, and was killed, or the device went down"
@@ -285,16 +283,14 @@ def agent(folder: Path) -> Iterator[Check]:
 
 def ports(settings: Settings, folder: Path) -> Iterator[Check]:
     """See whether the ports are free; where an agent runs on the state folder, which ones it holds."""
-    from agentd.api.places import has_died, read_ready
+    from agentd.api.places import is_running, read_ready
 
     ready = read_ready(folder) or {}
-    pid = ready.get("pid")
-    is_running = isinstance(pid, int) and pid > 0 and not has_died(pid)
     for name, key, host, port in (
         ("rest port", "rest", settings.rest_host, settings.rest_port),
         ("comm port", "comm", settings.comm_host, settings.comm_port),
     ):
-        if is_running:  # it may have been started with others than are set here
+        if is_running(ready):  # it may have been started with others than are set here
             held = _port_of(ready.get(key))
             yield ok(
                 name, f"{held}, held by the agent that runs here" if held else "closed by the agent that runs here"

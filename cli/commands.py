@@ -257,7 +257,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "peers limit",
         "cli.peers:limit",
-        "Limit what a peer may ask of this agent; what is not named is lifted.",
+        "Limit what a peer may ask of this agent; what is not named stays as it is.",
         "NAME",
         "agentd peers limit phone --allow-function shop.prices:total",
         least=1,
@@ -291,6 +291,38 @@ COMMANDS: tuple[Command, ...] = (
         most=1,
     ),
 )
+
+_HOST = "The host, as `agentd resources` lists it."
+_AS_TEXT = "What it is given, as text."
+ARGUMENTS = {
+    "TARGET": "module:function; or a module, whose `main` is called; or a FILE.py that is here, which is sent along "
+    "and run as a program.",
+    "ARG": "What it is given: JSON where it is valid JSON, else text.",
+    "PROGRAM": "A FILE.py that is here.",
+    "ID": "The operation: the number that `agentd call --no-wait` and `agentd operations` print.",
+    "STRING": "What `agentd invite` printed.",
+    "URL": "Where the agent is, as `agentd login` said.",
+    "run ARG": _AS_TEXT,
+    "start-service TARGET": "module:function, run on the first agent; then all stop. Without it they stay.",
+    "start-service ARG": _AS_TEXT,
+    "resources NAME": _HOST,
+    "resources add NAME": "What the host is called; an agent that is paired, by the name that `agentd peers` has.",
+    "resources add PROPERTY=VALUE": "Where it is, if it is not paired: Host=127.0.0.1 Port=46202.",
+    "token NAME": "What the token is called, as `agentd token` lists it.",
+    "token add NAME": "What it is to be called: whom or what it is for.",
+    "invitations ID": "The invitation, as `agentd invitations` lists it.",
+    "peers NAME": "The peer, as `agentd peers` lists it.",
+    "peers NEW": "What it is to be called here.",
+}
+"""What stands after the options, by the word of the usage: for all commands, a group of them, or one."""
+
+
+def meaning(command: Command, word: str) -> str:
+    """Say what is to be written in place of a word of a command's usage."""
+    group = command.name.partition(" ")[0]
+    wheres = (f"{command.name} {word}", f"{group} {word}", word)
+    return next(ARGUMENTS[where] for where in wheres if where in ARGUMENTS)
+
 
 BY_NAME = {command.name: command for command in COMMANDS}
 GROUPS = {command.name.partition(" ")[0] for command in COMMANDS if " " in command.name}

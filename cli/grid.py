@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from msgspec import Struct
+from rich.cells import cell_len
 
 WORDS = frozenset({"why", "last refusal", "what to do", "what to know", "found"})
 """Columns of sentences; they stand last."""
@@ -67,7 +68,7 @@ def laid_out(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
 
 
 def _wide(column: Sequence[str]) -> int:
-    return max(map(len, column))
+    return max(map(cell_len, column))
 
 
 def _excess(columns: Sequence[Sequence[str]], width: int, gap: int = GAP) -> int:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from agentd import __version__
 from agentd.model.views import STATES
-from cli.commands import COMMANDS, GROUPS, Command
+from cli.commands import COMMANDS, GROUPS, Command, meaning
 from cli.options import Effect, Option, options_of
 from schedulers.loading import SPELLED
 
+LINE = 76
+"""Signs of a line of help; the library puts two before each and keeps to 80."""
 SCOPES = ("none", "read", "submit", "code", "admin")
 WORDS: dict[str, tuple[str, ...]] = {
     "in-state": STATES,
@@ -52,7 +55,7 @@ def app() -> typer.Typer:
     for command in COMMANDS:
         group, _, word = command.name.rpartition(" ")
         told: dict[str, Any] = {
-            "help": command.summary,
+            "help": "\n\n".join(filter(None, (command.summary, _meanings(command)))),
             "short_help": _short(command),
             "epilog": f"Example: {command.example}",
         }
@@ -67,6 +70,19 @@ def app() -> typer.Typer:
 def _short(command: Command) -> str:
     """Give what stands in the list of commands: what its summary says first, uncut on 80 columns."""
     return re.split(r"[;:] ", command.summary)[0].removesuffix(".") + "."
+
+
+def _meanings(command: Command) -> str:
+    """Say what the words of the usage stand for: a table that the library leaves as it is."""
+    words = [word.strip("[].") for word in command.usage.split()]
+    if not words:
+        return ""
+    wide = max(map(len, words))
+    rows = ["\b"]
+    for word in words:
+        first, *more = wrap(meaning(command, word), LINE - wide - 2)
+        rows += [f"{word:{wide}}  {first}", *(" " * (wide + 2) + line for line in more)]
+    return "\n".join(rows)
 
 
 def _function(command: Command) -> Any:
@@ -86,7 +102,7 @@ def _function(command: Command) -> Any:
 def _argument(word: str) -> inspect.Parameter:
     """Make the parameter for one word of the usage, such as `NAME`, `[TARGET]` or `[ARG]...`."""
     name = word.strip("[].").lower()
-    described = typer.Argument(metavar=word.strip("[]."), show_default=False)
+    described = typer.Argument(metavar=word.strip("[]."), show_default=False, hidden=True)  # told by `_meanings`
     if not word.startswith("["):
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, described])
     if word.endswith("]"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentd.model.figures import duration, size
 from agentd.model.views import STATES, OperationView
 from cli.call import seconds
-from cli.output import moment, print_fields, print_json, print_rows, print_text
+from cli.output import moment, print_fields, print_json, print_json_line, print_rows, print_text
 from cli.parsing import UsageError
 from cli.results import print_result, reason_of, wait_over_restarts
 from cli.target import agent_of
@@ -158,7 +158,7 @@ def _fields(view: OperationView) -> dict[str, str]:
         "ended": moment(view.ended_at),
         "took": _took(view),
         "asked": view.agent,
-        "ran on": f"{view.ran_on or ''}{f', {view.hops} hops away' if view.hops else ''}",
+        "ran on": f"{view.ran_on or ''}{_distance(view.hops)}",
         "attempts": str(view.attempts),
         "tasks": f"{counts.done} done, {counts.running} running, {counts.waiting} waiting, {counts.failed} failed",
     }
@@ -167,6 +167,10 @@ def _fields(view: OperationView) -> dict[str, str]:
     if view.error is not None and view.error.traceback:
         fields["traceback"] = view.error.traceback
     return {name: value for name, value in fields.items() if value}
+
+
+def _distance(hops: int) -> str:
+    return f", {hops} hop{'' if hops == 1 else 's'} away" if hops else ""
 
 
 def _task_row(task: TaskView) -> tuple[str, ...]:
@@ -195,7 +199,7 @@ def logs(line: CommandLine) -> int:
     with agent_of(line) as agent:
         for piece in agent.logs(line.arguments[0], follow=line.flag("follow")):
             if line.flag("json"):
-                print_json(piece)
+                print_json_line(piece)
             else:
                 print_text(piece.text, on_stderr=piece.stream == "stderr")
     return 0

@@ -163,7 +163,7 @@ _OWN_SETTINGS = (
     _setting("worker-memory-mib", "Address space of one worker at the most.", "MIB", "no limit"),
     _setting("confine", "Keep the state folder from users' code.", "auto|strict|off", "auto"),
     _setting("pin-cpus", "Bind each worker to the processors that its tasks were granted."),
-    _setting("fair-share", "Serve sessions, users and neighbours in turn, not by age alone.", "BOOL", "true"),
+    _setting("fair-share", "Serve users and neighbours in turn, not by age alone.", "BOOL", "true"),
     _setting("spare-workers", "Workers beyond the cores while tasks wait for tasks.", "N", "2 a core, 4 at least"),
     _setting(
         "reuse-resources-on-block",
@@ -312,7 +312,7 @@ _LOOK = (
            short="o"),
     Option("output", ("demo",), "File of the picture.", "FILE", "agentd-demo.png here", short="o"),
     Option("keep", ("demo",), "Leave the agents' folders, with their logs."),
-    Option("scope", ("token add",), "What the token allows: read, submit, code, admin or peer.", "SCOPE", "submit"),
+    Option("scope", ("token add",), "What the token allows: read, submit, code or admin.", "SCOPE", "submit"),
 )  # fmt: skip
 
 _PAIRING = (
@@ -326,11 +326,14 @@ _PAIRING = (
     Option("no-link", ("join",), "Trust it, and make no link yet."),
     Option("parent", ("join",), "It stands above this agent."),
     Option("allow-function", ("peers limit",), "The only function, or module, that it may have run here.",
-           "MODULE[:FUNCTION]", "any", many=True),
-    Option("max-tasks", ("peers limit",), "Tasks of its that may wait or run here at a time.", "N", "no limit"),
+           "MODULE[:FUNCTION]", "as it is; at first any", many=True),
+    Option("max-tasks", ("peers limit",), "Tasks of its that may wait or run here at a time.", "N",
+           "as it is; at first no limit"),
     Option("submit-upward", ("peers limit",), "Whether it may give this agent work at all: yes or no.", "YES|NO",
-           "yes"),
-    Option("may-stop", ("peers limit",), "Whether it may make this agent stop: yes or no.", "YES|NO", "no"),
+           "as it is; at first yes"),
+    Option("may-stop", ("peers limit",), "Whether it may make this agent stop: yes or no.", "YES|NO",
+           "as it is; at first no"),
+    Option("lift", ("peers limit",), "Lift all limits first; those named beside it hold."),
     Option("reason", ("peers revoke",), "What the peer is told.", "TEXT"),
 )  # fmt: skip
 

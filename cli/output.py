@@ -72,6 +72,7 @@ def _print_grid(head: Sequence[str], rows: list[list[str]], title: str) -> None:
 
 def drawn(head: Sequence[str], rows: list[list[str]], title: str, width: int) -> Iterator[Text]:
     """Yield the lines of a table, for a screen that is so wide; `rows` hold nothing that a terminal would obey."""
+    from rich.cells import cell_len
     from rich.text import Text
 
     from cli.grid import INDENT, laid_out
@@ -85,7 +86,7 @@ def drawn(head: Sequence[str], rows: list[list[str]], title: str, width: int) ->
     def joined(cells: Sequence[str], *, style: str = "") -> Text:
         line = Text(" ")
         for cell, wide in zip(cells, grid.widths, strict=True):
-            line.append(cell, style or _STYLES.get(cell, "")).append(" " * (wide - len(cell) + grid.gap))
+            line.append(cell, style or _STYLES.get(cell, "")).append(" " * (wide - cell_len(cell) + grid.gap))
         return line
 
     if title:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cli.parsing import CommandLine
 
 HEAD = ("name", "state", "may call", "tasks", "gives work", "certificate", "paired", "at", "why not")
+_LIFTED: dict[str, Any] = {"functions": [], "max_tasks": None, "submit_upward": True, "may_stop": False}
 _YES, _NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 
 
@@ -58,19 +59,21 @@ def forget(line: CommandLine) -> int:
 
 
 def _limits(line: CommandLine) -> dict[str, Any]:
-    most = line.text("max_tasks")
-    if most is not None and not (most.isascii() and most.isdigit()):
-        raise UsageError(f"--max-tasks {most!r}: give a number from 0", line.command.name)
-    return {
-        "functions": line.texts("allow_function"),
-        "max_tasks": None if most is None else int(most),
-        "submit_upward": _is_so(line, "submit_upward", "yes"),
-        "may_stop": _is_so(line, "may_stop", "no"),
-    }
+    """Read what is named; the others stay as they are."""
+    limits: dict[str, Any] = dict(_LIFTED) if line.flag("lift") else {}
+    if functions := line.texts("allow_function"):
+        limits["functions"] = functions
+    if (most := line.text("max_tasks")) is not None:
+        if not (most.isascii() and most.isdigit()):
+            raise UsageError(f"--max-tasks {most!r}: give a number from 0", line.command.name)
+        limits["max_tasks"] = int(most)
+    for option in ("submit_upward", "may_stop"):
+        if (word := line.text(option)) is not None:
+            limits[option] = _is_so(line, option, word.lower())
+    return limits
 
 
-def _is_so(line: CommandLine, option: str, default: str) -> bool:
-    word = (line.text(option) or default).lower()
+def _is_so(line: CommandLine, option: str, word: str) -> bool:
     if word not in _YES | _NO:
         raise UsageError(f"--{option.replace('_', '-')} {word!r}: say yes or no", line.command.name)
     return word in _YES

@@ -5,8 +5,11 @@ Law: whatever happens, what was started here is ended here, by the number of its
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -14,7 +17,7 @@ import agentd
 from agentd.daemon.settings import PREFIX, process_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 STOP_S = 5.0
 """How long an agent may take to stop before it is killed."""
@@ -60,3 +63,27 @@ def end(processes: Mapping[str, subprocess.Popen[bytes]], patience_s: float = ST
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Turn a polite request to end into an exception, so that what was started is ended as after Ctrl-C.
+
+    What whoever started us has ignored stays so: SIGHUP after nohup(1). A second request changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    polite = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in polite}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

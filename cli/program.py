@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import agentd
 from agentd.daemon.settings import process_environment
 from cli.parsing import UsageError
+from cli.processes import ending_in_order
 from cli.service.fleet import Fleet
 from cli.service.plan import Member
 
@@ -26,9 +27,10 @@ CLOSED = "0"
 ALONE_S = "1"
 """Seconds after which a task fails that no host fits, as none can come to an agent without neighbours."""
 PATIENCE_S = 10.0
-"""How long the program may take to end after Ctrl-C; chosen: then it is killed."""
+"""How long the program may take to end after Ctrl-C or a request to end; chosen: then it is killed."""
 _BEGIN = """
-import sys
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: it does not outlive the agent that is there for it
 sys.path.append(sys.argv[1])
 from agentd.api.tasks.program import main
 sys.exit(main(sys.argv[2:]))
@@ -42,7 +44,7 @@ def run(line: CommandLine) -> int:
     path = Path(script)
     if not path.is_file():
         raise UsageError(f"there is no file {script}: give a program that is here", "run")
-    with tempfile.TemporaryDirectory(prefix="agentd-run-", ignore_cleanup_errors=True) as folder:
+    with ending_in_order(), tempfile.TemporaryDirectory(prefix="agentd-run-", ignore_cleanup_errors=True) as folder:
         member = Member(NAME, 1, None, str(line.settings.pop("rest_port", CLOSED)))
         fleet = Fleet([member], Path(folder), _settings(line.settings, path))
         with fleet:
@@ -68,7 +70,9 @@ def _run(script: Path, words: list[str], state: Path) -> int:
     with subprocess.Popen(command, env=process_environment()) as program:
         try:
             return _code(program.wait())
-        except KeyboardInterrupt:  # the terminal has told the program too
+        except (KeyboardInterrupt, SystemExit) as asked:
+            if isinstance(asked, SystemExit):  # of Ctrl-C the terminal has told the program too
+                program.terminate()
             try:
                 program.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:

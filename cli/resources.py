@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from cli.parsing import UsageError
 from cli.target import agent_of
 
 if TYPE_CHECKING:
+    from agentd.api.routes.client import Agent
     from agentd.model.views import ResourceView
     from cli.parsing import CommandLine
     from resources_xml import Nodes, NodeSpec
@@ -24,6 +26,13 @@ XML_CAP_BYTES = 4 * 1024 * 1024
 _UNKNOWN = "[unassigned]"
 FIELD_NAMES: dict[str, str | None] = {"CPU": "MainProcessor", "GPU": "gpu", "FPGA": "FPGA"}
 """Names that COMPSs' scripts give to processors that are added."""
+
+NOT_YET = "connecting"
+CONNECTED = "connected"
+LINK_S = 5.0
+"""How long a link to a host that was added is waited for; chosen: on a network nearby it takes milliseconds."""
+LOOK_S = 0.02
+"""How often it is looked for."""
 
 FIGURES = ("cpu", "cpu_name", "gpu", "fpga", "mem_size", "mem_type", "os_type", "os_distr", "os_version")
 """Options that say what a host has; without any of them an added one grants what it reports of itself."""
@@ -85,10 +94,33 @@ def add(line: CommandLine) -> int:
     capacity = capacity_of(line) if is_said else {}
     with agent_of(line) as agent:
         row = agent.add(name, capacity, line.text("adaptor") or "comm", properties, is_parent=line.flag("parent"))
+        row, why_not = (row, "") if line.is_compss else _once_linked(agent, row)
     code = _show(line, row)
+    if why_not:
+        words = f"{name} is not connected yet: {why_not}; this is tried again and again, `agentd resources` shows it"
+        print(f"agentd: {printable(words)}", file=sys.stderr)
     if not is_said:
         print(f"agentd: {_grants(row)}", file=sys.stderr)
     return code
+
+
+def _once_linked(agent: Agent, row: ResourceView) -> tuple[ResourceView, str]:
+    """Wait a moment for the link to a host that was added; gives its row, and why there is none."""
+    latest = time.monotonic() + LINK_S
+    while row.state == NOT_YET or _has_said_nothing(row):
+        link = next((one for one in agent.neighbours() if one.name == row.name), None)
+        if link is None or link.why_not:
+            return row, "" if link is None else link.why_not
+        if time.monotonic() > latest:
+            return row, "it has not answered" if link.state == NOT_YET else ""
+        time.sleep(LOOK_S)
+        row = next((one for one in agent.resources() if one.name == row.name), row)
+    return row, ""
+
+
+def _has_said_nothing(row: ResourceView) -> bool:
+    """Tell whether a host that grants what it reports of itself has not reported: that comes right after the link."""
+    return row.state == CONNECTED and not row.declared and not any(row.total.values())
 
 
 def _grants(row: ResourceView) -> str:

@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from agentd.model.errors import RequestError
-from agentd.model.figures import duration, size
+from agentd.model.figures import counted, duration, size
 from cli.output import print_fields, print_json, print_rows
 from cli.target import agent_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agentd.model.views import AgentView, NeighbourView
     from cli.parsing import CommandLine
 
@@ -29,8 +31,9 @@ def run(line: CommandLine) -> int:
         print_fields(_fields(view))
         if neighbours:
             print_rows(NEIGHBOURS_HEAD, map(neighbour_row, neighbours), title="neighbours")
-        if waiting:
-            rows = [(each.id, each.function, each.reason or "waits for its turn") for each in waiting]
+        rows = [(each.id, each.function, each.reason or "waits for its turn") for each in waiting]
+        rows += [("calls", function, why) for function, why in view.why_waiting.items()]
+        if rows:
             print_rows(("waiting", "function", "why"), rows, title="queue")
     if not view.ready:
         raise RequestError(f"{view.name} takes no work: {view.not_ready_reason or 'it is stopping'}", status=503)
@@ -46,7 +49,7 @@ def _fields(view: AgentView) -> dict[str, str]:
         "up for": duration(max(0.0, time.time() - view.started_at)),
         "users": view.rest or "closed",
         "agents": view.comm or "closed",
-        "cores": f"{view.cores_free} of {view.cores} free, {view.workers} worker{'s' if view.workers != 1 else ''}",
+        "cores": f"{view.cores_free} of {view.cores} free, {counted(view.workers, 'worker')}",
         "tasks": f"{view.running} running, {view.waiting} waiting" + (f", in turn: {whose}" if whose else ""),
         "operations": counts or "none yet",
         "scheduler": view.scheduler,
@@ -61,13 +64,24 @@ def _fields(view: AgentView) -> dict[str, str]:
 
 def neighbour_row(row: NeighbourView) -> tuple[str, ...]:
     """Show a neighbour as a row below `NEIGHBOURS_HEAD`."""
-    free = row.advertised.get("free")
     return (
         row.name + (" (parent)" if row.is_parent else ""),
         row.state,
         duration(row.rtt_s),
-        "" if free is None else f"{free:g} of {row.advertised.get('cores', 0):g}",
+        _free(row.advertised),
         str(row.running),
         duration(max(0.0, row.lease_s)),
         row.why_not or row.refusal,
     )
+
+
+def _free(advertised: Mapping[str, float]) -> str:
+    """Say how many cores are free at a neighbour, and at it and all beyond it where these are more."""
+    cores, free = advertised.get("cores", 0), advertised.get("free")
+    if free is None:
+        return ""
+    together = f"{free:g} of {cores:g}"
+    own_cores, own_free = advertised.get("own_cores"), advertised.get("own_free")
+    if own_cores is None or own_free is None or own_cores == cores:
+        return together
+    return f"{own_free:g} of {own_cores:g}, {together} with those beyond"

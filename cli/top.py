@@ -225,6 +225,7 @@ def _tables(look: Look) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, 
     yield _titled("running", len(look.running), running), head, [_running(row) for row in look.running]
     waiting = _titled("waiting", len(look.waiting), counts.get(WAITING, 0))
     yield waiting, ("id", "function", "why"), list(_waiting(look.waiting))
+    yield "calls waiting", ("function", "why"), list(look.agent.why_waiting.items())
 
 
 def _titled(title: str, shown: int, count: int) -> str:

@@ -31,9 +31,9 @@ def main(run: str) -> None:
 
 
 def _step(agent: Agent, key: str, block: range) -> str:
-    """Submit one step, or find it if it was submitted before."""
+    """Submit one step, or find it if it was submitted before, and say how it stands."""
     operation = agent.submit("primes:count", (block.start, block.stop), key=key, name=key)
-    print(f"{key}: {'found, ' + operation.state if operation.state == 'done' else 'submitted'}")
+    print(f"{key}: {operation.state}")
     return operation.id
 
 

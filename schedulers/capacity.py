@@ -122,7 +122,8 @@ def _named(processor: Processor) -> str:
         )
         if value is not None
     ]
-    return f"{processor.units} {processor.kind.value} units" + (f" ({', '.join(wishes)})" if wishes else "")
+    unit = "unit" if processor.units == 1 else "units"
+    return f"{processor.units} {processor.kind.value} {unit}" + (f" ({', '.join(wishes)})" if wishes else "")
 
 
 def shortfalls(here: Capacity, demand: Capacity) -> Iterator[str]:

@@ -40,7 +40,8 @@ class LoadBalancing:
 
     Knows only neighbours and stale reports, and still comes within a few per cent of a central queue on trees. A task
     with heavy inputs goes to who holds them, unless it would wait there; every byte that moves is priced. Its
-    weakness: functions whose run times vary by orders of magnitude under one name.
+    weakness: functions whose run times vary by orders of magnitude under one name. A long one is known for one only
+    when it has run for longer than the others do.
     """
 
     def __init__(

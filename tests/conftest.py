@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,14 +15,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.nursery import Nursery, Split
+from tests.fakes.tracing import Measuring
 
-settings.register_profile("gate", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("gate")  # no law depends on how fast the machine is
+settings.register_profile(
+    "gate",
+    deadline=None,  # no law depends on how fast the machine is
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="AGENTD_LAW_EXAMPLES" not in os.environ,  # what fails then is what was changed; `make faults` explores
+)
+settings.load_profile("gate")
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 60.0
@@ -30,6 +40,19 @@ LOOK_S = 0.02
 GRACE_S = "0.2"
 """Left to what still runs when a test is over, unless the test says otherwise."""
 
+TRACE = "Traceback (most recent call last)"
+"""In the log of an agent: its own code raised what nobody caught. Users' faults are told otherwise."""
+
+OF_THE_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE")
+"""What says how wide and how colourful the terminal is in which the tests are started, which is nothing to them."""
+OF_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+"""What a machine needs to install the tests, and what could not reach their agents."""
+for name in (*OF_THE_TERMINAL, *OF_PROXIES, *map(str.upper, OF_PROXIES)):
+    os.environ.pop(name, None)
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # the tests run under nohup(1), and agents obey it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 READ_BY_PYTHON = ("PYTHON", "LD_", "LC_")
 """How variables begin that are read only as a process starts."""
 
@@ -38,6 +61,23 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 
 ANY_PORTS = {"AGENTD_REST_PORT": "auto", "AGENTD_COMM_PORT": "auto"}
 """Those that agents have by default may be anybody's on this machine: the kernel gives them to connections."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--cov`, measure what tests of the pure half run."""
+    if config.getoption("cov_source", None):
+        config.pluginmanager.register(Measuring(ROOT / "pyproject.toml"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what may take longer than others, by its own word: begun late it would be waited for by itself."""
+    usual_s = float(config.getini("timeout") or 0)
+
+    def limit_s(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker is not None and marker.args else usual_s
+
+    items.sort(key=lambda item: -max(limit_s(item), usual_s))
 
 
 def pytest_collection_finish() -> None:
@@ -109,6 +149,17 @@ def agent_environment(**more: str) -> dict[str, str]:
     return {**own, "PYTHONPATH": str(ROOT), "AGENTD_GRACE_S": GRACE_S, **ANY_PORTS, **more}
 
 
+def kept_port() -> socket.socket:
+    """Keep a port of loopback: nobody is given it by the kernel, but who asks for that very one may listen there.
+
+    So an agent that is started again finds the port that it had, whatever else runs meanwhile.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept
+
+
 def _until_ready(process: subprocess.Popen[bytes] | Split, ready: Path, log: Path) -> dict[str, str | None]:
     deadline = time.monotonic() + READY_S
     while not ready.exists():
@@ -136,7 +187,7 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> I
 
     `prefix` stands before the command and becomes it, as `ip netns exec NAME` does; with one (`env` does nothing), and
     with variables that Python itself reads, the command is loaded anew. An agent that the test has ended itself, or
-    killed, is left alone.
+    killed, is left alone. None may have a traceback in its log.
     """
     with agents_started(tmp_path_factory, nursery) as start:
         yield start
@@ -146,6 +197,7 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> I
 def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[StartAgent]:
     """As `start_agent`, for fixtures that last for several tests."""
     started: list[RunningAgent] = []
+    kept: list[socket.socket] = []
 
     def start(
         *options: str, state: Path | None = None, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
@@ -153,7 +205,9 @@ def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -
         folder = tmp_path_factory.mktemp("agent")
         state = state or folder / "state"
         ready, log, out = folder / "ready.json", folder / "stderr", folder / "stdout"
-        ports = ("--rest-port", "auto", "--comm-port", "auto")
+        kept.extend(sockets := (kept_port(), kept_port()))
+        rest, comm = (str(one.getsockname()[1]) for one in sockets)
+        ports = ("--rest-port", rest, "--comm-port", comm)
         words = ["start", "--state", str(state), *ports, "--ready-file", str(ready), *map(str, options)]
         environment = agent_environment(**env or {})
         with log.open("wb") as stderr, out.open("wb") as stdout:
@@ -177,7 +231,11 @@ def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -
 
     yield start
     codes = [_ended(agent) for agent in reversed(started)]
+    for one in kept:
+        one.close()
     assert not any(codes), f"agents ended with {codes}"
+    faults = [agent.stderr for agent in started if TRACE in agent.stderr]
+    assert not faults, "an agent's own code raised what nobody caught:\n" + "\n".join(faults)
 
 
 def _ended(agent: RunningAgent) -> int:
@@ -196,3 +254,10 @@ def _ended(agent: RunningAgent) -> int:
 def agent(start_agent: StartAgent) -> RunningAgent:
     """One agent with a fresh state folder and all defaults."""
     return start_agent()
+
+
+@pytest.fixture
+def functions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import what is called directly as an agent does that has its folder on its path."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "integration" / "apps"))
+    return importlib.import_module("direct_calls")

@@ -196,6 +196,7 @@ class RestNeighbour:
             tiers=(tier,),
             capacity=_capacity(own) if own is not None else Capacity(),
             draining=view.draining,
+            own=tier,
         )
         self._around.post(e.LoadReported(self._name, report))
 

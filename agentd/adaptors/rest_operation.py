@@ -44,7 +44,8 @@ def objection(template: Template, offer: Offer, payload: Payload) -> str | None:
 def body_of(template: Template, payload: Payload) -> bytes:
     """Write the submission of one attempt, to be run by the agent that is asked and by no other.
 
-    Its own neighbours are not used, since the way of a task is not told over REST and it might come back.
+    Its own neighbours are not used, since the way of a task is not told over REST and it might come back. What becomes
+    of tasks that read what this one does not make is decided here.
     """
     fields: dict[str, Any] = {
         "function": template.function,
@@ -52,7 +53,7 @@ def body_of(template: Template, payload: Payload) -> bytes:
         "max_attempts": 1,
         "idempotent": template.idempotent,
         "priority": template.priority,
-        "on_failure": template.on_failure,
+        "on_failure": "RETRY" if template.on_failure == "RETRY" else "FAIL",
         "name": template.name,
     }
     if template.timeout_s is not None:

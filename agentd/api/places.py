@@ -12,10 +12,14 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agentd.api import logins
 from agentd.model.errors import ConfigError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MAX_FILE_BYTES = 64 * 1024
 """Cap on the small files read here; a ready file takes some 300 bytes. Chosen."""
@@ -87,6 +91,11 @@ def of_folder(folder: Path, token: str | None = None) -> Place:
         Unreachable: it has left nothing, or nothing that can be understood.
     """
     ready = read_ready(folder)
+    if ready is None and is_anothers(folder):
+        raise Unreachable(
+            f"{folder} is the state folder of another user, and for that one alone: ask its agent by its address, "
+            "--agent HOST:PORT, with a token that its user has made (`agentd token add NAME`)"
+        )
     if ready is None:
         raise Unreachable(
             f"no agent has announced itself in {folder}: start one with `agentd start`, or name another "
@@ -114,6 +123,23 @@ def has_died(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def is_anothers(folder: Path) -> bool:
+    """Tell whether a folder is there that we may not look into."""
+    try:
+        (folder / "agent.json").stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def is_running(ready: Mapping[str, object]) -> bool:
+    """Tell whether the process that wrote a ready file is there."""
+    pid = ready.get("pid")
+    return isinstance(pid, int) and pid > 0 and not has_died(pid)
 
 
 def read_ready(folder: Path) -> dict[str, object] | None:

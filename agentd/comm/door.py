@@ -13,29 +13,34 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from agentd.comm.admission import Admission
-from agentd.comm.floodgate import Floodgate
+from agentd.comm.ends.floodgate import Floodgate
+from agentd.comm.ends.lines import Lines
+from agentd.comm.ends.peer_end import PeerEnd
+from agentd.comm.ends.wiring import Identity, Land, Route, Wiring
 from agentd.comm.link import Link
-from agentd.comm.listener import OwnerOf
-from agentd.comm.peer_end import PeerEnd
+from agentd.comm.ports.listener import OwnerOf
 from agentd.comm.reception import OnGuest, OnMet, Reception, no_guests
-from agentd.comm.same_user import Address, owner_uid
-from agentd.comm.security import Security
 from agentd.comm.settings import CommSettings
+from agentd.comm.trust.admission import Admission
+from agentd.comm.trust.same_user import Address, owner_uid
+from agentd.comm.trust.security import Security
 from agentd.comm.whereabouts import joined
-from agentd.comm.wiring import Identity, Land, Route, Wiring
 from agentd.core import commands as c
 from agentd.core.events import Event, LinkClosed
 from agentd.model.addresses import COMM_PORT
 from agentd.model.errors import ConfigError
+from agentd.model.exchange import Offer
 from agentd.model.peers import NO_LIMITS, Limits, PinBook
 from agentd.model.task import Template
-from agentd.model.values import ObjectKey, Payload
+from agentd.model.values import Payload, Remote
 from agentd.wire.messages import Message
 
 
 class Door:
     """All Comm connections of one agent. An asynchronous context: leaving it closes them.
+
+    Attributes:
+        lines: connections of their own to neighbours, for direct lines.
 
     `post` gives the engine an event. `admit` tells why a template may not run here, None if it may. `number` gives
     link numbers, which are caller numbers, so nobody else may be given the same. `inline` brings the bytes of a
@@ -88,7 +93,9 @@ class Door:
             on_met=on_met,
         )
         self._tasks = asyncio.TaskGroup()
-        self._ticker: asyncio.TimerHandle | None = None
+        self.lines = Lines(self._wiring, self.peer, self._tasks)
+        self._ticker: asyncio.Handle | None = None
+        self._ticks_at = 0.0  # by the loop's clock; uvloop's handle of a time that has come does not tell
 
     # --- the door itself ----------------------------------------------------------------------------------------
 
@@ -138,9 +145,13 @@ class Door:
         """Name who gives room for the bytes of large chunks, so that they are read to where they belong."""
         self._wiring.lands.append(land)
 
-    def guard(self, may_name: Callable[[ObjectKey, str], bool]) -> None:
-        """Name who tells whether a task of a neighbour that has few rights may read an object."""
-        self._wiring.guards.append(may_name)
+    def judge(self, objection: Callable[[Remote, str, bool], str | None]) -> None:
+        """Name who tells why an object cannot be the one that a neighbour names, or may not be named by it."""
+        self._wiring.judges.append(objection)
+
+    def put_sockets(self, put: Callable[[Link, Offer], Offer | str]) -> None:
+        """Name who puts the connection into the offer of a line's task, or says why it cannot."""
+        self._wiring.sockets.append(put)
 
     def send(self, link: Link, message: Message, fds: tuple[int, ...] = ()) -> None:
         """Append a message, for who takes such; it leaves with the drain, and descriptors with it.
@@ -160,6 +171,10 @@ class Door:
         """Give the open link to a neighbour."""
         end = self._end_of(neighbour)
         return end.link if end is not None else None
+
+    def look_at_tokens(self) -> None:
+        """End the sessions of users whose token is worth nothing any more."""
+        self._reception.look_at_tokens()
 
     def trust(self, book: PinBook) -> None:
         """Go by another book of paired agents from now on, also with those who are connected."""
@@ -187,6 +202,7 @@ class Door:
     def close(self, reason: str) -> None:
         """Accept and dial no more, and say goodbye to everybody."""
         self._reception.listener.close()
+        self.lines.close()
         for neighbour in self._reception.roster:
             neighbour.stop_dialling()
         for end in self._reception.peers.values():
@@ -216,6 +232,10 @@ class Door:
             c.SendOffers: self.send_offers,
             c.AnswerOffers: self.answer_offers,
             c.SendEnds: self.send_ends,
+            c.OfferLot: self.offer_lot,
+            c.AcceptLot: self.accept_lot,
+            c.EndLot: self.end_lot,
+            c.AcknowledgeLot: self.acknowledge_lot,
             c.AcknowledgeEnds: self.acknowledge_ends,
             c.CancelTasks: self.cancel_tasks,
             c.SendReport: self.send_report,
@@ -252,13 +272,13 @@ class Door:
         """Tell a neighbour templates."""
         end = self._end_of(command.neighbour)
         if end is not None:
-            end.declare(command.templates)
+            end.offering.declare(command.templates)
 
     def send_offers(self, command: c.SendOffers) -> None:
         """Offer tasks to a neighbour; if it has gone meanwhile, `LinkClosed` is on its way to the engine."""
         end = self._end_of(command.neighbour)
         if end is not None:
-            end.offer(command.offers)
+            end.offering.offer(command.offers)
 
     def answer_offers(self, command: c.AnswerOffers) -> None:
         """Answer offers, over the link over which they came; over another they will be offered again."""
@@ -272,6 +292,30 @@ class Door:
         if end is not None:
             end.end(command.ends)
 
+    def offer_lot(self, command: c.OfferLot) -> None:
+        """Offer tasks that are alike to a neighbour."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.offering.offer_lot(command.lot)
+
+    def accept_lot(self, command: c.AcceptLot) -> None:
+        """Accept tasks that are alike, over the link over which they were offered."""
+        end = self._end_of(command.neighbour)
+        if end is not None and end.link.number == command.link:
+            end.accept_lot(command.attempt, command.epoch, command.tasks, may_wait=command.may_wait)
+
+    def end_lot(self, command: c.EndLot) -> None:
+        """Tell a neighbour how tasks of its ended that are alike."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.end_lot(command.lot)
+
+    def acknowledge_lot(self, command: c.AcknowledgeLot) -> None:
+        """Tell a neighbour that ends of tasks that are alike are recorded."""
+        end = self._end_of(command.neighbour)
+        if end is not None:
+            end.acknowledge_lot(command.attempt, command.tasks)
+
     def acknowledge_ends(self, command: c.AcknowledgeEnds) -> None:
         """Tell a neighbour that ends are recorded."""
         end = self._end_of(command.neighbour)
@@ -282,7 +326,7 @@ class Door:
         """Ask a neighbour to stop tasks."""
         end = self._end_of(command.neighbour)
         if end is not None:
-            end.cancel(command.tasks)
+            end.offering.cancel(command.tasks)
 
     def send_inventory(self, command: c.SendInventory) -> None:
         """Tell a neighbour what we hold of its tasks."""
@@ -341,12 +385,12 @@ class Door:
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
+    def _watch(self, now: float | None = None) -> None:
         """See to it that time is told to the links, while there are any to which it matters.
 
         Once per beat, or sooner where somebody will be taken for lost by then.
         """
-        now = self._loop.time()
+        now = self._loop.time() if now is None else now
         links = [link for link in self._reception.links() if link.wants_ticks]
         if not links:
             return
@@ -354,21 +398,24 @@ class Door:
         delays += [link.lost_at - now for link in links if link.lost_at > now]
         when = now + min(delays)
         if self._ticker is not None:
-            if self._ticker.when() <= when:
+            if self._ticks_at <= when:
                 return
             self._ticker.cancel()
-        self._ticker = self._loop.call_at(when, self._tick)
+        self._ticker, self._ticks_at = self._loop.call_at(when, self._tick), when
 
     def _tick(self) -> None:
-        self._ticker = None
         now = self._loop.time()
+        slept_s = now - self._ticks_at if self._ticker is not None else 0.0
+        self._ticker = None
         for link in list(self._reception.links()):
+            if slept_s > 0:
+                link.overslept(slept_s)
             link.tick(now)
         for end in list(self._reception.peers.values()):
             end.tell_heard(now)
         self._reception.look_at_tokens()
         self._floodgate.open()
-        self._watch()
+        self._watch(now)
 
 
 def _port(text: str) -> int:

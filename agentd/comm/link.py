@@ -11,13 +11,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from agentd.comm.admission import Origin
-from agentd.comm.carriers import CARRIER_BYTES, Carrier
-from agentd.comm.outbox import Outbox
-from agentd.comm.same_machine import may_be_bare
+from agentd.comm.carrying.carriers import CARRIER_BYTES, Carrier
+from agentd.comm.carrying.chunks import Bulk, Chunks, chunk_bytes
+from agentd.comm.carrying.outbox import Outbox
 from agentd.comm.settings import CommSettings
+from agentd.comm.trust.admission import Origin
+from agentd.comm.trust.same_machine import may_be_bare
 from agentd.model.errors import PeerError
 from agentd.wire.measure import Bandwidth
 from agentd.wire.messages import Goodbye, HelloAck, Kind, Message
@@ -29,25 +30,11 @@ _URGENT = frozenset({Kind.HEARTBEAT, Kind.CREDIT, Kind.LOAD})
 _LAST = frozenset({Kind.GOODBYE, Kind.HELLO_ACK})
 """After these the connection may be over."""
 _ACCOMPANIED = frozenset({Kind.SEGMENT, Kind.DIRECT_LINE})
-"""Frames with which a descriptor travels."""
-CHUNK_MOST_BYTES, CHUNK_LEAST_BYTES = 1 << 20, 64 << 10
-"""Of one chunk (measured: larger ones are no faster; chosen: on a slow link one takes no longer than a beat)."""
-CHUNK_S = 0.05
-"""How long a chunk may occupy a link whose speed is known."""
+"""Frames with which a descriptor travels, but for a DIRECT_LINE to a neighbour."""
+_CUT = frozenset({"", "lost", "replaced", "fault"})
+"""Codes with which a connection ends whose other end had not said that it leaves."""
 _STRAY_DESCRIPTORS = 64
 """Descriptors that may have arrived ahead of their frames."""
-
-
-class Bulk(Protocol):
-    """Something long to be sent when nothing else waits: one chunk at a time, made when there is room for it."""
-
-    def next(self) -> Message | None:
-        """Give the next chunk; None when there is none at the moment: `Link.send_bulk` it again when there is."""
-        ...
-
-    def close(self) -> None:
-        """Nothing more will be asked for: the link is gone."""
-        ...
 
 
 Bytes = TypeVar("Bytes")
@@ -71,7 +58,9 @@ class Link:
         shared_bytes: shared memory that the other end has announced.
         lent_bytes: shared memory that it was lent by messages that it has not read.
         certificate: DER of which the other end has proven to hold the key; None for none.
+        dialled: the socket address that we dialled; None where the other end did.
         is_paused: what the other end sends is left unread for now.
+        program: under this name the program at the other end may come back; empty: it may not.
         closed_for: code of the reason, where this end closed it or was sent away.
         closed_reason: the reason, for people.
     """
@@ -102,6 +91,8 @@ class Link:
         self._lent: deque[tuple[int, int]] = deque()
         """How many bytes were sent before each loan, and what it is of."""
         self.certificate: bytes | None = None
+        self.dialled: tuple[str | int, ...] | None = None
+        self.program = ""
         self.is_closed = False
         self.is_paused = False
         self.closed_for = ""
@@ -113,8 +104,7 @@ class Link:
         self._outbox = Outbox(settings.write_buffer_bytes, settings.overflow_folder)
         self._needs_hash: bool | None = None
         """Known from the first chunk on, when both ends have introduced themselves."""
-        self._bulk: deque[Bulk] = deque()
-        """What has chunks to send, in turn; they wait for everything else, and nothing waits for them but one chunk."""
+        self._chunks = Chunks(self._loop, self.flush)
         self._written_bytes = 0
         self._descriptors: deque[int] = deque()
         self._slow_since: float | None = None
@@ -142,9 +132,18 @@ class Link:
     def needs_hash(self) -> bool:
         """Tell whether bytes could change between the two ends unseen: chunks then bear a hash of theirs."""
         if self._needs_hash is None:
-            is_secret = self._carrier is not None and self._carrier.is_secret
-            self._needs_hash = not may_be_bare(self.session.theirs, is_secret=is_secret)
+            self._needs_hash = not may_be_bare(self.session.theirs, is_secret=self.is_secret)
         return self._needs_hash
+
+    @property
+    def is_secret(self) -> bool:
+        """Tell whether TLS protects it."""
+        return self._carrier is not None and self._carrier.is_secret
+
+    @property
+    def way_s(self) -> float | None:
+        """Give the least time from bytes to the answer of the other end's kernel, in seconds; None: nobody knows."""
+        return self._carrier.way_s if self._carrier is not None else None
 
     @property
     def wants_ticks(self) -> bool:
@@ -152,9 +151,14 @@ class Link:
         return not self.is_closed and (not self._is_local or self.pending_bytes > 0 or self.lent_bytes > 0)
 
     @property
+    def may_return(self) -> bool:
+        """Tell whether the program at the other end, which is gone, may come back: it was cut off."""
+        return bool(self.program) and self.closed_for in _CUT
+
+    @property
     def lost_at(self) -> float:
         """When the other end will be taken for lost if nothing more is heard."""
-        return self.session.heard_s + self.session.lease_s
+        return self.session.lost_at
 
     def expect_open(self) -> None:
         """Close it if it is not open by the end of the time for HELLO."""
@@ -190,7 +194,7 @@ class Link:
         if carrier is None:
             return
         outbox = self._outbox
-        while outbox.pending_bytes or self._bulk:
+        while outbox.pending_bytes or self._chunks:
             if carrier.is_full:
                 carrier.flush()
             if carrier.is_full:
@@ -198,7 +202,11 @@ class Link:
                 break
             most_bytes = CARRIER_BYTES
             if not outbox.pending_bytes:
-                self._take_chunk()
+                if self._chunks.is_turn_over():
+                    break
+                chunk = self._chunks.take()
+                if chunk is not None:
+                    self.send(chunk)
                 most_bytes = outbox.pending_bytes  # at once: nothing may come between the parts of a frame anyway
                 if not outbox.pending_bytes:
                     continue
@@ -212,28 +220,13 @@ class Link:
         """Send chunks of this, in turn with others, until it gives none; the caller flushes."""
         if self.is_closed:
             bulk.close()
-        elif bulk not in self._bulk:
-            self._bulk.append(bulk)
+        else:
+            self._chunks.add(bulk)
 
     @property
     def chunk_bytes(self) -> int:
         """How large a chunk may be, so that a heartbeat behind it is not late."""
-        speed = self.bandwidth.bytes_per_s
-        return (
-            CHUNK_MOST_BYTES if speed is None else min(max(int(speed * CHUNK_S), CHUNK_LEAST_BYTES), CHUNK_MOST_BYTES)
-        )
-
-    def _take_chunk(self) -> None:
-        """Ask the next in turn for a chunk."""
-        bulk = self._bulk.popleft()
-        message = bulk.next()
-        if message is not None:
-            self._bulk.append(bulk)
-            self.send(message)
-
-    def _drop_bulk(self) -> None:
-        while self._bulk:
-            self._bulk.popleft().close()
+        return chunk_bytes(self.bandwidth.bytes_per_s)
 
     # --- what the carrier tells ---------------------------------------------------------------------------------
 
@@ -262,14 +255,17 @@ class Link:
             self._hand_on(read(what, self._loop.time()))
         except PeerError as error:
             self.close("protocol", str(error))
+        except BaseException:
+            self.close("fault", "a fault of its own stopped it in the middle of a message: its log has it")
+            raise
         else:
-            if self._outbox.pending_bytes or self._bulk:
+            if self._outbox.pending_bytes or self._chunks:
                 self.flush()
 
     def _hand_on(self, messages: Iterator[Message]) -> None:
         for message in messages:
             kind = message.kind
-            if kind in _ACCOMPANIED:
+            if kind in _ACCOMPANIED and not getattr(message, "at", ""):
                 self._hand_on_accompanied(message)
             else:
                 self.on_message(self, message)
@@ -321,9 +317,16 @@ class Link:
         self._carrier = None
         self._outbox.discard()
         self._tell_closed(reason)
+        self.session.end()
         self.on_gone(self)
 
     # --- time ---------------------------------------------------------------------------------------------------
+
+    def overslept(self, seconds: float) -> None:
+        """Hold nothing against the other end of the time in which this agent stood still, or its machine did."""
+        self.session.overslept(seconds)
+        if self._slow_since is not None:
+            self._slow_since += seconds
 
     def tick(self, now: float) -> None:
         """Do what time demands: a heartbeat, or dropping an end that is silent or does not read."""
@@ -389,7 +392,7 @@ class Link:
         if self.is_closed:
             return
         self.closed_for = code
-        if code in {"protocol", "lost", "slow"}:
+        if code in {"protocol", "lost", "slow", "fault"}:
             self._outbox.discard()
         last_words = self.session.farewell(code, reason)
         if last_words is not None:
@@ -425,7 +428,7 @@ class Link:
         if not self.is_closed:
             self.is_closed = True
             self.closed_reason = reason
-            self._drop_bulk()
+            self._chunks.close()
             self._close_descriptors()
             self.on_closed(self, reason)
 

@@ -12,16 +12,16 @@ from random import Random
 
 from msgspec.structs import replace
 
-from agentd.comm.admission import Admission, Denial, is_name
-from agentd.comm.dialer import Dialer
+from agentd.comm.ends.peer_end import PeerEnd
+from agentd.comm.ends.user_end import UserEnd
+from agentd.comm.ends.wiring import Wiring
 from agentd.comm.link import Link
-from agentd.comm.listener import Listener, OwnerOf
-from agentd.comm.peer_end import PeerEnd
+from agentd.comm.ports.dialer import Dialer
+from agentd.comm.ports.listener import Listener, OwnerOf
 from agentd.comm.roster import Neighbour, Roster
-from agentd.comm.security import Security
-from agentd.comm.user_end import UserEnd
+from agentd.comm.trust.admission import Admission, Denial, is_name, program_of
+from agentd.comm.trust.security import Security
 from agentd.comm.whereabouts import Met, host_of, is_shown, told
-from agentd.comm.wiring import Wiring
 from agentd.core.events import CallerLeft, LinkClosed, LinkOpened
 from agentd.model.peers import NO_LIMITS, Limits, Peer, fingerprint_of
 from agentd.wire.messages import Hello, HelloAck, Message
@@ -87,6 +87,7 @@ class Reception:
             on_closed=self._closed,
             on_gone=self._link_gone,
             owner_of=owner_of,
+            tickets=wiring.tickets,
         )
 
     def links(self) -> Iterator[Link]:
@@ -172,13 +173,20 @@ class Reception:
         elif hello.role == "guest":
             self._on_guest(hello, link.where, partial(self._answer_guest, link))
         elif hello.role == "user":
+            self._take_over(link, program_of(hello, verdict.user))
             self._welcome(link, verdict.scope, self._wiring.settings.call_credits)
-            user = UserEnd(link, verdict.scope, self._wiring)
+            user = UserEnd(link, verdict.scope, self._wiring, verdict.user)
             self.users[link.number] = user
             link.on_message = user.take
             self._on_connected()
         else:
             self._judge_peer(link, hello, verdict.peer)
+
+    def _take_over(self, link: Link, program: str) -> None:
+        """Have a session that comes back go on over its new connection: the old one is of no use, if it is there."""
+        link.program = "" if link.session.terms.local else program
+        for user in [user for user in self.users.values() if link.program and user.link.program == link.program]:
+            user.link.close("replaced", "a newer connection of the same program takes its place")
 
     def _answer_guest(self, link: Link, denial: Denial | None) -> None:
         """Tell a guest whether it was let in; then it has to come again, as what it is now."""
@@ -272,10 +280,13 @@ class Reception:
         self.peers[link.number] = end
         link.on_message = end.take
         differs = unlike(self._wiring.agent.python, them)
-        fetches = bool(them.capabilities.get("data", False)) and "data" in self._wiring.agent.services
+        fetches, takes_lots = (
+            bool(them.capabilities.get(name, False)) and name in self._wiring.agent.services
+            for name in ("data", "lots")
+        )
         opened = LinkOpened(neighbour.name, them.agent_id, them.boot, link.number, end.compares, differs, fetches)
         libraries = tuple(sorted(them.libraries.items()))
-        self._wiring.post(replace(opened, python=them.python, libraries=libraries))
+        self._wiring.post(replace(opened, python=them.python, libraries=libraries, takes_lots=takes_lots))
         self._on_connected()
 
     def _limits_of(self, link: Link) -> Limits:

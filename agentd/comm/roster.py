@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from agentd.comm.admission import Denial
-from agentd.comm.dialer import Dialer
-from agentd.comm.peer_end import PeerEnd
+from agentd.comm.ends.peer_end import PeerEnd
+from agentd.comm.ports.dialer import Dialer
+from agentd.comm.trust.admission import Denial
 from agentd.model.peers import Peer
 from agentd.wire.messages import Hello, HelloAck
 from agentd.wire.terms import Life

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from agentd.core.journal.entries import Ended, Entry
 from agentd.core.tasks.task import Task
-from agentd.model.exchange import End, Offer, Refusal, Report, Settled
+from agentd.model.exchange import End, EndedLot, Lot, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
 from agentd.model.task import Template
 from agentd.model.values import ObjectKey, Remote
@@ -186,6 +186,39 @@ class AnswerOffers(Command, frozen=True, gc=False):
     accepted: tuple[tuple[int, int, int], ...]
     refused: tuple[Refusal, ...] = ()
     may_wait: bool = False
+
+
+class OfferLot(Command, frozen=True, gc=False):
+    """As `SendOffers`, of tasks that are alike, to who takes lots; ends in `LotAccepted` too."""
+
+    neighbour: str
+    lot: Lot
+
+
+class AcceptLot(Command, frozen=True, gc=False):
+    """As `AnswerOffers`, of tasks that are accepted under one attempt."""
+
+    neighbour: str
+    link: int
+    attempt: int
+    epoch: int
+    tasks: list[int]
+    may_wait: bool = False
+
+
+class EndLot(Command, frozen=True, gc=False):
+    """As `SendEnds`, of tasks that went well and brought little, to who takes lots; ends in `LotAcknowledged` too."""
+
+    neighbour: str
+    lot: EndedLot
+
+
+class AcknowledgeLot(Command, frozen=True, gc=False):
+    """As `AcknowledgeEnds`, of one attempt, to who takes lots."""
+
+    neighbour: str
+    attempt: int
+    tasks: list[int]
 
 
 class SendEnds(Command, frozen=True, gc=False):

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentd.core import events as e
-from agentd.core.commands import Alarm, SendDrain, Stop
+from agentd.core.commands import Alarm, Stop
 from agentd.core.data.supply import Supply
 from agentd.core.families.families import Families
 from agentd.core.families.limits import Limits
 from agentd.core.families.waiting import Waiting
 from agentd.core.journal.entries import Forgotten
 from agentd.core.journal.restoring import Restoring
+from agentd.core.leaving import Leaving
+from agentd.core.line_events import CallsAnnounced, LineCallsEnded
+from agentd.core.lot_events import LotAccepted, LotAcknowledged, LotEnded, LotOffered
 from agentd.core.neighbours.exchange import Exchange
 from agentd.core.neighbours.links import Links
 from agentd.core.neighbours.reports import Reports
@@ -24,8 +27,9 @@ from agentd.core.placing.resources import Resources
 from agentd.core.state import AgentState, Identity, Rules
 from agentd.core.tasks.endings import Endings
 from agentd.core.tasks.intake import Intake
-from agentd.core.tasks.task import State
 from agentd.core.workers.execution import Execution
+from agentd.core.workers.overruns import Overruns
+from agentd.core.workers.rides import Rides
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from agentd.core.commands import Command
     from agentd.core.data.objects import Object
     from agentd.core.journal.recovery import Recovered
-    from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.tasks.task import Task
     from agentd.model.task import Outcome
     from schedulers.capacity import Capacity
@@ -71,14 +74,17 @@ class Engine:
             object_ids: numbers of objects, hard to guess, since who knows one may fetch it; None: those of `ids`.
         """
         state = self.state = AgentState(identity, capacity, rules or Rules(), ids, object_ids)
+        self._crew = state.crew
         self._endings = Endings(state)
         self._supply = Supply(state, self._endings)
         self._execution = Execution(state, self._endings, self._supply)
+        self._overruns = Overruns(state, self._execution)
         self._intake = Intake(state, self._execution, self._endings, self._supply)
         self._waiting = Waiting(state, self._execution)
+        self._rides = self._endings.rides = Rides(state, self._endings, self._execution, self._intake)
         waiting = self._waiting
         stop = self._intake.stop
-        self._gangs = Gangs(state, self._endings, self._execution, self._supply, stop)
+        self._gangs = Gangs(state, self._endings, self._execution, self._supply, stop, waiting.stack)
         bring = waiting.bringing.bring
         self._families = Families(state, self._endings, stop, waiting.satisfied, bring, self._gangs)
         self._waiting.families = self._endings.families = self._families
@@ -97,9 +103,7 @@ class Engine:
             neighbourhood=state.neighbourhood,
         )
         self._violations_told = 0
-        self._grace_ends: float | None = None
-        self._is_over = False
-        """The agent may stop as soon as all that it recorded is on the disk."""
+        self._leaving = Leaving(state, self._endings, self._execution, self._intake, self._supply)
         self._handlers = self._table()
 
     def _table(self) -> dict[type[e.Event], Callable[[Any, float], None]]:
@@ -108,6 +112,8 @@ class Engine:
         return {
             e.TemplatesDeclared: self._intake.templates_declared,
             e.CallsSubmitted: self._intake.calls_submitted,
+            CallsAnnounced: self._rides.announced,
+            LineCallsEnded: self._rides.calls_ended,
             e.CallsCancelled: self._intake.calls_cancelled,
             e.CallerLeft: self._intake.caller_left,
             e.OperationSubmitted: self._intake.operation_submitted,
@@ -143,6 +149,10 @@ class Engine:
             e.OffersAnswered: self._exchange.offers_answered,
             e.EndsReceived: self._exchange.ends_received,
             e.EndsAcknowledged: self._exchange.taking.ends_acknowledged,
+            LotOffered: self._exchange.lots.offered,
+            LotAccepted: self._exchange.lots.accepted,
+            LotEnded: self._exchange.lots.ended,
+            LotAcknowledged: self._exchange.lots.acknowledged,
             e.CancelReceived: self._exchange.taking.cancel_received,
             e.ObjectFetched: self._object_fetched,
             e.FetchFailed: state.fetches.fetch_failed,
@@ -154,13 +164,14 @@ class Engine:
             e.ClockRead: self._clock_read,
             e.ModulesListed: self._modules_listed,
             e.Ticked: lambda _event, _now: None,
-            e.DrainRequested: self._drain_requested,
+            e.DrainRequested: self._leaving.requested,
         }
 
     # --- the two doors ----------------------------------------------------------------------------------------
 
     def handle(self, event: e.Event, now: float) -> None:
         """Take in one event; `now` is the agent's monotonic time in seconds and never falls."""
+        self._crew.now_s = now
         self._handlers[type(event)](event, now)
 
     def drain(self, now: float) -> list[Command]:
@@ -181,8 +192,8 @@ class Engine:
             self._families.following.extend(now)
         if state.started:
             self._execution.note_started()
-        if self._grace_ends is not None:
-            self._drained(now)
+        if state.draining:
+            self._leaving.step(now)
         if state.ledger.is_over:
             self._expire(now)
         if self._resources.leaving:
@@ -190,8 +201,7 @@ class Engine:
         if state.neighbourhood.by_name:
             self._reports.tell(now, is_changed=is_changed)
         commands = state.outbox.drain()
-        if self._is_over and state.outbox.number == state.outbox.committed:
-            self._is_over = False
+        if state.draining and self._leaving.may_stop():
             commands.append(Stop())  # behind all that is told in this batch
         return commands
 
@@ -210,7 +220,7 @@ class Engine:
             self._execution.repay()
         queue, changes = state.queue, state.changes
         state.changes = set()
-        state.crew.now_s = now
+        self._crew.now_s = now
         if queue.size and not state.draining:
             self.placing.plan(now, frozenset(changes))
             if self.placing.violations > self._violations_told:
@@ -225,6 +235,8 @@ class Engine:
             self._execution.balance()
         if state.crew.is_crowded:
             self._execution.trim()
+        if len(state.tasks) > 1 and not self._overruns.is_watching:
+            self._overruns.watch(now)
 
     # --- start ------------------------------------------------------------------------------------------------
 
@@ -242,9 +254,10 @@ class Engine:
         state = self.state
         gone = state.ledger.expired(now, EXPIRY_MOST)
         for operation in gone:
-            sender = state.neighbourhood.get(operation.path.sender or "")
-            if sender is not None:
-                sender.confirmed(operation.id)
+            if operation.path.sender is not None:
+                sender = state.neighbourhood.get(operation.path.sender)
+                if sender is not None:
+                    sender.confirmed(operation.id)
             if operation.outcome is not None:
                 self._endings.release_outcome(operation.outcome)
         if gone:
@@ -274,59 +287,3 @@ class Engine:
     def _modules_listed(self, event: e.ModulesListed, now: float) -> None:  # noqa: ARG002
         self.state.modules = event.modules
         self.state.changes.add(Change.PROFILE)
-
-    def _drain_requested(self, event: e.DrainRequested, now: float) -> None:
-        """Take no more; hand back what neighbours gave and has not started; give the rest a grace."""
-        state = self.state
-        if state.draining:
-            if self._grace_ends is not None:
-                self._grace_ends = min(self._grace_ends, now + event.grace_s)
-            return
-        state.draining = True
-        state.acceptances.write_all()
-        self._intake.write_reads(now)
-        state.changes.add(Change.PROFILE)
-        self._grace_ends = now + event.grace_s
-        for neighbour in state.neighbourhood.by_name.values():
-            if neighbour.link:
-                state.outbox.add(SendDrain(neighbour.name, event.grace_s, "its agent is stopping"))
-        state.timers.at(self._grace_ends, lambda _: None)
-
-    def _drained(self, now: float) -> None:
-        """Hand back what waits; the daemon may end once nothing runs that it must see, or the grace is over."""
-        state = self.state
-        waiting = [task for bucket in state.queue.buckets() if bucket.path.sender for task in bucket.tasks]
-        for task in [*waiting, *(task for task in self._supply.fetching() if task.path.sender)]:
-            if not task.dropped:
-                self._hand_back(task)
-        is_busy = (
-            bool(state.families)
-            or self._supply.is_collecting()
-            or state.crew.running()
-            or len(self._execution.holding) > 0
-            or state.outbox.number > state.outbox.committed
-        )
-        is_busy = is_busy or any(map(self._is_awaited, state.neighbourhood.by_name.values()))
-        if self._grace_ends is not None and (not is_busy or now >= self._grace_ends):
-            self._grace_ends = None
-            self._is_over = True
-
-    def _is_awaited(self, neighbour: Neighbour) -> bool:
-        """Tell whether a neighbour has yet to hear an end, or holds what would be lost with us as no journal has it."""
-        if neighbour.link and (neighbour.ends_unacknowledged or self.state.objects.is_tied(neighbour.name)):
-            return True
-        for task in neighbour.held.values():
-            operation = self.state.operation_of(task)
-            if operation is None or not operation.durable:
-                return True
-        return False
-
-    def _hand_back(self, task: Task) -> None:
-        """Give a task that has not started back to the neighbour that gave it, if it can be reached."""
-        neighbour = self.state.neighbourhood.get(task.path.sender or "")
-        if neighbour is None or not neighbour.link:
-            return
-        if task.state is State.WAITING:
-            self.state.queue.drop(task)
-        self._supply.forget(task)
-        self._endings.hand_back(task, neighbour, "this agent is stopping")

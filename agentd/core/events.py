@@ -26,6 +26,10 @@ class TemplatesDeclared(Event, frozen=True, gc=False):
     templates: tuple[tuple[int, Template], ...]
     elsewhere: frozenset[int] = frozenset()
     """Those whose function is not on this agent, only on neighbours."""
+    user: str = ""
+    """Whose session it is, as at the user port; empty where nobody can tell."""
+    only: str = ""
+    """The neighbour on which alone their tasks may run; empty: wherever the scheduler says."""
 
 
 class CallsSubmitted(Event, frozen=True, gc=False):
@@ -256,6 +260,8 @@ class LinkOpened(Event, frozen=True, gc=False):
     python: tuple[int, int] = (0, 0)
     libraries: tuple[tuple[str, str], ...] = ()
     """Minor version of the Python that runs users' code there, zeros when it has not said; and of libraries there."""
+    takes_lots: bool = False
+    """Both ends understand lots: tasks that are alike, of which what they share is said once."""
 
 
 class LinkClosed(Event, frozen=True, gc=False):

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import (
     HOLD_MS,
+    AcceptLot,
     AcknowledgeEnds,
+    AcknowledgeLot,
     AnswerOffers,
     Binding,
     CancelTasks,
     Command,
+    EndLot,
     PublishEnds,
     Record,
     RecordEnds,
@@ -24,6 +27,7 @@ from agentd.core.commands import (
     SendOffers,
     SettleCalls,
 )
+from agentd.model.exchange import EndedLot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +35,11 @@ if TYPE_CHECKING:
     from agentd.core.journal.entries import Ended, Entry
     from agentd.core.tasks.task import Task
     from agentd.model.exchange import End, Offer, Refusal, Settled
+    from agentd.model.task import Outcome
+
+
+Head = tuple[int, int, str, int, int, int]
+"""What the ends of one lot share: attempt, epoch, agent, hops, codec, how many versions each made."""
 
 
 class Outbox:
@@ -45,6 +54,9 @@ class Outbox:
         self._awaited: set[tuple[str, int]] = set()
         """For whom there is an answer among them that somebody waits for."""
         self._ends: dict[str, list[End]] = {}
+        self._lots_accepted: dict[tuple[str, int, int, int, bool], list[int]] = {}
+        self._lots_ended: dict[tuple[str, Head], EndedLot] = {}
+        self._lots_acknowledged: dict[tuple[str, int], list[int]] = {}
         self._acknowledged: dict[str, list[tuple[int, int]]] = {}
         self._cancelled: dict[str, list[tuple[int, int]]] = {}
         self._segments: list[int] = []
@@ -117,6 +129,25 @@ class Outbox:
         """Tell a neighbour how its task ended."""
         self._ends.setdefault(neighbour, []).append(end)
 
+    def accept_lot(
+        self, neighbour: str, link: int, attempt: int, epoch: int, tasks: list[int], *, may_wait: bool
+    ) -> None:
+        """Accept offers of tasks that are alike; it may wait where their ends are about to come anyway."""
+        self._lots_accepted.setdefault((neighbour, link, attempt, epoch, may_wait), []).extend(tasks)
+
+    def end_lot(self, neighbour: str, head: Head, tasks: list[int], outcomes: list[Outcome]) -> None:
+        """Tell a neighbour which takes lots how tasks of its ended that went well and brought little."""
+        lot = self._lots_ended.get((neighbour, head))
+        if lot is None:
+            lot = self._lots_ended[neighbour, head] = EndedLot(*head, [], [], [])
+        lot.tasks.extend(tasks)
+        lot.seconds.extend([outcome.seconds for outcome in outcomes])
+        lot.values.extend([(outcome.made[0] if outcome.made else outcome.value).data for outcome in outcomes])
+
+    def acknowledge_lot(self, neighbour: str, attempt: int, tasks: list[int]) -> None:
+        """Tell a neighbour which takes lots that ends are recorded."""
+        self._lots_acknowledged.setdefault((neighbour, attempt), []).extend(tasks)
+
     def acknowledge(self, neighbour: str, task: int, attempt: int) -> None:
         """Tell a neighbour that an end is recorded."""
         self._acknowledged.setdefault(neighbour, []).append((task, attempt))
@@ -146,10 +177,6 @@ class Outbox:
         self.number += len(entries)
         self._commands.append(RecordEnds(self.number, entries))
         return self.number
-
-    def publish_end(self, operation: int, state: str) -> None:
-        """Tell watchers how an operation ended; many of them in one command."""
-        self._published.append((operation, state))
 
     def publish_ends(self, ends: list[tuple[int, str]]) -> None:
         """Tell watchers how operations ended, each by number and state."""
@@ -182,6 +209,8 @@ class Outbox:
             self._settled = {}
         if self._offers or self._accepted or self._ends or self._acknowledged or self._cancelled:
             self._drain_neighbours(commands)
+        if self._lots_accepted or self._lots_ended or self._lots_acknowledged:
+            self._drain_lots(commands)
         if self._published:
             commands.append(PublishEnds(self._published))
             self._published = []
@@ -189,6 +218,15 @@ class Outbox:
             commands.append(ReleaseSegments(tuple(self._segments)))
             self._segments = []
         return commands
+
+    def _drain_lots(self, commands: list[Command]) -> None:
+        commands += [
+            AcceptLot(name, link, attempt, epoch, tasks, may_wait)
+            for (name, link, attempt, epoch, may_wait), tasks in self._lots_accepted.items()
+        ]
+        commands += [EndLot(name, lot) for (name, _), lot in self._lots_ended.items()]
+        commands += [AcknowledgeLot(name, attempt, tasks) for (name, attempt), tasks in self._lots_acknowledged.items()]
+        self._lots_accepted, self._lots_ended, self._lots_acknowledged = {}, {}, {}
 
     def _drain_neighbours(self, commands: list[Command]) -> None:
         if self._offers:

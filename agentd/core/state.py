@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from agentd.core.families.family import Family
     from agentd.core.tasks.census import Census
+    from agentd.core.tasks.ride import Ride
 
 PATHS_MOST = 10_000
 """Paths that are remembered (chosen: a neighbour cannot fill memory with invented ones)."""
@@ -99,8 +100,8 @@ class AgentState:
         self.ids = ids
         self.tasks: dict[int, Task] = {}
         """Every task that has not ended, by number."""
-        self.queue = Queue(is_fair=rules.fair_share)
         self.senders = Senders()
+        self.queue = Queue(self.senders.of_sessions, is_fair=rules.fair_share)
         self.pool = Pool(capacity)
         self.crew = Crew(self.pool, rules.spares)
         self.neighbourhood = Neighbourhood()
@@ -118,6 +119,8 @@ class AgentState:
         """Tasks that are being stopped: the failure they end with, None for a cancellation."""
         self.families: dict[int, Family] = {}
         """Of tasks that have asked for tasks, by the asking one."""
+        self.rides: dict[tuple[int, int], Ride] = {}
+        """Of each direct line, by caller and its number for it."""
         self.started: list[int] = []
         """Operations handed out in this drain, for one journal entry."""
         self.changes: set[Change] = set()

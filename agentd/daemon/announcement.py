@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentd.api.places import ANNOUNCED
+from agentd.daemon.in_force import leave_word
 from agentd.store.disk import write_file
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def announce(disk: Disk, folder: Path, settings: Settings, identity: Identity, a
     # Each after what its readers go on to use: the commands find the agent that stdout speaks of, and whoever waits for
     # the ready file finds all that was said.
     text = msgspec.json.encode(content) + b"\n"
+    leave_word(disk, folder, identity.boot, settings)
     write_file(disk, folder / "agent.json", text)
     _announce_to_tasks(disk, folder, text)
     doors = [f"REST {agent.rest}" if agent.rest else "", f"Comm {agent.comm}" if agent.comm else ""]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from agentd.core.engine import Engine
     from agentd.core.events import Event
     from agentd.daemon.data.sharing import Sharing
-    from agentd.daemon.main import Store
     from agentd.daemon.settings import Settings
+    from agentd.daemon.survival import Store
     from agentd.daemon.users.agent import Agent
     from agentd.store.disk import Disk
     from resources_xml import Nodes
@@ -96,4 +96,4 @@ def transfers_of(
     windows = Windows(sharing.segments)
     arrivals = Arrivals(sharing.segments, disk, settings.state / "objects", memory_bytes, windows)
     serving = Serving(engine.state, door, sharing.segments, store.objects, sharing.loans, windows)
-    return Transfers(door, serving, arrivals, post, agent.feed.publish, store.clock.now)
+    return Transfers(door, serving, arrivals, post, agent.feed.publish, store.clock.now, sharing.returns)

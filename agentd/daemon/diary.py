@@ -69,5 +69,5 @@ def _words(state: str, reason: str) -> str:
     """Say what a change means; empty for what passes, or is told elsewhere."""
     if state == "connected":
         return CONNECTED
-    said = {"cut": "is cut off", "draining": "leaves"}.get(state, "")
+    said = {"cut": "is cut off", "draining": "leaves", "connecting": "is not connected yet"}.get(state, "")
     return f"{said}: {reason}" if said and reason else said

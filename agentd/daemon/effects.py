@@ -113,9 +113,8 @@ class Effects:
         if type(entry) is Ended:
             self._results.remember(entry.operation, entry.outcome)
         elif type(entry) is Forgotten:
-            for operation in entry.operations:
-                self._supervisor.output.forget(operation)
-                self._results.forget(operation)
+            self._supervisor.output.forget_all(entry.operations)
+            self._results.forget_all(entry.operations)
         self._journal.append(command.number, entry)
 
     def _release(self, command: c.ReleaseSegments) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,8 +21,15 @@ LEVELS = {
 }
 ALWAYS = logging.CRITICAL + 2
 """Level of what stands in the log also when it is off."""
+AGENT_LOG = "agent.log"
 JOBS = "jobs"
 """Folder, in that of the logs, of what was printed by operations of COMPSs' door."""
+MOST_BYTES = 16 << 20
+"""Of one file of the log; then it becomes `agent.log.1`, and that the next."""
+KEPT = 3
+"""Files before the one that is written, of this run."""
+OLD_KEPT = 100
+"""Logs of earlier runs that are kept, the newest; an agent that is started again and again fills no disk."""
 FORM = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -38,12 +46,12 @@ class _Stream(_Quiet, logging.StreamHandler[TextIO]):
     pass
 
 
-class _File(_Quiet, logging.FileHandler):
+class _File(_Quiet, logging.handlers.RotatingFileHandler):
     pass
 
 
 def prepare(folder: Path) -> None:
-    """Make the log folder; files of earlier runs move to `old/` in it, nothing is deleted.
+    """Make the log folder; files of earlier runs move to `old/` in it, where the newest logs are kept, and all output.
 
     Raises:
         ConfigError: the folder cannot be made or written.
@@ -51,10 +59,13 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         old = folder / "old"
-        for path in [*sorted(folder.glob("*.log")), *folder.glob(JOBS)]:
+        # the folder may have others' logs, too
+        for path in [*folder.glob(AGENT_LOG), *folder.glob(f"{AGENT_LOG}.[0-9]"), *folder.glob(JOBS)]:
             old.mkdir(mode=0o700, exist_ok=True)
-            stamp = int(path.stat().st_mtime)
-            path.rename(old / f"{path.stem}.{stamp}{path.suffix}")
+            stem, _, suffix = path.name.partition(".")
+            path.rename(old / f"{stem}.{path.stat().st_mtime_ns // 1_000_000}{suffix and '.'}{suffix}")
+        for path in sorted(old.glob("agent.*.log*"), key=lambda one: one.stat().st_mtime)[:-OLD_KEPT]:
+            path.unlink()
     except OSError as error:
         words = f"log folder {folder}: {error.strerror}: choose another one with --log_dir"
         raise ConfigError(words) from error
@@ -66,7 +77,10 @@ def begin(folder: Path, level: str) -> logging.Logger:
     log = logging.getLogger("agentd")
     log.setLevel(LEVELS[level])
     log.propagate = False
-    for handler in (_Stream(sys.stderr), _File(folder / "agent.log", encoding="utf-8")):
+    for handler in (
+        _Stream(sys.stderr),
+        _File(folder / AGENT_LOG, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8"),
+    ):
         handler.setFormatter(logging.Formatter(FORM))
         log.addHandler(handler)
     return log

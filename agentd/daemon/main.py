@@ -10,32 +10,30 @@ import random
 import secrets
 import signal
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
-from agentd import __version__
 from agentd.adaptors.couriers import Surroundings
-from agentd.comm.admission import Admission
 from agentd.comm.door import Door
+from agentd.comm.ends.wiring import Identity as CommIdentity
+from agentd.comm.trust.admission import Admission
 from agentd.comm.whereabouts import joined
-from agentd.comm.wiring import Identity as CommIdentity
 from agentd.core import events as e
 from agentd.core.engine import Engine
-from agentd.core.journal.entries import Booted
-from agentd.core.journal.recovery import Recovered, fold
 from agentd.core.state import Identity
 from agentd.core.tasks.census import Census
 from agentd.daemon import logs
 from agentd.daemon.announcement import announce
 from agentd.daemon.capacity import beyond_hardware, own_capacity, read_files
-from agentd.daemon.clock import Clock, seconds
-from agentd.daemon.cycles import collect_seldom
 from agentd.daemon.data.pulling import Pulling
 from agentd.daemon.data.sharing import Sharing
 from agentd.daemon.derived import comm_settings, rules, transfers_of, worker_settings
 from agentd.daemon.diary import Diary
 from agentd.daemon.effects import Effects
 from agentd.daemon.exits import OK, exit_code
-from agentd.daemon.lane import Lane, from_any_thread
+from agentd.daemon.housekeeping import keep_house
+from agentd.daemon.lane import Lane
+from agentd.daemon.memory import collect_seldom
 from agentd.daemon.neighbours import links as neighbours
 from agentd.daemon.plugins import scheduler
 from agentd.daemon.profile import Profile
@@ -45,19 +43,18 @@ from agentd.daemon.showing.gathering import Gathering
 from agentd.daemon.showing.output import RemoteOutput
 from agentd.daemon.showing.stdout import Stdout
 from agentd.daemon.showing.summary import table
+from agentd.daemon.survival import Store, open_store, take_up
 from agentd.daemon.trust.setup import own_key, pairing_of
 from agentd.daemon.trust.tokens import TokenBook
 from agentd.daemon.users.agent import Agent
 from agentd.daemon.users.callbacks import Callbacks
 from agentd.daemon.users.functions import Functions
 from agentd.daemon.users.jobs import Jobs
-from agentd.daemon.users.results import Results, undelivered
+from agentd.daemon.users.results import Results
 from agentd.daemon.users.stopping import Stopping
 from agentd.daemon.users.user_port import UserPort
 from agentd.model.errors import AgentdError, BrokenInvariant, DiskError
 from agentd.store.disk import LocalDisk, StateFolder, open_state
-from agentd.store.journal import Journal
-from agentd.store.objects import Objects
 from agentd.store.state import agent_id
 from agentd.wire.messages import ResourceChange
 from agentd.workers.interpreters import Interpreter, describe
@@ -71,10 +68,10 @@ if TYPE_CHECKING:
     from schedulers.capacity import Capacity
     from schedulers.view import Scheduler
 
-CLOCK_S = 60.0
-"""How often the clocks are compared and noted."""
-BLOB_S = 24 * 3600.0
-"""How long an uploaded object waits for an operation that names it."""
+SERVICES = frozenset(
+    {"announce", "arguments", "data", "direct", "lines", "lots", "output", "segments", "sessions", "stop"}
+)
+"""What this agent answers beside work, as HELLO and HELLO_ACK name it."""
 
 log = logging.getLogger("agentd")
 
@@ -90,6 +87,8 @@ def run(settings: Settings) -> int:
                 return runner.run(Daemon(settings, folder).serve())
         finally:
             folder.close()
+    except asyncio.CancelledError:  # asked to stop before it had begun
+        return OK
     except (AgentdError, BaseExceptionGroup) as error:
         return exit_code(error)
 
@@ -104,16 +103,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-class Store(NamedTuple):
-    """What survives, opened and read."""
-
-    journal: Journal
-    objects: Objects
-    recovered: Recovered
-    clock: Clock
-    alarms: list[str]
-
-
 class Daemon:
     """One run of one agent."""
 
@@ -124,17 +113,20 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._lane: Lane | None = None
-        self._objects: Objects | None = None
+        self._store: Store | None = None
         self._transfers: Transfers | None = None
         self._gathering: Gathering | None = None
-        self._now: Callable[[], float] = lambda: 0.0
         self._callers = itertools.count(1)
         self._first_token = ""
 
     # --- life -------------------------------------------------------------------------------------------------
 
     async def serve(self) -> int:
-        """Start, run, stop."""
+        """Start, run, stop; cancelled, it takes back what was started."""
+        loop, start = asyncio.get_running_loop(), asyncio.current_task()
+        assert start is not None
+        for number in _polite():
+            loop.add_signal_handler(number, start.cancel)  # until there is an engine that can be asked
         async with AsyncExitStack() as stack:
             await self._start(stack)
             collect_seldom()
@@ -183,7 +175,7 @@ class Daemon:
             meanwhile.create_task(supervisor.start())
             key = meanwhile.create_task(own_key(self._disk, self._folder, settings, warnings))
             users = meanwhile.create_task(asyncio.to_thread(describe, settings.python_interpreter))
-            store = self._open_store(stack, sharing)
+            store = self._store = open_store(self._disk, self._folder, stack, sharing, self._post, self._break)
         warnings += [*remarks, *store.alarms]
         engine = self._engine(stack, capacity, policy, store.recovered.epoch + 1)
         tokens = self._tokens(warnings)
@@ -209,11 +201,13 @@ class Daemon:
         door = self._make_door(engine.state.identity, agent, tokens, sharing, users.result(), user_port.number)
         await stack.enter_async_context(door)
         await self._join(stack, engine, agent, door, sharing, supervisor, store, results, jobs)
-        await self._take_up(engine, store)
+        await take_up(engine, store)
         for event in (*neighbours.unknown(wanted, engine, pairing.security.book), e.ModulesListed(functions.modules())):
             self._post(event)
         await self._open_doors(stack, door, agent, user_port)
-        self._keep_time(loop, store, functions, agent)
+        self._listen_for_signals(loop)
+        assert self._transfers is not None
+        keep_house(self._post, store, functions, agent, self._profile, self._transfers)
         announce(self._disk, self._folder, settings, engine.state.identity, agent, self._first_token)
 
     async def _join(
@@ -231,12 +225,14 @@ class Daemon:
         """Put the engine between what it hears and what it has done."""
         settings, loop = self._settings, asyncio.get_running_loop()
         callbacks = await stack.enter_async_context(Callbacks(agent, jobs, self._post, settings))
-        links = await stack.enter_async_context(neighbours.Links(door, self._surroundings(engine, sharing)))
+        links = await stack.enter_async_context(
+            neighbours.Links(door, self._surroundings(engine, sharing, store.clock.now))
+        )
         sharing.serve(door, store.objects)
         stack.callback(sharing.close)
         transfers = transfers_of(settings, engine, agent, door, sharing, store, self._disk, self._post)
         stack.callback(transfers.close)
-        sharing.pulling = Pulling(engine.state, door, sharing.segments, transfers)
+        sharing.pulling = Pulling(engine.state, door, sharing.segments, transfers, sharing.returns)
         stack.callback(sharing.pulling.close)
         effects = Effects(
             supervisor,
@@ -263,11 +259,9 @@ class Daemon:
         self._lane, self._transfers, self._gathering = lane, transfers, gathering
         door.route(ResourceChange, agent.changed)
 
-    def _surroundings(self, engine: Engine, sharing: Sharing) -> Surroundings:
+    def _surroundings(self, engine: Engine, sharing: Sharing, now: Callable[[], float]) -> Surroundings:
         identity, beat_s = engine.state.identity, self._settings.heartbeat_s
-        return Surroundings(
-            self._post, lambda: next(self._callers), sharing.inline, self._time, identity.agent_id, beat_s
-        )
+        return Surroundings(self._post, lambda: next(self._callers), sharing.inline, now, identity.agent_id, beat_s)
 
     def _engine(self, stack: AsyncExitStack, capacity: Capacity, policy: Scheduler, epoch: int) -> Engine:
         boot, agent = secrets.token_hex(8), agent_id(self._disk, self._folder)
@@ -296,36 +290,10 @@ class Daemon:
             stack.callback(lambda: stdout.say(table(census)))
         return Jobs(settings.log_folder / logs.JOBS, stdout.say, is_debug=settings.log_level in {"debug", "trace"})
 
-    def _time(self) -> float:
-        """Read agent time, once there is a clock."""
-        return self._now()
-
     def _open_stored(self, number: int) -> int:
         """Give a descriptor of a stored object."""
-        assert self._objects is not None
-        return self._objects.open(number)[0]
-
-    def _open_store(self, stack: AsyncExitStack, sharing: Sharing) -> Store:
-        """Open the journal and read all of it, and the objects."""
-        objects = self._objects = Objects(self._disk, self._folder / "objects", self._time)
-        journal = self._journal(sharing, objects)
-        stack.callback(journal.close)
-        entries, alarms = journal.load()
-        recovered = fold(entries)
-        clock = Clock(self._disk, self._folder, recovered.agent_time_s)
-        self._now = clock.now
-        stack.callback(clock.mark)
-        objects.claim(journal.references)
-        return Store(journal, objects, recovered, clock, [str(alarm) for alarm in (*alarms, *objects.alarms)])
-
-    async def _take_up(self, engine: Engine, store: Store) -> None:
-        """Let the engine go on where the last run ended."""
-        store.journal.start()  # now that there is a lane to be told of a disk that is full
-        outcomes = await undelivered(store.recovered, store.journal)
-        now, identity = store.clock.now(), engine.state.identity
-        engine.handle(e.ClockRead(store.clock.wall_offset_s()), now)
-        engine.state.outbox.record(Booted(identity.boot, identity.epoch, now, __version__))
-        engine.restore(store.recovered, outcomes, now)
+        assert self._store is not None
+        return self._store.objects.open(number)[0]
 
     def _make_door(
         self,
@@ -344,7 +312,7 @@ class Daemon:
             epoch=identity.epoch,
             python=users.python,
             libraries=users.libraries,
-            services=frozenset({"arguments", "data", "direct", "output", "segments", "stop"}),
+            services=SERVICES,
             user_port=user_port,
         )
         door = Door(
@@ -367,6 +335,7 @@ class Daemon:
             held=agent.showing.held_for,
             is_full=agent.is_nearly_full,
         )
+        tokens.on_changed = partial(asyncio.get_running_loop().call_soon, door.look_at_tokens)
         agent.pairing.serve(agent, door, lambda: own.hello("guest", "", 0))
         return door
 
@@ -376,6 +345,8 @@ class Daemon:
                 self._transfers.link_closed(event.link)
             elif type(event) is e.EndsReceived and self._gathering is not None:
                 self._gathering.ended(event)
+            elif type(event) is e.LinkOpened and self._gathering is not None:
+                self._gathering.linked(event.neighbour)
             self._post(agent.declared(event) if type(event) is e.TemplatesDeclared else event)
 
         return post
@@ -388,22 +359,6 @@ class Daemon:
             agent.comm = joined(*await door.open_tcp(settings.comm_host, settings.comm_port))
         await users.open(stack, agent)
 
-    def _journal(self, sharing: Sharing, objects: Objects) -> Journal:
-        loop = asyncio.get_running_loop()
-        post = from_any_thread(loop, self._post)
-        return Journal(
-            self._disk,
-            self._folder / "journal.db",
-            committed=lambda number: post(e.Committed(number)),
-            filled=lambda words: post(e.DiskFilled(words)),
-            freed=lambda: post(e.DiskFreed()),
-            broken=from_any_thread(loop, self._break),
-            keep=lambda payload: objects.keep(payload, sharing.segments.fd),
-            unreferenced=objects.delete,
-            alarmed=lambda words: log.error("journal damaged: %s", words),
-            clock=seconds,
-        )
-
     # --- around it --------------------------------------------------------------------------------------------
 
     def _listen_for_signals(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -414,26 +369,14 @@ class Daemon:
             log.info("asked to stop: running work may go on for %g s", grace)
             self._post(e.DrainRequested(grace))
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (*_polite(), signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop)
 
-    def _keep_time(self, loop: asyncio.AbstractEventLoop, store: Store, functions: Functions, agent: Agent) -> None:
-        def look() -> None:
-            self._post(e.ClockRead(store.clock.wall_offset_s()))
-            self._post(e.ModulesListed(functions.modules()))
-            try:
-                store.clock.mark()
-                store.objects.expire(BLOB_S)
-                agent.trim_output()
-                self._profile.write()
-                if self._transfers is not None:
-                    self._transfers.trim()
-            except (OSError, DiskError) as error:
-                log.warning("housekeeping put off: %s", error)
-            loop.call_later(CLOCK_S, look)
 
-        self._listen_for_signals(loop)
-        loop.call_later(CLOCK_S, look)
+def _polite() -> list[signal.Signals]:
+    """Name the signals by which an agent is asked to stop; the end of its terminal only if nobody said otherwise."""
+    is_bound = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as nohup(1) would have it
+    return [signal.SIGTERM, signal.SIGHUP] if is_bound else [signal.SIGTERM]
 
 
 def _hidden_number() -> int:

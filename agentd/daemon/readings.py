@@ -86,7 +86,9 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def folder(text: str) -> Path:
-    """Read a path."""
+    """Read a path; an empty one, as of a variable of a shell that is not set, would be the current folder."""
+    if not text:
+        raise ValueError("a path is empty here")
     return Path(text).expanduser().absolute()
 
 

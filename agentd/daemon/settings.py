@@ -130,7 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pin_cpus: bool = False
     """Bind each worker to the processors that its tasks were granted; not for several agents on one machine."""
     fair_share: bool = True
-    """Serve sessions, users and neighbours in turn, by the time of cores that they had; false: all in one order."""
+    """Serve users and neighbours in turn, by the time of cores that they had; false: all in one order."""
     spare_workers: int | None = None
     """Workers beyond the cores while tasks wait for tasks; by default 2 for each core, and 4 at least."""
     reuse_resources_on_block: bool = True
@@ -237,7 +237,7 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None =
     }
     for name in (*CONVERTERS, *JOINED):
         text = environment.get(PREFIX + name.upper())
-        if text is not None:
+        if text is not None and (text or name != "state"):  # empty it is as not set, for the commands too
             given.setdefault(name, (text, f"environment variable {PREFIX}{name.upper()}"))
     state = _state_of(given)
     for name, found in _file(state / FILE_NAME).items():
@@ -247,7 +247,7 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str] | None =
 
 def _state_of(given: Mapping[str, tuple[str, str]]) -> Path:
     found = given.get("state")
-    return read.folder(found[0]) if found else state_folder()
+    return _converted("state", *found) if found else state_folder()
 
 
 def _text(value: object) -> str:
@@ -289,13 +289,9 @@ def _checked(given: dict[str, tuple[str, str]], state: Path, remarks: tuple[str,
     origins = {}
     for name, (text, where) in given.items():
         target = JOINED.get(name, name)
-        convert = CONVERTERS.get(target)
-        if convert is None:
+        if target not in CONVERTERS:
             raise ConfigError(f"{where}: unknown setting {name!r}")
-        try:
-            value = convert(text)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{where}: {text!r} is no value for {name}: {error}") from error
+        value = _converted(target, text, where, name)
         values[target] = (*values["pythonpath"], *value) if target == "pythonpath" else value
         origins[target] = where
     values["pythonpath"] = values["pythonpath"] or (Path.cwd(),)
@@ -303,6 +299,13 @@ def _checked(given: dict[str, tuple[str, str]], state: Path, remarks: tuple[str,
     settings = Settings(**values, origins=origins, remarks=remarks)
     _agree(settings)
     return settings
+
+
+def _converted(name: str, text: str, where: str, given_as: str = "") -> Any:
+    try:
+        return CONVERTERS[name](text)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {text!r} is no value for {given_as or name}: {error}") from error
 
 
 def _agree(settings: Settings) -> None:

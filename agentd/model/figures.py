@@ -1,4 +1,4 @@
-"""Figures as people read them: durations and sizes with the unit that suits them."""
+"""Figures as people read them: durations and sizes with the unit that suits them, and how many of what."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """Say how many of something, and what they do: `1 task waits`, `2 tasks wait`; both words as of one and of many."""
+    if verb:
+        verb = f" {verb}s" if count == 1 else f" {verb}"
+    return f"{count} {noun}{verb}" if count == 1 else f"{count} {noun}s{verb}"
+
+
 def size(count: int) -> str:
     """Say a number of bytes."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
-            return f"{amount:.3g} {unit}"
+            return f"{_digits(amount)} {unit}"
         amount /= 1024
-    return f"{amount:.3g} GiB"
+    return f"{_digits(amount)} GiB"
+
+
+def _digits(amount: float) -> str:
+    return f"{amount:.3g}" if amount < 1000 else f"{amount:.0f}"

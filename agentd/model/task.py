@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -28,7 +29,7 @@ class Form(IntEnum):
     DIRECT = 5
     """It calls nothing itself: it serves the calls of one session that come over the socket in its payload's one part.
 
-    Made by the agent alone, and only for itself.
+    Made by the agent alone, for itself or for a neighbour; to that the payload brings the ticket of the connection.
     """
 
 
@@ -120,6 +121,16 @@ class Template(Struct, frozen=True, omit_defaults=True):
     """Other ways to do the same (of `Form.TASK`), of which one is chosen where it is placed."""
 
     @property
+    def is_line(self) -> bool:
+        """Tell whether it serves a session over a connection: it is of use once, and while that connection is."""
+        return self.form is Form.DIRECT
+
+    @property
+    def lasts(self) -> bool:
+        """Tell whether it keeps its cores whatever it does: calls that come and go need not be out of its way."""
+        return self.holds or self.form is Form.DIRECT
+
+    @property
     def is_pickled(self) -> bool:
         """Tell whether it brings a pickled function along, which only the same minor version of Python can read."""
         return self.code_bytes > 0 and self.form is not Form.SCRIPT
@@ -178,6 +189,9 @@ class Failure(Struct, frozen=True, array_like=True, gc=False):
     """The pickled exception, where it could be pickled; read by the caller's process only."""
 
 
+_PARTS = attrgetter("parts")
+
+
 class Outcome(Struct, frozen=True, array_like=True, gc=False):
     """How one task ended: exactly one of a value and a failure, with what it took."""
 
@@ -197,3 +211,8 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
     def values(self) -> tuple[Payload, ...]:
         """All values that came of it."""
         return (self.value, *self.made) if self.made else (self.value,)
+
+    @property
+    def has_parts(self) -> bool:
+        """Tell whether any of them is more than a few bytes inline."""
+        return bool(self.value.parts) or (bool(self.made) and any(map(_PARTS, self.made)))

@@ -6,8 +6,12 @@ Law: the daemon never decodes a value. It is written by the process that has it 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+PARTS_MOST = 65_535
+"""Of one value, and inputs of one task (specified: what a frame to a worker can count)."""
 
 
 class Codec(IntEnum):
@@ -80,9 +84,9 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
 class Payload(Struct, frozen=True, array_like=True, gc=False):
     """An encoded value. Where there are parts and no data, the bytes of the value are those of its parts, joined."""
 
-    codec: int = 0
+    codec: Annotated[int, Meta(ge=0, le=255)] = 0
     data: bytes = b""
-    parts: tuple[Part, ...] = ()
+    parts: Annotated[tuple[Part, ...], Meta(max_length=PARTS_MOST)] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -90,6 +94,13 @@ class Payload(Struct, frozen=True, array_like=True, gc=False):
         if not self.parts:
             return len(self.data)
         return len(self.data) + sum(part.size for part in self.parts)
+
+    @property
+    def inline_bytes(self) -> int:
+        """Those that are in memory with it."""
+        if not self.parts:
+            return len(self.data)
+        return len(self.data) + sum([part.size for part in self.parts if part.data is not None])
 
     @property
     def is_portable(self) -> bool:

@@ -102,7 +102,7 @@ class ResourceView(Struct, frozen=True):
     name: str
     adaptor: str
     state: str
-    """own, connected, connecting, lost, draining."""
+    """own, connected, connecting, lost, draining; in the answer to who took it out of the pool lost or removed."""
     total: dict[str, int]
     """Units by kind: CPU, GPU, FPGA, OTHER; what is configured."""
     free: dict[str, int]
@@ -129,7 +129,7 @@ class NeighbourView(Struct, frozen=True):
     rtt_s: float | None
     bytes_per_s: float | None
     advertised: dict[str, float]
-    """cores, free, backlog_s, as last reported."""
+    """cores, free and backlog_s, as last reported, of it and all beyond it; own_cores and own_free of it alone."""
     report_age_s: float | None
     lease_s: float
     """What is left of its lease."""
@@ -182,6 +182,8 @@ class AgentView(Struct, frozen=True):
     """Tasks that have ended here since the start, those of neighbours and of clients too."""
     waiting_for: dict[str, int] = {}
     """Of the waiting tasks: whose they are, those with most first, while several are served in turn."""
+    why_waiting: dict[str, str] = {}
+    """By function, of calls of executors, which are no operations: why the first of them waits; a few at most."""
 
 
 class Page(Struct, frozen=True):

@@ -12,7 +12,12 @@ from starlette.responses import Response
 
 from agentd import __version__
 from agentd.model.errors import RequestError
-from agentd.rest import (
+from agentd.rest.answering.problems import Problem, broken, refusal, shown
+from agentd.rest.bodies.openapi import described, schema_of
+from agentd.rest.bodies.submission import check_json
+from agentd.rest.call import call_of
+from agentd.rest.gate.guard import Guard
+from agentd.rest.nouns import (
     agents,
     blobs,
     events,
@@ -26,15 +31,10 @@ from agentd.rest import (
     resources,
     results,
 )
-from agentd.rest.call import call_of
-from agentd.rest.guard import Guard
-from agentd.rest.openapi import described, schema_of
 from agentd.rest.port import AgentPort
-from agentd.rest.problems import Problem, broken, refusal, shown
 from agentd.rest.routes import Route, RouteTable
-from agentd.rest.served import TableRoute
+from agentd.rest.serving.served import TableRoute
 from agentd.rest.settings import RestSettings
-from agentd.rest.submission import check_json
 
 NOUNS = (operations, results, logs, blobs, agents, resources, neighbours, peers, invitations, events, health, pages)
 ROUTES: tuple[Route, ...] = tuple(route for noun in NOUNS for route in noun.ROUTES)

@@ -11,8 +11,8 @@ from fastapi import Request
 from msgspec import Struct
 from starlette.types import Scope
 
+from agentd.rest.answering.problems import Problem
 from agentd.rest.port import SCOPES, AgentPort
-from agentd.rest.problems import Problem
 from agentd.rest.routes import Route
 from agentd.rest.settings import RestSettings
 

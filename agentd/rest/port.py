@@ -6,7 +6,7 @@ Law: the door decides who may ask and how an answer looks; the agent decides eve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -70,7 +70,8 @@ class ResultView(Struct, frozen=True):
     operation: OperationView
     json: bytes | None
     """UTF-8 JSON, where the value can be said in JSON."""
-    pickle: bytes | None
+    pickle: Callable[[], bytes] | None
+    """Writes it, where there is one."""
     raw: bytes | None
     """The value itself when it is bytes."""
 
@@ -109,7 +110,7 @@ class PairingPort(Protocol):
         """
         ...
 
-    async def login(self, secret: bytes) -> LoginView:
+    async def login(self, secret: bytes, where: str) -> LoginView:
         """Give a user that comes with an invitation a token, shown this once.
 
         Raises:
@@ -129,8 +130,10 @@ class PairingPort(Protocol):
         """List all peers, revoked ones included."""
         ...
 
-    async def change(self, name: str, new_name: str | None, limits: Limits | None) -> PeerView:
+    async def change(self, name: str, new_name: str | None, limits: Callable[[Limits], Limits] | None) -> PeerView:
         """Call a peer something else, or limit what it may ask for, from this moment on.
+
+        `limits` gives what is to hold, from what holds.
 
         Raises:
             RequestError: 404, there is no such peer; 422, what is asked for makes no sense.

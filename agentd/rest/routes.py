@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from starlette.routing import compile_path
 
-from agentd.rest.answers import JSON
+from agentd.rest.answering.answers import JSON
 
 
 class Route(Struct, frozen=True, kw_only=True, eq=False):
@@ -33,6 +33,8 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     """Content types of the good answers, where they are not JSON alone."""
     problems: tuple[int, ...] = ()
     """Statuses with which it may refuse, beside those that any route may give."""
+    told_as_text: tuple[int, ...] = ()
+    """Statuses of which the reason may be plain text instead of a problem."""
     parameters: tuple[dict[str, Any], ...] = ()
     """OpenAPI of what FastAPI cannot see in the signature."""
     body: Any = None

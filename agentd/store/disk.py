@@ -20,6 +20,10 @@ from agentd.model.errors import AgentdError, ConfigError, DiskError, StateInUse
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 LOCK_NAME = "lock"
+MARKS = frozenset({LOCK_NAME, "agent-id", "agentd.toml"})
+"""Files by one of which a folder is an agent's already."""
+LEFT_BY_SYSTEM = frozenset({"lost+found"})
+"""What the root of an empty file system has in it (mke2fs(8))."""
 
 
 class Disk(Protocol):
@@ -297,6 +301,7 @@ def open_state(path: Path) -> StateFolder:
         found = os.fstat(fd)
         _check_ours(path, found)
         if stat.S_IMODE(found.st_mode) != FOLDER_MODE:
+            _check_unused(path, fd)
             os.fchmod(fd, FOLDER_MODE)
         return StateFolder(path, _lock(path, fd))
     except OSError as error:
@@ -343,6 +348,16 @@ def _check_ours(path: Path, found: os.stat_result) -> None:
         raise ConfigError(
             f"the state folder {path} is writable by others (mode {stat.S_IMODE(found.st_mode):o}), so its content "
             f"cannot be trusted: look at what is in it, then chmod 700 {path}, or give another --state"
+        )
+
+
+def _check_unused(path: Path, folder: int) -> None:
+    """Refuse a folder that others may look into and that holds something of theirs: closing it would take it away."""
+    content = set(os.listdir(folder)) - LEFT_BY_SYSTEM
+    if content and not content & MARKS:
+        raise ConfigError(
+            f"the folder {path} has other things in it, and a state folder is closed to other users: give another "
+            f"--state, or chmod 700 {path} if an agent is to have it"
         )
 
 

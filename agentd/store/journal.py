@@ -19,24 +19,22 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-import msgspec
 from msgspec import Struct
 
-from agentd.core.journal.entries import Accepted, Ended, Entry
+from agentd.core.journal.entries import Ended, Entry
 from agentd.model.errors import DiskError
-from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.task import Outcome
 from agentd.model.unreadable import UNREADABLE
-from agentd.model.values import NO_VALUE, Payload
+from agentd.model.values import Payload
+from agentd.store.account import Account
 from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
 from agentd.store.cleaning import clean
 from agentd.store.disk import Disk
-from agentd.store.objects import SegmentLost
 from agentd.store.pace import Pace, are_small
+from agentd.store.preserving import are_bare_ends, preserve
 from agentd.store.records import KINDS, Record, decode, find, lay_out, read_head, unpack
-from agentd.store.references import References
 from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
 from agentd.store.table import Damaged, Table, translated, wal_of
-from agentd.store.upkeep import Upkeep
 
 _ENDED = KINDS[Ended]
 
@@ -46,6 +44,8 @@ RETRY_S = 1.0
 """Chosen: how often a full disk is looked at when nothing else happens."""
 _CLEAN_BACKLOG = 64
 """Chosen: rows that may be due before they are cleaned although there is other work."""
+_IDLE_S = 0.05
+"""Chosen: where nothing was to be done for so long there is time to clean: each time costs a commit."""
 
 
 class _Batch(Struct):
@@ -110,8 +110,8 @@ class Journal:
         self._space = Space(Ballast(disk, path.with_name("ballast"), ballast_bytes), filled, freed)
         self._committed, self._broken = committed, broken
         self._keep, self._unreferenced, self._alarmed = keep, unreferenced, alarmed
-        self._upkeep = Upkeep()
-        self._references = References()
+        self._account = Account()
+        self._upkeep = self._account.upkeep
         self._pending: list[Entry] = []
         self._number = 0
         self._queue: SimpleQueue[_Batch | _Question | BaseException | None] = SimpleQueue()
@@ -124,9 +124,8 @@ class Journal:
         self._next_row = 1
         self._batches: list[_Batch] = []
         self._questions: list[_Question] = []
-        self._dropped: list[int] = []
         self._has_work, self._has_freed, self._can_shrink = False, True, False
-        self._is_closing = False
+        self._is_closing = self._is_idle = False
         self._size_bytes = self._table.size_bytes
 
     # --- before the writer thread runs
@@ -169,13 +168,13 @@ class Journal:
                     if entry is None or not isinstance(record, Record):
                         alarms.append(Alarm(f"journal row {row}: a record makes no sense and was passed over", row))
                         continue
-                    self._account(row, entry, len(record.payload))
+                    self._account.read(row, entry, len(record.payload))
                     yield entry
 
     @property
     def references(self) -> frozenset[int]:
         """Objects on the disk that operations of the journal refer to; to be read between `load` and `start`."""
-        return self._references.objects
+        return self._account.references.objects
 
     def start(self) -> None:
         """Run the writer thread."""
@@ -195,8 +194,13 @@ class Journal:
         self._number = number
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Have all that was appended committed; with `at_once`, as nothing else is to be done, maybe by this thread."""
+        """Have all that was appended committed; with `at_once`, as nothing else is to be done, maybe by this thread.
+
+        Without anything to commit it is accounted for what this thread has committed: those who wait were told before.
+        """
         if not self._pending:
+            if not self._account.is_settled:
+                self._settle_here()
             return
         batch, self._pending = _Batch(self._number, self._pending), []
         if not (at_once and self._pace.is_quick and self._commits_here(batch)):
@@ -218,11 +222,21 @@ class Journal:
             return True
         finally:
             self._turn.release()
-        self._tell([batch])
-        if self._table.wants_checkpoint or self._upkeep.backlog > _CLEAN_BACKLOG:
-            self._handed += 1
-            self._queue.put(_Batch(batch.last, []))
+        self._committed(batch.last)
         return True
+
+    def _settle_here(self) -> None:
+        """Account for what this thread has committed, unless the writer thread is about to, and wakes that to tidy."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._settle()
+            is_due = self._table.wants_checkpoint or self._upkeep.backlog > _CLEAN_BACKLOG
+        finally:
+            self._turn.release()
+        if is_due:
+            self._handed += 1
+            self._queue.put(_Batch(self._number, []))
 
     async def read_outcome(self, operation: int) -> Outcome | None:
         """Read the recorded end of an operation from the disk; None when there is none.
@@ -276,6 +290,7 @@ class Journal:
             while not self._is_closing:
                 self._receive()
                 with self._turn:
+                    self._settle()
                     self._write()
                     self._answer()
                     self._space.relieve(is_done=not self._batches)
@@ -286,8 +301,11 @@ class Journal:
 
     def _receive(self) -> None:
         """Take all that is queued; wait for something unless there is other work."""
+        pause_s = RETRY_S if self._space.is_full else _IDLE_S if self._upkeep.backlog else None
+        self._is_idle = True
         with suppress(Empty):
-            item = self._queue.get(block=not self._has_work, timeout=RETRY_S if self._space.is_full else None)
+            item = self._queue.get(block=not self._has_work, timeout=pause_s)
+            self._is_idle = False
             while True:
                 if item is None:
                     self._is_closing = True
@@ -308,13 +326,8 @@ class Journal:
             del self._batches[: len(portion)]
             self._written += len(portion)
             if any(batch.entries for batch in portion):  # else it was only to have this thread tidy
-                self._tell(portion)
-
-    def _tell(self, portion: list[_Batch]) -> None:
-        self._committed(portion[-1].last)
-        dropped, self._dropped = self._dropped, []
-        if dropped:
-            self._unreferenced(dropped)
+                self._committed(portion[-1].last)
+                self._settle()
 
     def _portion(self) -> list[_Batch]:
         portion: list[_Batch] = []
@@ -328,42 +341,24 @@ class Journal:
 
     def _commit(self, portion: list[_Batch]) -> None:
         entries: list[Entry] = []
+        are_bare = True
         for batch in portion:
-            self._preserve(batch.entries)
+            if not are_bare_ends(batch.entries):
+                are_bare = False
+                preserve(batch.entries, self._keep)
             entries += batch.entries
         if not entries:
             return
-        laid = lay_out(entries, self._next_row)
+        laid = lay_out(entries, self._next_row, are_bare=are_bare)
         self._pace.timed(partial(self._table.insert, [one.row for one in laid]))
         self._next_row += len(laid)
-        refer = self._references.add
-        for one in laid:
-            self._upkeep.add_all(one.row[0], one.entries, one.sizes)
-            for entry in one.entries:
-                if type(entry) is not Ended or entry.outcome.value.parts:  # most are ends that refer to nothing
-                    self._dropped += refer(entry)
+        self._account.wrote(laid)
 
-    def _preserve(self, entries: list[Entry]) -> None:
-        """Put what outlives us in the place of values that would not, once; a second call finds nothing left to do."""
-        for at, entry in enumerate(entries):
-            if type(entry) is Ended:  # most are ends without parts: each look at one counts
-                if entry.outcome.value.parts:
-                    entries[at] = self._preserved_end(entry)
-            elif isinstance(entry, Accepted) and entry.payload.parts:
-                with suppress(SegmentLost):  # then the part still names a segment, which tells that it is lost
-                    entries[at] = msgspec.structs.replace(entry, payload=self._keep(entry.payload))
-
-    def _preserved_end(self, entry: Ended) -> Ended:
-        try:
-            outcome = msgspec.structs.replace(entry.outcome, value=self._keep(entry.outcome.value))
-        except SegmentLost as error:
-            failure = Failure(reason=Reason.NOT_ENCODABLE, type="SegmentLost", message=str(error))
-            outcome = msgspec.structs.replace(entry.outcome, status=Status.FAILED, value=NO_VALUE, failure=failure)
-        return msgspec.structs.replace(entry, outcome=outcome)
-
-    def _account(self, row: int, entry: Entry, size: int) -> list[int]:
-        self._upkeep.add(row, entry, size)
-        return self._references.add(entry)
+    def _settle(self) -> None:
+        """Account for what was written, and tell of the objects to which nothing refers any more since."""
+        unreferenced = self._account.settle()
+        if unreferenced:
+            self._unreferenced(unreferenced)
 
     def _answer(self) -> None:
         """Answer whoever wants an outcome; what is not committed does not count."""
@@ -391,11 +386,12 @@ class Journal:
         if self._table.wants_checkpoint:
             self._attempt(self._table.checkpoint)
             self._size_bytes = self._table.size_bytes
-        if not self._queue.empty() and self._upkeep.backlog <= _CLEAN_BACKLOG:
+        backlog = self._upkeep.backlog
+        if backlog <= _CLEAN_BACKLOG and not self._queue.empty():
             return
-        if self._upkeep.backlog:
+        if backlog > _CLEAN_BACKLOG or (backlog and self._is_idle):
             self._has_work = self._has_freed = self._attempt(self._clean)
-        elif self._has_freed:
+        elif self._has_freed and not backlog:
             self._has_freed = self._has_work = self._attempt(self._shrink) and self._can_shrink
 
     def _clean(self) -> None:

@@ -48,20 +48,22 @@ class Pace:
 
 def are_small(entries: Sequence[Entry]) -> bool:
     """Tell whether entries are few and short, and all that they say is in them."""
-    values = [_value(entry) for entry in entries[: FEW_ENTRIES + 1]]
-    if len(values) > FEW_ENTRIES or None in values:
+    if len(entries) > FEW_ENTRIES:
         return False
-    return sum([len(value.data) for value in values if value is not None]) <= FEW_BYTES
+    size = 0
+    for entry in entries:
+        value = _value(entry)
+        if value is None:
+            return False
+        size += len(value.data)
+    return size <= FEW_BYTES
 
 
 def _value(entry: Entry) -> Payload | None:
     """Give what an entry of a call is heavy by; None where that is to be kept elsewhere, or it is of another kind."""
-    if isinstance(entry, Started):
-        return NO_VALUE
-    if isinstance(entry, Accepted):
-        value = entry.payload
-    elif isinstance(entry, Ended) and not entry.outcome.made:
+    if isinstance(entry, Ended):
         value = entry.outcome.value
-    else:
-        return None
-    return None if value.parts else value
+        return None if entry.outcome.made or value.parts else value
+    if isinstance(entry, Accepted):
+        return None if entry.payload.parts else entry.payload
+    return NO_VALUE if isinstance(entry, Started) else None

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
 from struct import Struct as Layout
 from zlib import crc32
 
@@ -38,7 +40,10 @@ from agentd.model.unreadable import UNREADABLE
 _FRAME = Layout("<II")
 _HEAD = Layout("<QI")
 _SUM = Layout("<I")
+_ALONE = Layout("<QIIQB")
+"""The head of a row of one record, but for its sum: as `_HEAD`, then length, operation and kind."""
 _PER_RECORD = 4 + 8 + 1
+_OPERATION = attrgetter("operation")
 
 ROW_BYTES = 256 * 1024
 """Chosen: a row is read as a whole to find one outcome, and is rewritten as a whole."""
@@ -74,6 +79,8 @@ KINDS: dict[type[Entry], int] = {
     CalledBack: 12,
 }
 """The tags under which entries are written."""
+
+_ENDED = KINDS[Ended]
 
 NAMES = {kind: entry.__name__ for entry, kind in KINDS.items()}
 
@@ -117,16 +124,19 @@ def pack(row: int, records: Sequence[Record]) -> tuple[bytes, bytes]:
     """Lay records out as the head and the body of a row."""
     kinds = bytes([record.kind for record in records])
     operations = array("Q", [record.operation for record in records])
-    return _pack(row, kinds, operations, [record.payload for record in records])
+    payloads = [record.payload for record in records]
+    return _pack(row, kinds, operations, payloads, [*map(len, payloads)])
 
 
-def _pack(row: int, kinds: bytes, operations: array[int], payloads: Sequence[bytes]) -> tuple[bytes, bytes]:
+def _pack(
+    row: int, kinds: bytes, operations: array[int], payloads: Sequence[bytes], sizes: Sequence[int]
+) -> tuple[bytes, bytes]:
     """Make head and body of records that are told by their fields, one list each: a look less at every record."""
-    lengths = array("I", [len(payload) for payload in payloads])
+    lengths = array("I", sizes)
     head = _HEAD.pack(row, len(payloads)) + lengths.tobytes() + operations.tobytes() + kinds
-    frame, seed = _FRAME.pack, row & 0xFFFFFFFF
+    sums = map(crc32, payloads, repeat(row & 0xFFFFFFFF))
     body = [b""] * (2 * len(payloads))
-    body[::2] = [frame(len(payload), crc32(payload, seed)) for payload in payloads]
+    body[::2] = map(_FRAME.pack, sizes, sums)
     body[1::2] = payloads
     return head + _SUM.pack(crc32(head)), b"".join(body)
 
@@ -255,26 +265,49 @@ class Laid(Struct, frozen=True, gc=False):
     row: Row
     entries: Sequence[Entry]
     sizes: Sequence[int]
+    are_bare: bool = False
+    """They are ends without parts alone."""
 
 
-def lay_out(entries: Sequence[Entry], number: int) -> list[Laid]:
-    """Lay entries out in as many rows as they need, the first of this number."""
+def lay_out(entries: Sequence[Entry], number: int, *, are_bare: bool = False) -> list[Laid]:
+    """Lay entries out in as many rows as they need, the first of this number; `are_bare`: ends without parts alone."""
+    if len(entries) == 1:
+        return [_laid_alone(number, entries, are_bare=are_bare)]
     payloads = [encode(entry) for entry in entries]
-    sizes = [len(payload) for payload in payloads]
+    sizes = [*map(len, payloads)]
     if sum(sizes) <= ROW_BYTES:
-        return [_laid(number, entries, payloads, sizes)]
+        return [_laid(number, entries, payloads, sizes, are_bare=are_bare)]
     laid: list[Laid] = []
+
+    def row_of(some: slice) -> Laid:
+        return _laid(number + len(laid), entries[some], payloads[some], sizes[some], are_bare=are_bare)
+
     begin = size = 0
     for at, length in enumerate(sizes):
         if at > begin and size + length > ROW_BYTES:
-            laid.append(_laid(number + len(laid), entries[begin:at], payloads[begin:at], sizes[begin:at]))
+            laid.append(row_of(slice(begin, at)))
             begin, size = at, 0
         size += length
-    laid.append(_laid(number + len(laid), entries[begin:], payloads[begin:], sizes[begin:]))
+    laid.append(row_of(slice(begin, None)))
     return laid
 
 
-def _laid(number: int, entries: Sequence[Entry], payloads: Sequence[bytes], sizes: Sequence[int]) -> Laid:
-    kinds = bytes([KINDS[type(entry)] for entry in entries])
-    operations = array("Q", [getattr(entry, "operation", 0) for entry in entries])
-    return Laid((number, *_pack(number, kinds, operations, payloads)), entries, sizes)
+def _laid_alone(number: int, entries: Sequence[Entry], *, are_bare: bool) -> Laid:
+    """Lay one entry out, as `_laid` does: somebody waits for it, and for nothing else."""
+    (entry,) = entries
+    payload = encode(entry)
+    size = len(payload)
+    head = _ALONE.pack(number, 1, size, getattr(entry, "operation", 0), KINDS[type(entry)])
+    body = _FRAME.pack(size, crc32(payload, number & 0xFFFFFFFF)) + payload
+    return Laid((number, head + _SUM.pack(crc32(head)), body), entries, (size,), are_bare)
+
+
+def _laid(
+    number: int, entries: Sequence[Entry], payloads: Sequence[bytes], sizes: Sequence[int], *, are_bare: bool
+) -> Laid:
+    kinds = bytes(map(KINDS.__getitem__, map(type, entries)))
+    if kinds.count(_ENDED) == len(kinds):  # most rows hold nothing else
+        operations = array("Q", [*map(_OPERATION, entries)])
+    else:
+        operations = array("Q", [getattr(entry, "operation", 0) for entry in entries])
+    return Laid((number, *_pack(number, kinds, operations, payloads, sizes)), entries, sizes, are_bare)

@@ -188,7 +188,8 @@ class Table:
         )
 
     def _count(self, rows: Sequence[Row]) -> None:
-        self._written_bytes += sum(len(head) + len(body) + 3 * _PAGE_BYTES for _, head, body in rows)
+        for _, head, body in rows:
+            self._written_bytes += len(head) + len(body) + 3 * _PAGE_BYTES
 
     # --- reading
 

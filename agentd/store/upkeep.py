@@ -10,8 +10,10 @@ been removed or rewritten, since else those would rise again when the journal is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, repeat
+from operator import attrgetter
 from struct import Struct as Layout
 from struct import iter_unpack
 
@@ -42,6 +44,8 @@ _pack = Layout("<Q").pack
 _SHARE_BITS = 24
 _SHARE_MOST = (1 << _SHARE_BITS) - 1
 _ENDED = 1
+_ENDS_ALONE = {Ended}
+_OPERATION = attrgetter("operation")
 _ROW_SHIFT = _SHARE_BITS + 1
 
 ROWS_MOST = 1 << (64 - _ROW_SHIFT)
@@ -68,7 +72,7 @@ class _Tomb(Struct, eq=False):
 
 
 class Upkeep:
-    """The account of what is needed, by row and by operation; about 200 bytes an operation."""
+    """The account of what is needed, by row and by operation; about 100 bytes an operation."""
 
     def __init__(self) -> None:
         self._rows: dict[int, _Row] = {}
@@ -83,18 +87,23 @@ class Upkeep:
 
     def add_all(self, row: int, entries: Sequence[Entry], sizes: Sequence[int]) -> None:
         """Account for all records of a row that was written, as `add` does for each; most are first ends."""
-        account = self._account(row)
-        places, marked = self._places, row << _ROW_SHIFT | _ENDED
-        total = 0
+        if len(entries) > 1 and set(map(type, entries)) == _ENDS_ALONE and self._add_ends(row, entries, sum(sizes)):
+            return
         for entry, size in zip(entries, sizes, strict=True):
-            if type(entry) is Ended and size < _SHARE_MOST and entry.operation not in places:
-                places[entry.operation] = _pack(marked | size << 1)
-                total += size
-            else:
-                account.total, account.needed, total = account.total + total, account.needed + total, 0
-                self.add(row, entry, size)
-        account.total += total
-        account.needed += total
+            self.add(row, entry, size)
+
+    def _add_ends(self, row: int, entries: Sequence[Entry], size: int) -> bool:
+        """Account for a row of ends by one reference, an equal share for each; false: some are not first ends."""
+        share = max(1, size // len(entries))
+        marked = row << _ROW_SHIFT | share << 1 | _ENDED
+        new = dict.fromkeys(map(_OPERATION, entries), _pack(marked))
+        if share > _SHARE_MOST or len(new) < len(entries) or not self._places.keys().isdisjoint(new):
+            return False
+        self._places.update(new)
+        account = self._account(row)
+        account.total += size
+        account.needed += share * len(entries)
+        return True
 
     def _account(self, row: int) -> _Row:
         account = self._rows.get(row)
@@ -147,22 +156,21 @@ class Upkeep:
 
     def _bury(self, operations: Sequence[int], row: int, account: _Row, size: int) -> None:
         waiting: set[int] = set()
-        for operation in operations:
-            for (reference,) in iter_unpack("<Q", self._places.pop(operation, b"")):
+        held = Counter(map(self._places.pop, operations, repeat(b"")))  # of ends that were written together all are one
+        for references, count in held.items():
+            for (reference,) in iter_unpack("<Q", references):
                 holder = reference >> _ROW_SHIFT
-                self._release(holder, reference >> 1 & _SHARE_MOST)
+                self._release(holder, (reference >> 1 & _SHARE_MOST) * count)
                 waiting.add(holder)
-            older = self._buried.get(operation)
-            if older is not None:
-                waiting |= older.waiting
+        for operation in self._buried.keys() & operations:
+            waiting |= self._buried[operation].waiting
         if not waiting:
             return
         tomb = _Tomb(row, size, tuple(operations), waiting)
         account.needed += size
         for holder in waiting:
             self._tombs.setdefault(holder, []).append(tomb)
-        for operation in operations:
-            self._buried[operation] = tomb
+        self._buried.update(dict.fromkeys(operations, tomb))
 
     def _release(self, row: int, share: int) -> None:
         account = self._rows.get(row)

@@ -4,7 +4,7 @@ The tag of AES-128-GCM over the chunk as additional data, with nothing encrypted
 12 zero bytes (NIST SP 800-38D, GMAC). It is no secret and guards against faults, not against people, who are kept out
 by the link. Of what every device has it is the fastest by far (measured, GB/s: GMAC 10.8, Poly1305 6.4, CRC-32 4.4,
 SHA-256 1.7, BLAKE2b 0.9); still it is a quarter of the CPU of a transfer, and left out where nothing could change the
-bytes unseen: over TLS, and within one machine (`agentd.comm.same_machine`).
+bytes unseen: over TLS, and within one machine (`agentd.comm.trust.same_machine`).
 """
 
 from __future__ import annotations

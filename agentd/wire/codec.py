@@ -15,7 +15,8 @@ from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Payload
 from agentd.wire.faults import Unsendable
 from agentd.wire.framing import Buffer, Frame, encode_frame
-from agentd.wire.messages import MAX_ITEMS, MAX_TEMPLATES, TYPES, DataChunk, Kind, Message
+from agentd.wire.kinds import TYPES
+from agentd.wire.messages import MAX_ITEMS, MAX_TEMPLATES, DataChunk, Kind, Message
 from agentd.wire.parts import RawBytes, attach, detach
 
 BULK_BYTES = 1024 * 1024
@@ -35,8 +36,8 @@ class _Values(NamedTuple):
 
     payloads: Callable[[Any], tuple[Payload, ...]]
     """In the order in which they appear in the message."""
-    parts: Callable[[Any], tuple[object, ...]]
-    """Gives something where one of them may have parts."""
+    parts: Callable[[Any], object]
+    """Gives something true where one of them may have parts."""
     rebuilt: Callable[[Any, list[Payload]], object]
 
 
@@ -65,11 +66,12 @@ _OF_OFFER = _Values(
 )
 _OF_END = _Values(
     lambda end: (end.outcome.value, *end.outcome.made),
-    lambda end: end.outcome.value.parts or end.outcome.made,
+    attrgetter("outcome.has_parts"),
     lambda end, payloads: replace(end, outcome=replace(end.outcome, value=payloads[0], made=tuple(payloads[1:]))),
 )
 _BATCHES: dict[int, _Batch] = {
     Kind.SUBMIT: _Batch("calls", values=_BY_PAYLOAD),
+    Kind.ANNOUNCE: _Batch("calls", values=_BY_PAYLOAD),
     Kind.SETTLED: _Batch("settled", values=_BY_OUTCOME),
     Kind.OFFER: _Batch("offers", values=_OF_OFFER),
     Kind.ENDED: _Batch("ends", values=_OF_END),

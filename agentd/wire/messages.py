@@ -57,16 +57,24 @@ class Kind(IntEnum):
     DRAIN = 40
     STOP = 41
     STOP_ANSWER = 42
+    LINE_OPEN = 43
+    LINE_ANSWER = 44
+    OFFER_LOT = 45
+    ACCEPT_LOT = 46
+    ENDED_LOT = 47
     DATA_REQUEST = 48
     DATA_CHUNK = 49
     DATA_RELEASE = 50
     DATA_HELD = 53
+    ENDED_LOT_ACK = 54
     OUTPUT_REQUEST = 51
     OUTPUT = 52
     SEGMENT = 64
     SEGMENT_FREE = 65
     SEGMENT_RELEASE = 66
     DIRECT_LINE = 67
+    LINE_GIVEN = 68
+    ANNOUNCE = 69
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -94,8 +102,9 @@ class Hello(Message, frozen=True):
     python: tuple[int, int] = (0, 0)
     libraries: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
     capabilities: Facts = {}
-    """`lends`: true, you may offer to me. `data`, `output`, `segments`, `stop`: I answer such requests.
-    `user_port`: number of the port for users."""
+    """`lends`: true, you may offer to me. `data`, `lines`, `output`, `segments`, `stop`: I answer such requests.
+    `lots`: I understand messages about lots of tasks.
+    `user_port`: number of the port for users. `session`: of a user, which comes back under it after a cut."""
     address: Text = ""
     """`host:port` at which the dialling agent listens; empty for none."""
     token: Annotated[str, Meta(max_length=1_024)] = ""
@@ -426,7 +435,6 @@ class DirectLine(Message, frozen=True):
     name: Text = ""
     """What it is for, for people."""
     priority: int = 0
-
-
-TYPES: dict[int, type[Message]] = {int(each.kind): each for each in Message.__subclasses__()}
-"""Which message a frame of a kind holds."""
+    at: Text = ""
+    """The neighbour whose worker is meant. Then no descriptor travels with this: the agent gives one, with LINE_GIVEN.
+    Said only to who says `lines` in its capabilities."""

@@ -30,7 +30,8 @@ RIGHTS: dict[Speaker, frozenset[Kind]] = {
     | {Kind.DATA_HELD}
     | {Kind.DECLARE, Kind.OFFER, Kind.ANSWER, Kind.ENDED, Kind.ENDED_ACK, Kind.CANCEL_TASKS}
     | {Kind.LOAD, Kind.RESOURCE, Kind.INVENTORY, Kind.DRAIN, Kind.OUTPUT_REQUEST, Kind.OUTPUT}
-    | {Kind.STOP, Kind.STOP_ANSWER},
+    | {Kind.STOP, Kind.STOP_ANSWER, Kind.LINE_OPEN, Kind.LINE_ANSWER}
+    | {Kind.OFFER_LOT, Kind.ACCEPT_LOT, Kind.ENDED_LOT, Kind.ENDED_LOT_ACK},
     Speaker.GUEST: _LEAVING,
 }
 
@@ -41,5 +42,7 @@ def may_send(speaker: Speaker, *, local: bool) -> frozenset[int]:
     if local and speaker in {Speaker.USER, Speaker.SERVER}:
         rights |= _SEGMENTS
     if local and speaker is Speaker.USER:
-        rights |= {Kind.DIRECT_LINE}
+        rights |= {Kind.DIRECT_LINE, Kind.ANNOUNCE}
+    if local and speaker is Speaker.SERVER:
+        rights |= {Kind.LINE_GIVEN}
     return frozenset(map(int, rights))

@@ -15,9 +15,11 @@ from agentd.model.errors import PeerError
 from agentd.wire.codec import decode, decode_chunk, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import OPENING_VERSION, Buffer, Frame, FrameDecoder
+from agentd.wire.kinds import TYPES
+from agentd.wire.line_messages import Announce
+from agentd.wire.lot_messages import AcceptLot, OfferLot
 from agentd.wire.measure import RoundTrip
 from agentd.wire.messages import (
-    TYPES,
     Answers,
     Credit,
     DataChunk,
@@ -40,7 +42,10 @@ _CREDITS_CAP = 2**31
 _EQUALS = {"peer": Speaker.PEER, "guest": Speaker.GUEST}
 """Roles with which both ends have the same rights."""
 _CLOSED = Phase.CLOSED
-_COUNTED = frozenset({Kind.SUBMIT, Kind.DIRECT_LINE, Kind.OFFER, Kind.SETTLED, Kind.ANSWER})
+_COUNTED = frozenset(
+    {Kind.SUBMIT, Kind.ANNOUNCE, Kind.DIRECT_LINE, Kind.OFFER, Kind.OFFER_LOT}  # use credits up
+    | {Kind.SETTLED, Kind.ANSWER, Kind.ACCEPT_LOT}  # give them back
+)
 """What uses up credits, or gives them back."""
 
 
@@ -68,6 +73,8 @@ class Session:
         self.was_open = False
         self.theirs: Hello | HelloAck | None = None
         self.heard_s = now
+        self._slept_s = 0.0
+        self._slept_after_s = now
         self.heartbeat_s = terms.heartbeat_s
         self.lease_s = terms.heartbeat_s * terms.lost_beats
         self.round_trip = RoundTrip()
@@ -91,9 +98,12 @@ class Session:
             Kind.CREDIT: self._credit_received,
             Kind.SUBMIT: self._work_received,
             Kind.DIRECT_LINE: self._work_received,
+            Kind.ANNOUNCE: self._work_received,
             Kind.OFFER: self._work_received,
+            Kind.OFFER_LOT: self._work_received,
             Kind.SETTLED: self._work_answered,
             Kind.ANSWER: self._work_answered,
+            Kind.ACCEPT_LOT: self._work_answered,
         }
         self._on_sent: dict[int, Callable[[Any], None]] = {
             Kind.HELLO: self._hello_sent,
@@ -277,10 +287,25 @@ class Session:
         """Tell what the silence means. The kernel tells for a local connection, and a user owes no heartbeats."""
         if self.terms.local or (self.side is Side.ACCEPTOR and self.role == "user"):
             return Life.ALIVE
-        silence_s = now - self.heard_s
+        silence_s = now - self._silent_from_s
         if silence_s >= self.lease_s:
             return Life.LOST
         return Life.SUSPECT if silence_s >= self.heartbeat_s * self.terms.suspect_beats else Life.ALIVE
+
+    @property
+    def lost_at(self) -> float:
+        """When the other end will be taken for lost if nothing more is heard."""
+        return self._silent_from_s + self.lease_s
+
+    @property
+    def _silent_from_s(self) -> float:
+        return self.heard_s + (self._slept_s if self._slept_after_s == self.heard_s else 0.0)
+
+    def overslept(self, seconds: float) -> None:
+        """Do not count so many seconds as silence: nobody looked at what came in them."""
+        if self._slept_after_s != self.heard_s:
+            self._slept_after_s, self._slept_s = self.heard_s, 0.0
+        self._slept_s += seconds
 
     def _hello_sent(self, message: Hello) -> None:
         self.role = message.role
@@ -321,8 +346,9 @@ class Session:
         self._receivable = may_send(self._speaker(of_other=True), local=self.terms.local)
 
     def end(self) -> None:
-        """Nothing more is said or listened to."""
+        """Nothing more is said or listened to, and nothing of an unfinished frame is kept."""
         self.phase = Phase.CLOSED
+        self._decoder = FrameDecoder()
         self._sendable = self._receivable = frozenset()
 
     def _speaker(self, *, of_other: bool = False) -> Speaker:
@@ -337,6 +363,10 @@ def _work_in(message: Message) -> int:
         return len(message.calls)
     if type(message) is DirectLine:
         return 1
+    if type(message) is Announce:
+        return len(message.calls)
+    if type(message) is OfferLot:
+        return len(message.lot.tasks)
     return len(message.offers) if type(message) is Offers else 0
 
 
@@ -344,6 +374,8 @@ def _answers_in(message: Message) -> int:
     """Count the calls that a message settles, or the offers that it answers."""
     if type(message) is SettledCalls:
         return len(message.settled)
+    if type(message) is AcceptLot:
+        return len(message.tasks)
     return len(message.accepted) + len(message.refused) if type(message) is Answers else 0
 
 

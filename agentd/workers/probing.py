@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-from agentd.comm.unix import UnixConnection
+from agentd.comm.carrying.unix import UnixConnection
 from agentd.model.errors import ConfigError
 from agentd.workers.protocol import FrameReader, ProtocolError
 

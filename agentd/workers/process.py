@@ -26,7 +26,7 @@ from agentd.workers.page import (
 from agentd.workers.protocol import COUNT, NUMBER, TO_DAEMON_LIMIT, FrameReader, Kind, ProtocolError, frame
 
 if TYPE_CHECKING:
-    from agentd.comm.unix import UnixConnection
+    from agentd.comm.carrying.unix import UnixConnection
     from agentd.core.commands import Binding
     from agentd.core.tasks.task import Task
     from agentd.model.task import Failure
@@ -90,6 +90,16 @@ class Process:
         """Grant the right to start these, which must be written to it in the same turn."""
         self.line.extend([task.id for task in tasks])
         os.eventfd_write(self._tokens, len(tasks))
+
+    def first(self) -> int:
+        """Give the first task of its line.
+
+        Raises:
+            ProtocolError: it has none.
+        """
+        if not self.line:
+            raise ProtocolError("it spoke of a task, and has none")
+        return self.line[0]
 
     def take_back(self, count: int) -> int:
         """Take tasks from the end of the line that have not started; gives how many."""

@@ -118,6 +118,14 @@ class Kind:
     PASSED = 36
     """`NUMBER`s of tasks that were the next and were not started: of what they read this worker has not all."""
 
+    RODE = 37
+    """As RESULTS, of durable calls that came over a direct line, by their session's numbers for them."""
+    LAST = 38
+    """`NUMBER` that the session has for a durable call: its end is that of the task which serves the line."""
+
+    LEAVES = 39
+    """Empty: it begins nothing more and ends by itself, as a task was interrupted in the middle of an import."""
+
     CONFIG = 40
     """JSON: what every worker of this spawner shares."""
     READY = 41

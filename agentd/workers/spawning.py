@@ -11,7 +11,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agentd.comm.unix import UnixConnection
+from agentd.comm.carrying.unix import UnixConnection
 from agentd.model.errors import ConfigError
 from agentd.workers.protocol import NUMBER, SIZED, SPAWNER_LIMIT, STATUS_ROW, FrameReader, Kind, ProtocolError, frame
 from agentd.workers.settings import OWN_FOLDER

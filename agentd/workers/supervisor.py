@@ -6,7 +6,6 @@ Law: whatever was asked of a worker ends in exactly one event, and what a worker
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import struct
@@ -15,7 +14,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from agentd.comm.unix import UnixConnection
+from agentd.comm.carrying.unix import UnixConnection
 from agentd.core.events import (
     RevokeSettled,
     TaskResult,
@@ -26,11 +25,11 @@ from agentd.core.events import (
     WorkerStarted,
 )
 from agentd.model.errors import ConfigError
-from agentd.model.task import Failure
 from agentd.workers import deaths
 from agentd.workers.asking import Asking
 from agentd.workers.direct_lines import DirectLines
 from agentd.workers.frames import decode_output, decode_results, encode_plain_run, encode_run, encode_template
+from agentd.workers.line_calls import LineCalls
 from agentd.workers.output import Outputs
 from agentd.workers.probing import look_for
 from agentd.workers.process import MAX_CLAIMS, Process
@@ -53,6 +52,8 @@ _PARTS, _MADE = attrgetter("value.parts"), attrgetter("made")
 
 STATUS_S = 0.08
 """How long the reason of a death is waited for; the death itself is told within 0.1 s."""
+REAPED_S = 10.0
+"""The same where the process has ended: the reason is on its way (chosen: on any machine only a fault takes longer)."""
 STOP_S = 2.0
 """How long an idle worker may take to end by itself."""
 WATCH_S = 1.0
@@ -107,10 +108,12 @@ class Supervisor:
             Kind.SETTLED: self._on_settled,
             Kind.HELLO: self._on_hello,
             Kind.PASSED: self._on_passed,
+            Kind.LEAVES: self._on_leaves,
             Kind.NEW_SEGMENT: self._sharing.on_new,
             Kind.DROPPED: self._sharing.on_dropped,
             Kind.RELEASED: self._sharing.on_released,
             **self._asking.on_frame(),
+            **LineCalls(self._sharing, post).on_frame(),
         }
 
     # --- commands -----------------------------------------------------------------------------------------------
@@ -346,6 +349,11 @@ class Supervisor:
         (process.pid,) = NUMBER.unpack(body)
         self._post(WorkerStarted(process.number, process.pid))
 
+    def _on_leaves(self, process: Process, _body: memoryview) -> None:
+        """It ends by itself; what it was given meanwhile comes back with its loss, for which nobody is blamed."""
+        process.is_stopping = True
+        self._loop.call_later(STOP_S, self._kill, process)
+
     # --- shared memory ------------------------------------------------------------------------------------------
 
     def _touch(self, process: Process) -> None:
@@ -385,13 +393,17 @@ class Supervisor:
         if process.status is not None:
             self._lose(process)
         else:
-            self._loop.call_later(STATUS_S, self._give_up, process)
+            self._loop.call_later(STATUS_S, self._give_up, process, REAPED_S)
 
-    def _give_up(self, process: Process) -> None:
+    def _give_up(self, process: Process, patience_s: float = 0.0) -> None:
         """Its connection has ended and nobody knows how the process did: make sure that it has."""
-        if process.number in self._processes and self._processes[process.number] is process:
-            self._spawner.signal(process.number, signal.SIGKILL)
-            self._lose(process)
+        if self._processes.get(process.number) is not process:
+            return
+        if patience_s and self._spawner.pid is not None and process.pid and deaths.has_ended(process.pid):
+            self._loop.call_later(patience_s, self._give_up, process)
+            return
+        self._spawner.signal(process.number, signal.SIGKILL)
+        self._lose(process)
 
     def _kill(self, process: Process) -> None:
         if self._processes.get(process.number) is process and process.status is None:
@@ -406,7 +418,7 @@ class Supervisor:
         running = process.running()
         task = 0 if running is None else running[0]
         words = self.output.keep_rest(process, task)
-        failure = self._failure(process, words)
+        failure = deaths.failure_of(process, self._oom, words)
         if process.killed is not None and process.killed[0] != task:
             task = 0  # another one than was meant had just begun: it is innocent
         self._sharing.forget(process)
@@ -416,24 +428,12 @@ class Supervisor:
         if not self._processes and self._all_lost is not None and not self._all_lost.done():
             self._all_lost.set_result(None)
 
-    def _failure(self, process: Process, words: str) -> Failure:
-        status = process.status
-        if process.killed is not None:
-            return deaths.failure_of_kill(timed_out=process.killed[1])
-        if process.complaint is not None:
-            return process.complaint
-        if process.is_stopping and (status is None or not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0):
-            return deaths.STOPPED
-        if status is None:
-            return deaths.failure_of_loss("the worker lost its connection, or the process that forked it was killed")
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        return deaths.failure_of_exit(status, out_of_memory=killed and self._oom.has_risen(), last_words=words)
-
     # --- output -------------------------------------------------------------------------------------------------
 
     def _watch_output(self) -> None:
         """Keep what runs for long has written, up to its limit; idle agents are not woken by this."""
         self._watch = None
+        self._oom.look()
         self.output.keep_up()
         if any(process.line for process in self._processes.values()):
             self._watch = self._loop.call_later(WATCH_S, self._watch_output)

@@ -53,9 +53,10 @@ class Written:
                     return data
         return self._outputs.read(task, which, offset, limit, None)
 
-    def forget(self, task: int) -> None:
-        """Remove what was kept of a task's output."""
-        self._outputs.forget(task)
+    def forget_all(self, tasks: Iterable[int]) -> None:
+        """Remove what was kept of the output of tasks."""
+        for task in self._outputs.kept.intersection(tasks):
+            self._outputs.forget(task)
 
     def trim(self, is_known: Callable[[int], bool]) -> None:
         """Forget what can be asked for no more, one look after that was seen: calls of a session that has ended."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
-import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.model.errors import AgentdError, ConfigError
+from cli.processes import ending_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +36,7 @@ def run(*, json: bool = False, output: Path | None = None, keep: bool = False) -
     picture = _writable(output or Path(PICTURE))
     from cli.demo.story import tell  # loads NumPy, which was only now found to be there
 
-    with _ending_in_order(), _folder(keep=keep) as folder:
+    with ending_in_order(), _folder(keep=keep) as folder:
         try:
             tell(folder, picture, is_json=json)
         except ConfigError:
@@ -82,21 +81,3 @@ def _folder(*, keep: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="agentd-demo-", ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Turn a polite request to end into an exception, so that the agents are stopped as after Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)

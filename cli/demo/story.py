@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from agentd.model.figures import counted
 from cli.demo import photograph
 from cli.demo.agents import CHAIN, Chain
 from cli.demo.figures import figures_of
@@ -50,7 +51,7 @@ def _draw(folder: Path, shown: Screen) -> tuple[Pixels, list[Piece], Drawing]:
     asked = CHAIN[0].name
     with Chain(folder, code) as chain:
         shown.say("Starting three agents on this machine, each knowing the next one only:")
-        shown.say("  " + " → ".join(f"{member.name} ({_cores(member.cores)})" for member in CHAIN))
+        shown.say("  " + " → ".join(f"{member.name} ({counted(member.cores, 'core')})" for member in CHAIN))
         image = _sample()
         pieces = cut(image)
         chain.link()
@@ -59,10 +60,6 @@ def _draw(folder: Path, shown: Screen) -> tuple[Pixels, list[Piece], Drawing]:
         with shown.following(chain.agents, pieces) as look:
             drawing = gather(chain.agents[asked], pieces, look)
     return image, pieces, drawing
-
-
-def _cores(count: int) -> str:
-    return f"{count} core" if count == 1 else f"{count} cores"
 
 
 def _sample() -> Pixels:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from agentd.api.routes.compss import start_application
 from agentd.model.errors import AgentdError
+from agentd.model.figures import counted
 from cli.call import check_language, function_of
 from cli.parsing import UsageError
+from cli.processes import ending_in_order
 from cli.service.fleet import Fleet
 from cli.service.plan import BASE, TOPOLOGIES, Member, links, members
 
@@ -39,39 +40,59 @@ def run(line: CommandLine) -> int:
         raise UsageError(f"--topology {topology!r} is none of {', '.join(TOPOLOGIES)}", line.command.name)
     wanted = members(_count(line), line.text("agent_name_prefix") or "127.0.0.", _base(line))
     limit_s = _limit_s(line)
+    asked = _asked(line)
     folder = _folder(line)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
-    with Fleet(wanted, folder, line.settings) as fleet:
+    with ending_in_order(), Fleet(wanted, folder, line.settings) as fleet:
         say = _teller(line, folder)
         say(f"logs are in {folder}")
-        return _serve(line, fleet, topology, limit_s, say)
+        return _serve(line, fleet, topology, limit_s, asked, say)
 
 
-def _serve(line: CommandLine, fleet: Fleet, topology: str, limit_s: float | None, say: Callable[[str], None]) -> int:
+def _serve(
+    line: CommandLine,
+    fleet: Fleet,
+    topology: str,
+    limit_s: float | None,
+    asked: tuple[str, str] | None,
+    say: Callable[[str], None],
+) -> int:
     end_s = None if limit_s is None else time.monotonic() + limit_s
     fleet.await_ready()
     cores = {name: agent.agent().cores for name, agent in fleet.agents.items()}
     wanted = links(topology, list(fleet.members), cores)
     for link in wanted:
         fleet.link(link)
-        say(f"{link.owner} may use {link.cores} cores of {link.neighbour}")
+        say(f"{link.owner} may use {counted(link.cores, 'core')} of {link.neighbour}")
     fleet.await_links(wanted)
     for member in fleet.members:
         say(f"{member.name} is ready: REST {fleet.rest[member.name]}, Comm {fleet.comm[member.name]}")
     first = fleet.members[0]
-    if line.arguments:
-        _call(line, fleet, first)
+    if asked is not None:
+        _call(line, fleet, first, *asked)
         say(f"{line.arguments[0]} was called on {first.name}")
     elif not line.flag("silent"):
         say("stop with Ctrl-C" + (f", or wait {limit_s:g} s" if limit_s is not None else ""))
-    return _wait(fleet, first, end_s, say, has_call=bool(line.arguments))
+    return _wait(fleet, first, end_s, say, has_call=asked is not None)
 
 
-def _call(line: CommandLine, fleet: Fleet, first: Member) -> None:
-    """Ask the first agent for the operation, at whose end all agents stop."""
-    target, *words = line.arguments
+def _asked(line: CommandLine) -> tuple[str, str] | None:
+    """Give module and function of the operation that is to be run; None: the agents are wanted for themselves.
+
+    Raises:
+        UsageError: what was named is no function.
+    """
+    if not line.arguments:
+        return None
+    target = line.arguments[0]
+    if not line.is_compss and target.endswith(".py") and ":" not in target:
+        raise UsageError(f"{target!r}: a service runs a function: name it as MODULE:FUNCTION", line.command.name)
     module, _, method = function_of(line, target, line.text("method_name")).partition(":")
+    return module, method
+
+
+def _call(line: CommandLine, fleet: Fleet, first: Member, module: str, method: str) -> None:
+    """Ask the first agent for the operation, at whose end all agents stop."""
+    _, *words = line.arguments
     others = [fleet.rest[member.name] for member in fleet.members if member is not first]
     fleet.agents[first.name].send(
         start_application(module, method, words, as_array=line.flag("array"), stops=True, forward_to=others)
@@ -141,8 +162,3 @@ def _limit_s(line: CommandLine) -> float | None:
     if found is None:
         raise UsageError(f"--exec-time {text!r}: write 90, 90s, 5m or 1h", line.command.name)
     return float(found.group(1)) * _UNIT_S[found.group(2)]
-
-
-def _stop(*_: object) -> NoReturn:
-    """End as by Ctrl-C, so that what was started is ended."""
-    raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from source_tree import Finding, dotted, imports, nodes, references
+from tests.architecture.source_tree import Finding, dotted, imports, nodes, references
 
 MOST_LINES = 60
 """Of a function, its docstring included."""
@@ -240,7 +240,7 @@ PRODUCT_RULES = {
         allowed={
             "agentd/workers/inside/": "the inside of a worker: users' code runs there anyway",
             "agentd/api/": "the users' side: a program reads the results of its own calls",
-            "agentd/daemon/showing/rows.py": "writes the pickle of plain data, and reads none",
+            "agentd/daemon/showing/forms.py": "writes the pickle of plain data, and reads none",
         },
     ),
     "clock": Rule(
@@ -265,7 +265,7 @@ PRODUCT_RULES = {
             "agentd/pycompss/": USERS_PROCESS,
             "agentd/comm/": "the loop's monotonic time, in which sessions count silence and nothing else",
             "cli/": "commands run at the user's terminal: they wait for people, and show people the time of day",
-            "agentd/rest/server.py": "the wall clock for the Date header, unless another one is handed in",
+            "agentd/rest/serving/server.py": "the wall clock for the Date header, unless another one is handed in",
         },
     ),
     "environment": Rule(
@@ -308,9 +308,9 @@ PRODUCT_RULES = {
             "agentd/api/decorators/": "the operators of users' arguments, and the functions of ranks, run there",
             "agentd/api/calls/values.py": "users' code runs while values are pickled and unpickled",
             "agentd/api/tasks/": "users' code runs while values are pickled, unpickled and compared",
-            "agentd/api/calls/mailbox.py": "users' code runs while arguments are pickled",
+            "agentd/api/calls/settling.py": "users' code runs while arguments are pickled",
             "agentd/store/journal.py": "the writer thread's outermost door: the daemon ends by it",
-            "agentd/rest/guard.py": "the outermost door of a request: it is logged and answered with 500",
+            "agentd/rest/gate/guard.py": "the outermost door of a request: it is logged and answered with 500",
             "agentd/daemon/lane.py": "the lane's outermost door: the daemon ends by it",
             "agentd/core/placing/plan.py": "a scheduler may be anybody's plug-in; another one stands in while it fails",
         },

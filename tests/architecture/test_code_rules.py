@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from rules import PRODUCT_RULES, TEST_RULES, Rule
-from source_tree import CODE, PRODUCT, sources
+
+from tests.architecture.rules import PRODUCT_RULES, TEST_RULES, Rule
+from tests.architecture.source_tree import CODE, PRODUCT, sources
 
 MOST_LINES = 450
 """Of a file of the product, of an example, of a benchmark."""

@@ -8,7 +8,8 @@ import sys
 import tomllib
 
 import pytest
-from source_tree import ROOT
+
+from tests.architecture.source_tree import ROOT
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
 DEADLINE_S = 60

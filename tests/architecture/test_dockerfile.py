@@ -18,12 +18,13 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from source_tree import PRODUCT, ROOT
 
 from agentd.daemon.settings import resolve
 from agentd.store.disk import LocalDisk
 from agentd.store.identity import keep_identity
 from agentd.store.key_maker import make
+from tests.architecture.source_tree import PRODUCT, ROOT
+from tests.conftest import StartAgent
 
 Instruction = tuple[str, str]
 STATE = "/var/lib/agentd"
@@ -158,15 +159,32 @@ def health_port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]
 @pytest.mark.parametrize(("health_port", "is_healthy"), [(200, True), (503, False)], indirect=["health_port"])
 def test_the_health_check_tells_well_from_ill(health_port: int, is_healthy: bool) -> None:
     """The check ends with 0 only if the agent says that it is well; a proxy in the environment is passed by."""
+    assert _is_healthy(health_port) is is_healthy
+
+
+def _is_healthy(port: int) -> bool:
+    """Run the check as it is written, but for the port."""
     [check] = _rest(RUN, "HEALTHCHECK")
     program, *arguments = json.loads(check[check.index("CMD") + 3 :])
     assert program == "python"
-    arguments = [argument.replace("46101", str(health_port)) for argument in arguments]
+    arguments = [argument.replace("46101", str(port)) for argument in arguments]
     environment = {**os.environ, "https_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, timeout=DEADLINE_S, check=False
     )
-    assert (done.returncode == 0) is is_healthy
+    return done.returncode == 0
+
+
+def test_the_health_check_knows_an_agent_that_is_set_up_as_in_the_image(start_agent: StartAgent) -> None:
+    """An agent with the image's environment is well, and prints its first token; one that is gone is not."""
+    environment = dict(re.findall(r"(AGENTD_(?!STATE)\w+)=(\S+)", " ".join(_rest(RUN, "ENV"))))
+    agent = start_agent(env=environment)
+    port = int(agent.rest.rpartition(":")[2])
+    assert _is_healthy(port)
+    assert "first start: token agentd_" in agent.stdout
+    agent.process.terminate()
+    agent.process.wait(DEADLINE_S)
+    assert not _is_healthy(port)
 
 
 # --- its steps, done here ---------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from source_tree import ROOT, Finding, Source, sources
+
+from tests.architecture.source_tree import ROOT, Finding, Source, sources
 
 OLDEST = (3, 10)
 """Python that users' code may need (said by `agentd/workers/child.py`)."""

@@ -6,14 +6,14 @@ import re
 import tomllib
 from typing import Any
 
-from source_tree import PRODUCT, ROOT
+from tests.architecture.source_tree import PRODUCT, ROOT
 
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 CONTRACTS: list[dict[str, Any]] = PYPROJECT["tool"]["importlinter"]["contracts"]
 
 
 def _layered() -> set[str]:
-    [layers] = [contract["layers"] for contract in CONTRACTS if contract["type"] == "layers"]
+    [layers] = [found["layers"] for found in CONTRACTS if found["type"] == "layers" and "containers" not in found]
     return {module for layer in layers for module in re.findall(r"[\w.]+", layer)}
 
 
@@ -51,3 +51,18 @@ def test_all_that_users_processes_load_is_light() -> None:
 def test_every_package_says_that_it_is_typed() -> None:
     """Programs that import us are checked against our annotations."""
     assert [name for name in PRODUCT if not (ROOT / name / "py.typed").exists()] == []
+
+
+def test_what_tests_share_is_imported_under_one_name() -> None:
+    """By its place below the root: under a second name it would be loaded twice, with two of each of its objects."""
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if "apps" not in path.parts]
+    shared = {path.stem for path in tests if not path.name.startswith("test_")} - {"conftest"}
+    bare = re.compile(r"^\s*(?:from (\w+) import|import (\w+))", re.MULTILINE)
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in tests
+        for names in bare.findall(path.read_text("utf-8"))
+        for name in names
+        if name in shared or name.startswith("test_")
+    ]
+    assert found == [], "write from tests.FOLDER.NAME import …"

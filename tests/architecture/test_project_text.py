@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from source_tree import PRODUCT, ROOT, files, sources
+
+from tests.architecture.source_tree import PRODUCT, ROOT, files, sources
 
 FOREIGN = {
     "a path of the machine that it was written on": r"(?<![\w.])/(?:[w]ork|[f]arm)(?=/|\b(?!\w))",

@@ -6,7 +6,6 @@ import ast
 from itertools import count
 
 import pytest
-from source_tree import ROOT
 
 from agentd.core.commands import Command
 from agentd.core.engine import Engine
@@ -14,10 +13,12 @@ from agentd.core.events import Event
 from agentd.core.journal.entries import Entry
 from agentd.core.state import Identity
 from agentd.store.records import KINDS
-from agentd.wire.messages import TYPES, Kind, Message
+from agentd.wire.kinds import TYPES
+from agentd.wire.messages import Kind, Message
 from agentd.wire.rights import Speaker, may_send
 from schedulers.capacity import Capacity
 from schedulers.fifo import Fifo
+from tests.architecture.source_tree import ROOT
 
 OPENING = {Kind.HELLO, Kind.HELLO_ACK}
 """Sent before anybody has rights."""

@@ -18,6 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -301,7 +302,7 @@ class MemoryAgent:
         if record.value is UNSET:
             return ResultView(self._view(record), None, None, None)
         raw = record.value if isinstance(record.value, bytes) else None
-        return ResultView(self._view(record), self._json(record), pickle.dumps(record.value), raw)
+        return ResultView(self._view(record), self._json(record), partial(pickle.dumps, record.value), raw)
 
     async def tasks(self, operation: int) -> list[TaskView]:
         record = self._record(operation)

@@ -14,8 +14,8 @@ import httpx
 
 from agentd.rest.app import create_app
 from agentd.rest.compss.routes import ROUTES as COMPSS
-from agentd.rest.listening import listen
-from agentd.rest.server import RestServer
+from agentd.rest.serving.listening import listen
+from agentd.rest.serving.server import RestServer
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
 
@@ -50,7 +50,7 @@ class Door:
         """Make a client with the token of a scope, or with none."""
         if scope is not None:
             headers["Authorization"] = f"Bearer {scope}-token"
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=PLAIN)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, verify=PLAIN)
 
     def socket(self) -> socket.socket:
         """Connect without a client."""
@@ -107,5 +107,5 @@ def open_door(settings: RestSettings | None = None, *, same_user: bool = True, *
     finally:
         asyncio.run_coroutine_threadsafe(end(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(60)
         loop.close()

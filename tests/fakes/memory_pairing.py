@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from agentd.daemon.trust.invitations import Invitations
 from agentd.model.errors import RequestError
@@ -43,7 +44,7 @@ class MemoryPairing:
     def cancel_invitation(self, identifier: str) -> None:
         self._invitations.cancel(identifier)
 
-    async def login(self, secret: bytes) -> LoginView:
+    async def login(self, secret: bytes, where: str) -> LoginView:
         issued = self._invitations.look(secret, strings.USER)
         issued.used_by = issued.name
         return LoginView(issued.name, issued.scope, "agentd_made-up", "here")
@@ -62,9 +63,9 @@ class MemoryPairing:
     def peers(self) -> list[PeerView]:
         return [_view(peer) for peer in self.book.peers]
 
-    async def change(self, name: str, new_name: str | None, limits: Limits | None) -> PeerView:
+    async def change(self, name: str, new_name: str | None, limits: Callable[[Limits], Limits] | None) -> PeerView:
         if limits is not None:
-            self.book = self.book.limit(name, limits)
+            self.book = self.book.limit(name, limits(self.book.get(name).limits))
         if new_name is not None:
             self.book = self.book.rename(name, new_name)
         return _view(self.book.get(new_name or name))

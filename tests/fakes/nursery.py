@@ -1,15 +1,18 @@
 """A process that has loaded an agent's code and splits off agents: loading it takes nine tenths of a start.
 
 What is split off is a process of its own that runs `agentd.__main__.main` with the arguments, environment, folder and
-outputs it was given, as `python -m agentd` would. Only what Python itself reads as it starts cannot be set.
+outputs it was given, as `python -m agentd` would. Only what Python itself reads as it starts cannot be set. Its keys
+are made by another process that has loaded what that needs, instead of one that must load it first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -22,8 +25,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_DESCRIPTORS = 1 << 16
+PATIENCE_S = 60.0
+"""Until who asked for a key has said its name; chosen: far above what that takes on a busy machine."""
 LOADED = (
-    *("agentd.daemon.main", "agentd.daemon.profile", "agentd.rest.app", "agentd.rest.server"),
+    *("agentd.daemon.main", "agentd.daemon.profile", "agentd.rest.app", "agentd.rest.serving.server"),
     *("agentd.rest.compss.routes", "cli.app", "cli.start", "resources_xml", "schedulers.load_balancing"),
     *("encodings.idna", "pydantic.v1", "uvloop"),
 )
@@ -137,6 +142,53 @@ def serve(connection: socket.socket) -> None:
             os.close(fd)
 
 
+class Keys:
+    """A process that makes keys of devices, until nobody is left who could ask."""
+
+    def __init__(self) -> None:
+        self._address = f"\0agentd-keys-{secrets.token_hex(16)}"
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(self._address)
+        listening.listen()
+        ends, self._asks = os.pipe()
+        if os.fork() == 0:
+            with contextlib.suppress(BaseException):
+                _make_keys(listening, ends)
+            os._exit(0)
+        os.close(ends)
+        listening.close()
+
+    async def made(self, name: str) -> bytes:
+        """Give a key and its certificate, as `agentd.daemon.trust.identity.made` does."""
+        loop, made = asyncio.get_running_loop(), b""
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(self._address)
+            asking.setblocking(False)
+            await loop.sock_sendall(asking, name.encode())
+            asking.shutdown(socket.SHUT_WR)
+            while said := await loop.sock_recv(asking, 65_536):
+                made += said
+        return made
+
+
+def _make_keys(listening: socket.socket, ends: int) -> None:
+    """Make a key for each who connects and says its name, until the other end of the pipe is closed everywhere."""
+    from agentd.daemon.clock import this_year
+    from agentd.store.key_maker import make
+
+    first, last = sorted((ends, listening.fileno()))
+    for begin, end in ((3, first), (first + 1, last), (last + 1, MOST_DESCRIPTORS)):
+        os.closerange(begin, end)
+    while ends not in select.select([listening, ends], [], [])[0]:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError, ValueError):  # who asked has gone
+            connection.settimeout(PATIENCE_S)
+            name = b""
+            while said := connection.recv(4096):
+                name += said
+            connection.sendall(make(name.decode(), this_year()))
+
+
 def _split_off(tells: int, end: int) -> bool:
     """Go on as the new process, which gets True; this one stays beside it, and says at `end` how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -169,7 +221,9 @@ def main() -> int:
         with contextlib.suppress(ImportError):  # what others bring is not everywhere
             import_module(name)
     from agentd.__main__ import main as run
+    from agentd.daemon.trust import identity, line_key
 
+    identity.made = line_key.made = Keys().made
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

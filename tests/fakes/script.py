@@ -333,6 +333,15 @@ class Stage:
         ends = [f"{self._attempts([end])} {Status(end.outcome.status).name.lower()}" for end in command.ends]
         return [f"tell {command.neighbour} {', '.join(ends)}"]
 
+    def _say_offer_lot(self, command: c.OfferLot) -> list[str]:
+        return [f"offer {self._attempts(command.lot.offers)} → {command.neighbour}"]
+
+    def _say_accept_lot(self, command: c.AcceptLot) -> list[str]:
+        return [f"accept {self._pairs(tuple((task, command.attempt) for task in command.tasks))}"]
+
+    def _say_end_lot(self, command: c.EndLot) -> list[str]:
+        return [f"tell {command.neighbour} {', '.join(f'{self._attempts([end])} done' for end in command.lot.ends)}"]
+
     def _say_send_inventory(self, command: c.SendInventory) -> list[str]:
         rows = (("hold", command.held), ("ended", command.finished))
         told = [f"{word} {self._pairs(pairs)}" for word, pairs in rows if pairs]

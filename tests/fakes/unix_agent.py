@@ -296,6 +296,8 @@ class User:
         return function(*args, **kwargs)
 
     def read(self, payload: Payload) -> Any:
+        if payload.codec == Codec.NONE:
+            return (), {}
         spans: dict[int, list[tuple[int, int]]] = {}
         for part in payload.parts:
             if part.segment:

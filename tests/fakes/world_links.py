@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core import commands as c
 from agentd.core import events as e
+from agentd.core import lot_events as le
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.model.exchange import Refusal
+    from agentd.model.exchange import Lot, Refusal
     from tests.fakes.world import World
     from tests.fakes.world_agent import Host
 
@@ -46,6 +47,8 @@ class End:
         """Offers that came in and were not answered."""
         self.accepted: list[tuple[int, int, int]] = []
         """Of the offers, what was accepted and will be told later."""
+        self.lots: list[le.LotAccepted] = []
+        """The same of tasks that are alike."""
 
     @property
     def other(self) -> End:
@@ -68,7 +71,9 @@ class End:
         self.heard_at = self.host.world.now
         self.host.ends[other.name] = self
         compares = self.connection.wire.compares
-        self.host.post(e.LinkOpened(other.name, other.agent_id, self.other.boot, self.number, compares))
+        takes_lots = self.connection.wire.takes_lots
+        opened = e.LinkOpened(other.name, other.agent_id, self.other.boot, self.number, compares, takes_lots=takes_lots)
+        self.host.post(opened)
         self._beat()
 
     def close(self, reason: str) -> None:
@@ -140,6 +145,8 @@ class Wire:
         """When the acceptor's answer is at the dialler: nothing passes that."""
         self.compares = True
         """Both ends speak the version of the protocol in which they begin with what they hold."""
+        self.takes_lots = True
+        """Both ends understand lots."""
         self.is_wanted = True
         world.after(0.0, self._dial)
 
@@ -207,6 +214,10 @@ class Comm:
             c.SendOffers: self._offer,
             c.AnswerOffers: self._answer,
             c.SendEnds: self._end,
+            c.OfferLot: self._offer_lot,
+            c.AcceptLot: self._accept_lot,
+            c.EndLot: self._end_lot,
+            c.AcknowledgeLot: self._acknowledge_lot,
             c.AcknowledgeEnds: self._acknowledge,
             c.CancelTasks: self._cancel,
             c.SendReport: self._report,
@@ -235,7 +246,7 @@ class Comm:
     def _declare(self, command: c.DeclareTemplates) -> None:
         self._to(command.neighbour, lambda _, end: e.TemplatesDeclared(end.number, command.templates))
 
-    def _offer(self, command: c.SendOffers) -> None:
+    def _offer(self, command: c.SendOffers, lot: Lot | None = None) -> None:
         mine, history = self._host.ends.get(command.neighbour), self._host.world.history
 
         def make(host: Host, end: End) -> e.Event:
@@ -244,6 +255,8 @@ class Comm:
                     history.broken(f"{self._host.name} offered task {offer.task} twice over one connection")
                 end.unanswered.add((offer.task, offer.attempt))
                 history.offered(host, offer)
+            if lot is not None:
+                return le.LotOffered(self._host.name, end.number, lot)
             return e.OffersReceived(self._host.name, end.number, command.offers)
 
         if mine is not None:
@@ -270,6 +283,7 @@ class Comm:
     def _tell_answers(
         self, neighbour: str, mine: End, refused: tuple[Refusal, ...] = (), returned: tuple[Refusal, ...] = ()
     ) -> None:
+        self._tell_lots(neighbour, mine)
         accepted, mine.accepted = tuple(mine.accepted), []
         if accepted or refused or returned:
             self._to(neighbour, lambda *_: e.OffersAnswered(self._host.name, accepted, refused, returned))
@@ -298,6 +312,37 @@ class Comm:
             self._later(mine, tell)
         else:
             tell()
+
+    def _offer_lot(self, command: c.OfferLot) -> None:
+        self._offer(c.SendOffers(command.neighbour, command.lot.offers), command.lot)
+
+    def _accept_lot(self, command: c.AcceptLot) -> None:
+        mine = self._host.ends.get(command.neighbour)
+        if mine is None or mine.number != command.link:
+            return
+        mine.unanswered.difference_update((task, command.attempt) for task in command.tasks)
+        accepted = le.LotAccepted(self._host.name, command.attempt, command.epoch, command.tasks)
+        if command.may_wait and not self._host.world.is_exact:
+            mine.lots.append(accepted)
+            self._later(mine, lambda: self._tell_lots(command.neighbour, mine))
+        else:
+            self._to(command.neighbour, lambda *_: accepted)
+
+    def _tell_lots(self, neighbour: str, mine: End) -> None:
+        lots, mine.lots = mine.lots, []
+        for lot in lots:
+            self._to(neighbour, lambda *_, told=lot: told)
+
+    def _end_lot(self, command: c.EndLot) -> None:
+        self._to(command.neighbour, lambda *_: le.LotEnded(self._host.name, command.lot), again=True)
+
+    def _acknowledge_lot(self, command: c.AcknowledgeLot) -> None:
+        told = le.LotAcknowledged(self._host.name, command.attempt, command.tasks)
+        mine = self._host.ends.get(command.neighbour)
+        if mine is not None and not self._host.world.is_exact:
+            self._later(mine, lambda: self._to(command.neighbour, lambda *_: told, again=True))
+        else:
+            self._to(command.neighbour, lambda *_: told, again=True)
 
     def _cancel(self, command: c.CancelTasks) -> None:
         self._to(command.neighbour, lambda *_: e.CancelReceived(self._host.name, command.tasks), again=True)

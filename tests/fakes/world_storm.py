@@ -65,7 +65,7 @@ class Storm:
     def _wire(self, one: str, other: str) -> None:
         granted = self.random.choice((None, None, 1, 3))
         wire = self.world.connect(one, other, delay_s=self.random.choice((0.0005, 0.005, 0.05)), granted=granted)
-        wire.compares = self.random.random() < 0.7
+        wire.compares = wire.takes_lots = self.random.random() < 0.7
 
     # --- work -------------------------------------------------------------------------------------------------
 

@@ -139,6 +139,7 @@ class Process:
                 self.host.world.history.broken(f"task {task.id} is to run on top of nothing")
             self._start(task, task.inputs)
             return
+        self.marked.difference_update([task.id for task in command.tasks])  # it is given anew, and is to start now
         self.line.extend(command.tasks)
         self.inputs.update((task.id, task.inputs) for task in command.tasks)
         self._next()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import RunningAgent, StartAgent
+from tests.conftest import RunningAgent, StartAgent, kept_port
 
 APPS = Path(__file__).parent / "apps"
 WITH_APPS = ("--pythonpath", str(APPS))
@@ -31,7 +33,7 @@ class Door:
         token = (state / "token").read_text().strip()
         self.client = httpx.Client(
             base_url=url,
-            timeout=PATIENCE_S,
+            timeout=2 * PATIENCE_S,
             headers={"authorization": f"Bearer {token}"},
             trust_env=False,
             verify=PLAIN,
@@ -59,6 +61,15 @@ class Door:
         assert answer.status_code in {200, 202, 207}, answer.text
         found: list[dict[str, Any]] = answer.json()["operations"]
         return found
+
+    def at_once(self, folder: Path, count: int) -> list[dict[str, Any]]:
+        """Have so many tasks of one core run at the same time, wherever; gives how they ended."""
+        own = Path(tempfile.mkdtemp(dir=folder))
+        notes, gate = [str(own / str(number)) for number in range(count)], own / "gate"
+        asked = self.batch([{"function": "sums:beside", "args": [note, str(gate)]} for note in notes])
+        until(lambda: all(map(os.path.exists, notes)), f"{count} tasks at once")
+        gate.touch()
+        return [self.wait(one["operation"]["id"]) for one in asked]
 
     def wait(self, operation: str, wait_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for an end."""
@@ -134,3 +145,11 @@ def until(holds: Callable[[], Any], what: str = "what is waited for") -> Any:
         assert time.monotonic() < end_s, f"{what} did not come"
         time.sleep(LOOK_S)
     return found
+
+
+def free_port() -> int:
+    """Give a port at which nobody answers, unless the test starts somebody there: it is kept as long as tests run."""
+    kept = kept_port()
+    port = int(kept.getsockname()[1])
+    kept.detach()
+    return port

@@ -16,7 +16,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -26,8 +25,10 @@ from dataclasses import dataclass, field
 from fcntl import ioctl
 from pathlib import Path
 
+from tests.integration.daemon_rig import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60
+PATIENCE_S = 110
 """Above anything that is waited for, on a busy machine."""
 COLUMNS = 120
 END = "-- done --"
@@ -224,11 +225,7 @@ def lines_of(text: str) -> list[str]:
 def free_ports(text: str) -> dict[str, str]:
     """Give a free port for each one that a page names."""
     named = sorted(set(re.findall(r"\b46\d{3}\b", text)) | {"46101", "46102"})
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in named]
-    ports = {name: str(opened.getsockname()[1]) for name, opened in zip(named, sockets, strict=True)}
-    for opened in sockets:
-        opened.close()
-    return ports
+    return {name: str(free_port()) for name in named}
 
 
 def _environment(home: Path, ports: dict[str, str]) -> dict[str, str]:

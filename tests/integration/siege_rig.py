@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar
 
 from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of
 
-from agentd.comm import joining
-from agentd.comm.security import asking
 from agentd.comm.settings import CommSettings
+from agentd.comm.trust import joining
+from agentd.comm.trust.security import asking
 from agentd.model.errors import PeerError
 from agentd.store import identity, key_maker
 from agentd.store.disk import LocalDisk
@@ -29,6 +29,8 @@ from tests.conftest import StartAgent
 
 CALLS = 15
 """That must be done while an attack goes on."""
+PATIENT = ("--lease-s", "60")
+"""A raw peer sends no heartbeats: it is not to be lost for its silence, however slow the machine."""
 MessageT = TypeVar("MessageT", bound=m.Message)
 
 
@@ -37,8 +39,8 @@ class Besieged:
 
     def __init__(self, start: StartAgent) -> None:
         self.start = start
-        self.server = start(*WITH_APPS, "--hostname", "server", "--cpu", "1")
-        self.phone = start(*WITH_APPS, "--hostname", "phone", "--cpu", "0")
+        self.server = start(*WITH_APPS, "--hostname", "server", "--cpu", "1", *PATIENT)
+        self.phone = start(*WITH_APPS, "--hostname", "phone", "--cpu", "0", *PATIENT)
         self.host, self.guest = door_of(self.server), door_of(self.phone)
         self.guest.client.post("/v1/peers", json={"invitation": self.invite()}).raise_for_status()
         self.guest.until_connected("server")

@@ -37,13 +37,14 @@ def door(agent: RunningAgent) -> Door:
     return door_of(agent)
 
 
-def program(agent: RunningAgent, template: Template = LEN, token: str = "") -> Program:
-    """Come as a program of another device would, without the protection of TLS."""
+def program(agent: RunningAgent, template: Template = LEN, token: str = "", session: str = "") -> Program:
+    """Come as a program of another device would, without the protection of TLS; with a session it comes back."""
     host, _, port = agent.comm.rpartition(":")
     raw = Program(plain((host, int(port))))
-    raw.say(m.Hello(role="user", token=token))
+    raw.say(m.Hello(role="user", token=token, capabilities={"session": session} if session else {}))
     ack = raw.hear(m.HelloAck)
     assert ack.ok
+    assert ack.capabilities["sessions"]
     assert ack.capabilities["arguments"]
     raw.say(m.Declare(((1, template),)))
     return raw
@@ -210,9 +211,8 @@ def test_a_program_that_dies_leaves_nothing(agent: RunningAgent, door: Door) -> 
         answer(raw, request, size)
         until(lambda: door.figure("fetched_bytes") >= 0.99 * request.size)
         assert door.figure("transfers") >= 1
-    until(lambda: door.figure("transfers") == 0)
-    assert door.figure("waiting_tasks") == 0
-    assert door.figure("objects") == 0
+    for name in ("transfers", "waiting_tasks", "objects"):
+        until(lambda name=name: door.figure(name) == 0)
     with program(agent) as raw:
         raw.say(m.Submit([naming(1)]))
         answer(raw, requested(raw))
@@ -231,3 +231,75 @@ def test_a_call_given_up_in_the_middle_is_over_at_once(agent: RunningAgent, door
         raw.say(m.Submit([naming(2)]))
         answer(raw, requested(raw))
         assert settled(raw)[1].status == Status.DONE
+
+
+def cut_off(agent: RunningAgent, door: Door, session: str, token: str = "") -> None:
+    """Come, name object 1, send a third of it, and be cut off without a word."""
+    with program(agent, session=session, token=token) as raw:
+        raw.say(m.Submit([naming(1)]))
+        request = requested(raw)
+        data = memoryview(bytes(MIB))
+        before = door.figure("fetched_bytes")
+        raw.say(m.DataChunk(1, 0, SIZE, checksum((data,)), "", data, request.stream))
+        until(lambda: door.figure("fetched_bytes") == before + MIB)
+    if session:
+        until(lambda: door.figure("kept_bytes") >= SIZE)
+    else:
+        until(lambda: door.figure("transfers") == 0)
+
+
+def test_a_session_that_was_cut_off_is_asked_for_the_rest(agent: RunningAgent, door: Door) -> None:
+    """And not for what is here; when its call has ended nothing is kept."""
+    cut_off(agent, door, "0" * 32)
+    with program(agent, session="0" * 32) as raw:
+        raw.say(m.Submit([naming(1)]))
+        request = requested(raw)
+        assert (request.offset, request.size) == (MIB, SIZE - MIB)
+        answer(raw, m.DataRequest(1, MIB, SIZE - MIB, "", "", request.stream))
+        _, outcome = settled(raw)
+        assert decode(outcome.value, []) == SIZE
+    until(lambda: door.figure("kept_bytes") == 0)
+
+
+@pytest.mark.parametrize("session", ["", "1" * 32, "0" * 31, "0" * 33, "g" * 32, "0" * 32 + " of token ann"])
+def test_what_is_kept_is_given_to_its_session_alone(agent: RunningAgent, door: Door, session: str) -> None:
+    """Who comes as another one, as none, or as one that cannot be, is asked for all of its own object."""
+    cut_off(agent, door, "0" * 32)
+    with program(agent, session=session) as raw:
+        raw.say(m.Submit([naming(1)]))
+        assert requested(raw).offset == 0
+
+
+def test_a_session_is_of_one_user(agent: RunningAgent, door: Door) -> None:
+    """Who has overheard its number and has another token is another program, and ends no connection of it."""
+    ann, bob = (TokenBook(agent.state).add(name, "code") for name in ("ann", "bob"))
+    cut_off(agent, door, "0" * 32, ann)
+    with program(agent, session="0" * 32, token=ann) as raw, program(agent, session="0" * 32, token=bob) as other:
+        other.say(m.Submit([naming(1)]))
+        assert requested(other).offset == 0
+        raw.say(m.Submit([naming(1)]))
+        assert requested(raw).offset == MIB
+
+
+def test_a_session_has_one_connection(agent: RunningAgent, door: Door) -> None:
+    """A new one ends the old one, of which the agent may not know that it is cut, and goes on with its objects."""
+    with program(agent, session="0" * 32) as old:
+        old.say(m.Submit([naming(1)]))
+        request = requested(old)
+        data = memoryview(bytes(MIB))
+        old.say(m.DataChunk(1, 0, SIZE, checksum((data,)), "", data, request.stream))
+        until(lambda: door.figure("fetched_bytes") == MIB)
+        with program(agent, session="0" * 32) as raw:
+            assert old.last_words()[0] == "replaced"
+            raw.say(m.Submit([naming(1)]))
+            assert requested(raw).offset == MIB
+
+
+def test_a_session_that_says_goodbye_leaves_nothing(agent: RunningAgent, door: Door) -> None:
+    """It does not come back."""
+    with program(agent, session="0" * 32) as raw:
+        raw.say(m.Submit([naming(1)]))
+        requested(raw)
+        raw.say(m.Goodbye("stopping", "done"))
+        until(lambda: door.figure("transfers") == 0)
+    until(lambda: door.figure("kept_bytes") == 0)

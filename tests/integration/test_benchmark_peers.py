@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from daemon_rig import until
 
 from benchmarks.peers import Silent, told
+from tests.integration.daemon_rig import until
 
 
 def test_the_figures_are_the_last_line() -> None:

@@ -94,6 +94,18 @@ def test_a_folder_with_names_like_ours_on_the_path_changes_nothing(cli, tmp_path
     assert (ran.returncode, ran.stdout) == (0, "5\n"), ran.stderr
 
 
+def _run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, which ends well."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=agent_environment(),
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=True,
+    )
+
+
 def test_a_start_loads_no_command_line_library_and_no_http_client(tmp_path):
     """What `start` needs before the daemon is its settings: neither typer nor rich nor httpx."""
     code = (
@@ -102,15 +114,20 @@ def test_a_start_loads_no_command_line_library_and_no_http_client(tmp_path):
         "code = main()\n"
         "print(code, sorted({'typer', 'rich', 'httpx', 'fastapi', 'pydantic', 'click'} & set(sys.modules)))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=agent_environment(),
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=True,
-    )
+    ran = _run(code)
     assert ran.stdout == "2 []\n"
+
+
+def test_a_command_loads_no_other_command(agent):
+    """The HTTP client comes without its own command line, which needs libraries of its own."""
+    code = (
+        "import sys; sys.argv[1:] = ['status', '--json', '--state', sys.argv[1]]\n"
+        "from agentd.__main__ import main\n"
+        "code = main()\n"
+        "print(code, sorted({'httpx', 'rich', 'click', 'pygments'} & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = _run(code, str(agent.state))
+    assert ran.stderr == "0 ['httpx']\n"
 
 
 def test_importing_the_api_is_light():
@@ -118,14 +135,7 @@ def test_importing_the_api_is_light():
     code = (
         "import agentd.api, sys; print(len([m for m in sys.modules if m.startswith(('agentd', 'httpx', 'msgspec'))]))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=agent_environment(),
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=True,
-    )
+    ran = _run(code)
     assert int(ran.stdout) == 2
 
 

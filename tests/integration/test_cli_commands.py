@@ -10,6 +10,7 @@ import pytest
 
 from cli.app import main
 from tests.fakes.doors import open_door
+from tests.integration.daemon_rig import free_port
 
 PROJECT = """<Project><MasterNode><Processor Name="MainProcessor"><ComputingUnits>2</ComputingUnits></Processor>
 </MasterNode></Project>"""
@@ -43,12 +44,6 @@ def run(capfd, own_door):
         return code, captured.out, captured.err
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # --- call ---------------------------------------------------------------------------------------------------------
@@ -242,7 +237,7 @@ def test_logs_keep_the_two_streams_apart(run):
     identifier = run("call", "--no-wait", "sample:speak", "x")[1].strip()
     assert run("logs", "--follow", identifier) == (0, "x\n", "trouble\n")
     lines = run("logs", "--json", identifier)[1]
-    assert '"stream": "stdout"' in lines
+    assert '{"stream":"stdout","text":"x\\n"}' in lines.splitlines()
 
 
 def test_status_fits_on_a_screen(run):
@@ -261,11 +256,17 @@ def test_status_fits_on_a_screen(run):
 # --- resources ----------------------------------------------------------------------------------------------------
 
 
-def test_the_pool_is_reshaped(run):
+TRIED_AGAIN = "this is tried again and again, `agentd resources` shows it"
+
+
+def test_the_pool_is_reshaped(run, monkeypatch):
     """Add, reduce, lost, remove; each shows the host as it then is."""
+    monkeypatch.setattr("cli.resources.LINK_S", 0.0)
     assert run("resources", "add", "--cpu=4", "--gpu", "1", "beta", "Port=46102") == (
-        0, "beta\tcomm\t4 CPU 1 GPU\t4 CPU 1 GPU\t\t\tconnecting\n", "",
-    )  # fmt: skip
+        0,
+        "beta\tcomm\t4 CPU 1 GPU\t4 CPU 1 GPU\t\t\tconnecting\n",
+        f"agentd: beta is not connected yet: it has not answered; {TRIED_AGAIN}\n",
+    )
     assert run("resources", "reduce", "--cpu", "1", "beta")[1].startswith("beta\tcomm\t3 CPU")
     assert [row["name"] for row in json.loads(run("resources", "--json")[1])["resources"]] == ["here", "beta"]
     assert run("resources", "lost", "beta")[1].endswith("lost\n")
@@ -276,8 +277,9 @@ def test_the_pool_is_reshaped(run):
 
 
 @pytest.mark.parametrize("prefix", ["agent-", "compss-agent-", "compss_agent_"])
-def test_the_names_of_the_field_reshape_too(run, prefix):
+def test_the_names_of_the_field_reshape_too(run, prefix, monkeypatch):
     """As their scripts call them."""
+    monkeypatch.setattr("cli.resources.LINK_S", 0.0)
     names = {
         word: (prefix + word + "-resources").replace("-", "_" if "_" in prefix else "-") for word in ("add", "lost")
     }
@@ -305,6 +307,7 @@ def test_two_files_are_explained_without_an_agent(tmp_path, capfd):
 
 def test_a_refusal_is_exit_3_with_the_reason(run, monkeypatch):
     """Unknown function, unknown operation, too little scope."""
+    monkeypatch.setattr("cli.resources.LINK_S", 0.0)
     code, out, err = run("call", "nowhere:f")
     assert (code, out) == (3, "")
     assert "nowhere:f may not be called" in err

@@ -6,13 +6,16 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from integration.daemon_rig import WITH_APPS
+from integration.siege_rig import plain
 
+from agentd.wire import messages as m
 from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
 
 PATIENCE_S = 90
@@ -254,16 +257,8 @@ def test_logs_keep_the_two_streams_apart(shell: Shell) -> None:
     operation = shell.said("call", "--no-wait", "sums:greet", "Ada")
     followed = shell.run("logs", "--follow", operation)
     assert (followed.returncode, followed.stdout, followed.stderr) == (0, "hello Ada\n", "to stderr\n")
-    pieces = list(_documents(shell.said("logs", "--json", operation)))
+    pieces = [json.loads(line) for line in shell.said("logs", "--json", operation).splitlines()]
     assert {piece["stream"]: piece["text"] for piece in pieces} == {"stdout": "hello Ada\n", "stderr": "to stderr\n"}
-
-
-def _documents(text: str) -> Iterator[dict[str, Any]]:
-    """Read JSON documents that follow each other."""
-    while text := text.lstrip():
-        found, end = json.JSONDecoder().raw_decode(text)
-        yield found
-        text = text[end:]
 
 
 def test_status_tells_who_the_agent_is(shell: Shell) -> None:
@@ -288,13 +283,22 @@ def test_the_pool_is_reshaped(shell: Shell) -> None:
     assert [row["name"] for row in shell.json("resources", "--json")["resources"]] == ["alpha", "beta"]
     again = shell.run("resources", "add", "beta")
     assert (again.returncode, "was in the pool already, with 5 CPU" in again.stderr) == (0, True)
-    shell.said("resources", "remove", "beta")
+    assert shell.rows("resources", "remove", "beta") == [["beta", "comm", "", "", "", "", "removed"]]
     own = shell.run("resources", "add", "alpha")
     assert (own.returncode, "alpha is this agent: say how much" in own.stderr) == (3, True)
     added = shell.run("resources", "add", "gamma", "Host=127.0.0.1", "Port=1")
     assert (added.returncode, "gamma grants what it will report of itself" in added.stderr) == (0, True)
-    shell.said("resources", "lost", "gamma")
+    assert "gamma is not connected yet: 127.0.0.1:1 cannot be reached" in added.stderr
+    assert shell.rows("resources", "lost", "gamma") == [["gamma", "comm", "", "", "", "", "lost"]]
     assert [row[0] for row in shell.rows("resources")] == ["alpha"]
+
+
+def test_a_host_that_answers_is_connected_when_it_was_added(shell: Shell, start_agent: StartAgent) -> None:
+    """The command waits a moment for the link, so that its row says whether the address was right."""
+    _, _, port = start_agent("--hostname", "beta", "--cpu", "1").comm.rpartition(":")
+    (row,) = shell.rows("resources", "add", "--cpu", "1", "beta", "Host=127.0.0.1", f"Port={port}")
+    assert row[-1] == "connected"
+    shell.said("resources", "lost", "beta")
 
 
 def test_tokens_are_made_shown_and_revoked(shell: Shell, tmp_path: Path) -> None:
@@ -309,10 +313,37 @@ def test_tokens_are_made_shown_and_revoked(shell: Shell, tmp_path: Path) -> None
     assert shell.json("status", "--json", *there)["agent"]["name"] == "alpha"
     assert shell.run("call", *there, "sums:increment", "1").returncode == 3, "read is not submit"
     shell.said("token", "revoke", "laptop")
+    assert shell.run("status", *there).returncode == 3
     assert "laptop" not in shell.said("token", "list")
     again = shell.run("token", "revoke", "laptop")
     assert again.returncode == 2
     assert "'laptop'" in again.stderr
+
+
+def test_what_is_open_with_a_token_ends_when_it_is_revoked(start_agent: StartAgent, tmp_path: Path) -> None:
+    """Sessions over Comm and streams over REST, of it alone; nobody waits for a beat of the agent's."""
+    beats = {"AGENTD_HEARTBEAT_S": str(10 * PATIENCE_S), "AGENTD_LEASE_S": str(30 * PATIENCE_S)}
+    shell = Shell(start_agent(*WITH_APPS, "--local-access", "none", env=beats), tmp_path)
+    host, _, port = shell.agent.comm.rpartition(":")
+    with ExitStack() as stack:
+        sessions, streams = {}, {}
+        for name in ("laptop", "desk"):
+            token = shell.said("token", "add", name, "--scope", "read")
+            raw = sessions[name] = stack.enter_context(plain((host, int(port))))
+            raw.say(m.Hello(role="user", token=token))
+            assert raw.hear(m.HelloAck).ok
+            headers = {"authorization": f"Bearer {token}"}
+            client = stack.enter_context(httpx.Client(base_url=shell.agent.rest, headers=headers, timeout=PATIENCE_S))
+            streams[name] = stack.enter_context(client.stream("GET", "/v1/events")).iter_lines()
+            assert next(streams[name])
+        shell.said("token", "revoke", "laptop")
+        assert sessions["laptop"].last_words()[0] == "revoked"
+        operation = shell.said("call", "--no-wait", "sums:increment", "1")
+        assert any(operation in line for line in streams["desk"])
+        with pytest.raises(httpx.HTTPError):
+            list(streams["laptop"])
+        sessions["desk"].say(m.Goodbye())
+        assert sessions["desk"].last_words() == ("", "")
 
 
 def test_doctor_tells_what_holds_and_where_it_comes_from(shell: Shell) -> None:
@@ -322,8 +353,23 @@ def test_doctor_tells_what_holds_and_where_it_comes_from(shell: Shell) -> None:
     assert done.returncode == (2 if any(check["verdict"] == "bad" for check in found["checks"]) else 0)
     (state,) = (row for row in found["settings"] if row["name"] == "state")
     assert state["value"] == str(shell.agent.state)
-    assert "AGENTD_STATE" in state["origin"]
     assert shell.run("doctor").stdout.startswith("system\t")
+
+
+def test_doctor_tells_the_settings_of_the_agent_that_runs(shell: Shell) -> None:
+    """Its options, which the doctor was not given, and what they open; what the file says since is told apart."""
+    (shell.agent.state / "agentd.toml").write_text("cpu = 7\nlease_s = 9\n")
+    found = shell.json("doctor", "--json")
+    rows = {row["name"]: row for row in found["settings"]}
+    assert (rows["cpu"]["value"], rows["cpu"]["origin"]) == ("2", "option --cpu")
+    assert (rows["hostname"]["value"], rows["lease_s"]["value"]) == ("alpha", "5.0")
+    (changed,) = (check["found"] for check in found["checks"] if check["name"] == "settings")
+    assert changed == "changed in agentd.toml since the start: lease_s = 9.0"
+    assert shell.agent.stop() == 0
+    later = shell.json("doctor", "--json")
+    rows = {row["name"]: row for row in later["settings"]}
+    assert (found["running"], later["running"]) == (True, False)
+    assert (rows["cpu"]["value"], rows["lease_s"]["value"]) == ("7", "9.0")
 
 
 # --- names of COMPSs, and names that users have taken -------------------------------------------------------------
@@ -447,7 +493,7 @@ def test_who_reads_a_program_s_output_may_leave(shell: Shell, tmp_path: Path) ->
         assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", ["operations", "call sums:increment 1", "status --json"])
+@pytest.mark.parametrize("words", ["operations", "call sums:increment 1", "status --json", "--help", "--version"])
 def test_output_that_cannot_be_written_is_said_in_one_line(shell: Shell, words: str) -> None:
     """A full disk is not the agent's, nor a fault of ours; the exit code is that of a disk."""
     shell.said("call", "sums:increment", "1")

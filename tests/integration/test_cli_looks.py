@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.conftest import ROOT, RunningAgent, agent_environment
+from agentd.api import AgentExecutor
+from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import until
 
 PATIENCE_S = 100
 COUNT = 2
@@ -53,3 +55,14 @@ def test_a_file_of_another_kind_is_refused(agent: RunningAgent) -> None:
     """Before anything is asked of the agent."""
     _agentd(agent, "show", "1", "--graph", "graph.png", code=2)
     _agentd(agent, "show", "1", "--trace", "trace.svg", code=2)
+
+
+def test_calls_of_programs_say_why_they_wait(start_agent: StartAgent) -> None:
+    """They are no operations, which alone would be shown: a program whose futures do not end can be asked about."""
+    agent = start_agent("--cpu", "0")
+    with AgentExecutor(agent.state) as agents:
+        call = agents.submit(abs, -1)
+        until(lambda: "builtins:abs" in _agentd(agent, "status"), "the reason")
+        row = next(row for row in _agentd(agent, "status").splitlines() if row.startswith("calls"))
+        assert "the largest matching processor has 0" in row
+        assert call.cancel()

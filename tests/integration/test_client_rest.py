@@ -13,6 +13,7 @@ from agentd.api import Agent, AsyncAgent, RequestError, TaskFailed, Unreachable,
 from agentd.api.routes.submissions import submission
 from agentd.model.views import AgentView, OperationView
 from tests.fakes.doors import open_door
+from tests.integration.daemon_rig import free_port
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,6 @@ def shared_door():
 def agent(shared_door):
     with connect(shared_door.url, token="admin-token") as agent:
         yield agent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # --- operations ---------------------------------------------------------------------------------------------------
@@ -63,7 +58,7 @@ def test_an_operation_can_be_followed_from_submission_to_result(agent):
     """Submit, look, list, tasks, logs, result."""
     made = agent.submit("sample:speak", ["heard"], name="talk")
     assert isinstance(made, OperationView)
-    ended = agent.wait(made, timeout=30)
+    ended = agent.wait(made, timeout=60)
     assert (ended.id, ended.state, ended.name) == (made.id, "done", "talk")
     assert agent.get(made.id).state == "done"
     assert agent.result(made) is None
@@ -258,7 +253,7 @@ def test_the_async_client_does_the_same(shared_door):
             with pytest.raises(TaskFailed, match="on purpose"):
                 await agent.call("sample:fail")
             made = await agent.submit("sample:speak", ["heard"])
-            assert (await agent.wait(made, timeout=30)).state == "done"
+            assert (await agent.wait(made, timeout=60)).state == "done"
             assert [piece.text async for piece in agent.logs(made, follow=True)] == ["heard\n", "trouble\n"]
             assert (await agent.get(made)).id == made.id
             assert (await agent.operations(limit=1))[0].id == made.id

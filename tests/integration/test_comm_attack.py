@@ -20,7 +20,7 @@ import pytest
 from integration.daemon_rig import PATIENCE_S, door_of, until
 from integration.siege_rig import Besieged, Key, Raw, RawPeer, call, plain, secret
 
-from agentd.comm.security import asking
+from agentd.comm.trust.security import asking
 from agentd.model.exchange import Offer, Submission
 from agentd.model.task import Status, Template
 from agentd.model.values import Codec, Part, Payload, Remote
@@ -140,11 +140,12 @@ def test_a_stranger_is_told_why(besieged: Besieged, tmp_path: Path, said: bytes,
 
 def test_a_stranger_that_says_a_byte_a_second(besieged: Besieged, tmp_path: Path) -> None:
     """It is the time for the whole HELLO that counts, not that for a byte of it."""
-    begin_s = time.monotonic()
     with besieged.working(tmp_path), plain(besieged.address) as raw:
         raw.sock.settimeout(1.0)
+        said = 0
         hello = b"".join(piece for pieces in raw.session.send(m.Hello(role="user"), 0.0) for piece in pieces)
         for byte in hello:
+            said += 1
             with suppress(OSError):
                 raw.sock.sendall(bytes((byte,)))
             with suppress(TimeoutError):
@@ -152,7 +153,7 @@ def test_a_stranger_that_says_a_byte_a_second(besieged: Besieged, tmp_path: Path
                     break
         raw.sock.settimeout(PATIENCE_S)
         assert raw.last_words() == ("silent", "no HELLO within 2 s")
-    assert time.monotonic() - begin_s < len(hello)
+    assert said < len(hello)
 
 
 def test_a_crowd_that_fills_the_door_is_told_so(besieged: Besieged, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from comm_rig import Agent, Client, run
 
 from agentd.comm.settings import CommSettings
 from agentd.core import commands as c
@@ -21,6 +20,7 @@ from agentd.model.values import Codec, Part, Payload
 from agentd.wire import messages as m
 from agentd.wire.codec import encode
 from agentd.wire.framing import HEADER, MAGIC, encode_frame
+from tests.integration.comm_rig import Agent, Client, passing_time, run
 
 JSON = Payload(Codec.JSON, b'{"args":[1]}')
 PICKLE = Payload(Codec.PICKLE, b"\x80\x05N.")
@@ -395,6 +395,26 @@ def test_a_peer_that_falls_silent_is_lost():
     run(main)
 
 
+def test_who_stood_still_does_not_take_others_for_silent():
+    """All stand still for much longer than silence may last, as where a machine sleeps: the link is there as before."""
+
+    async def main() -> None:
+        loop, sleep = asyncio.get_running_loop(), passing_time()
+        async with Agent("beta", CommSettings(heartbeat_s=0.05)) as beta, Agent("gamma") as gamma:
+            await beta.listen()
+            gamma.dial(beta, "beta")
+            await beta.until(e.LinkOpened)
+            for _ in range(3):
+                sleep(10.0)
+                ours = [end.link.session for end in beta.door._reception.peers.values()]
+                woke_s = loop.time()
+                while not all(session.heard_s > woke_s for session in ours):  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0)
+            assert beta.of(e.LinkClosed) == gamma.of(e.LinkClosed) == []
+
+    run(main)
+
+
 def test_who_leaves_says_goodbye_and_gets_what_was_said():
     """A door that closes delivers what it had to say before, then its goodbye."""
 
@@ -559,9 +579,12 @@ def test_an_idle_door_has_no_timers(folder):
             beta.door._tick()
             assert beta.door._ticker is None
             peer = await Client.tcp(beta.address)
-            await peer.hello("peer", name="alpha", agent_id="id-alpha", boot="b")
             loop = asyncio.get_running_loop()
-            assert beta.door._ticker.when() - loop.time() > 0.9
+            held_s = loop.time()
+            loop.time = lambda: held_s
+            await peer.hello("peer", name="alpha", agent_id="id-alpha", boot="b")
+            assert beta.door._ticks_at - held_s > 0.9
+            del loop.time
             await user.close()
             await peer.close()
 

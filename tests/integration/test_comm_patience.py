@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from comm_rig import Agent, Client, run
-
-from agentd.comm.peer_end import PATIENT_MOST
+from agentd.comm.ends.answering import PATIENT_MOST
 from agentd.comm.settings import CommSettings
 from agentd.core import commands as c
 from agentd.core import events as e
@@ -12,6 +10,7 @@ from agentd.model.exchange import End, Offer, Refusal
 from agentd.model.task import Outcome
 from agentd.model.values import Payload
 from agentd.wire import messages as m
+from tests.integration.comm_rig import Agent, Client, run
 
 NEVER_S = 3_600.0
 ALPHA = {"role": "peer", "name": "alpha", "agent_id": "id-alpha", "boot": "b"}

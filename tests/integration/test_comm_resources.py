@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from comm_rig import Agent, Client, run
 
 from agentd.wire import messages as m
 from schedulers.capacity import Capacity, cores
 from tests.conftest import StartAgent
+from tests.integration.comm_rig import Agent, Client, run
 from tests.integration.daemon_rig import Door, until
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import ssl
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comm_rig import PATIENCE_S, Agent, Client, run
 
-from agentd.comm import joining
-from agentd.comm.security import Security, asking
 from agentd.comm.settings import CommSettings
+from agentd.comm.trust import joining
+from agentd.comm.trust.security import Security, asking
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.model.errors import RequestError
@@ -25,10 +26,11 @@ from agentd.store import identity, key_maker
 from agentd.store.disk import LocalDisk
 from agentd.wire import messages as m
 from agentd.wire.invitation import Invitation
+from tests.integration.comm_rig import PATIENCE_S, Agent, Client, passing_time, run
 
 NAMES = ("alpha", "beta", "gamma", "mallory")
 JSON = Payload(Codec.JSON, b'{"args":[1]}')
-QUICK = CommSettings(hello_s=0.2, backoff_first_s=0.01, backoff_most_s=0.1)
+QUICK = CommSettings(hello_s=PATIENCE_S, backoff_first_s=0.01, backoff_most_s=0.1)
 
 
 class Device:
@@ -287,12 +289,15 @@ def test_who_says_too_little_is_gone_in_time(three, said):
     alpha, beta, _ = three
 
     async def main() -> None:
+        let_pass = passing_time()
         async with Agent("beta", QUICK, security=beta.trusts(alpha)) as agent:
             friend = await linked(await agent.listen(), alpha)
             silent = await Client.tcp(agent.address)
             silent.writer.write(said)
+            await agent.until_strangers(1)
+            let_pass(PATIENCE_S)
             told = await silent.end()
-            assert (b"no HELLO within 0.2 s" in told) == (not said.startswith(b"\x16"))
+            assert (b"no HELLO within 60 s" in told) == (not said.startswith(b"\x16"))
             await agent.until_strangers(0)
             await still_there(agent, friend)
 
@@ -304,10 +309,12 @@ def test_who_is_silent_behind_tls_is_told_why(three):
     alpha, beta, _ = three
 
     async def main() -> None:
+        let_pass = passing_time()
         async with Agent("beta", QUICK, security=beta.trusts(alpha)) as agent:
             friend = await linked(await agent.listen(), alpha)
             silent = await tls(agent, alpha.showing())
             silent.session.send(m.Hello(), 0.0)  # only so that it listens to the answer
+            let_pass(PATIENCE_S)
             ack = await silent.ack()
             assert (ack.ok, ack.code) == (False, "silent")
             await still_there(agent, friend)
@@ -502,3 +509,34 @@ def test_a_guest_that_was_let_in_may_say_nothing_else(three):
             assert agent.events == []
 
     run(main)
+
+
+# --- what is left of it --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loops", ["asyncio", "uvloop"])
+def test_nothing_of_a_connection_waits_to_be_found(three, loops):
+    """Its TLS, with what was half read and half written, goes with it: links that flap would pile that up."""
+    alpha, beta, _ = three
+    made = asyncio.new_event_loop if loops == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+
+    async def main() -> None:
+        async with Agent("beta", security=beta.trusts(alpha)) as agent:
+            client = await linked(await agent.listen(), alpha)
+            link = agent.door.link_to("alpha")
+            assert link is not None
+            kept = weakref.ref(link._carrier._sock)
+            assert kept() is not None
+            client.writer.transport.abort()
+            await agent.until(e.LinkClosed)
+            async with asyncio.timeout(PATIENCE_S):
+                while kept() is not None:  # noqa: ASYNC110 - the loop lets go of its own in its next turns, unsaid
+                    await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=made) as runner:
+            runner.run(main())
+    finally:
+        gc.enable()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from comm_rig import Agent, run
 
-from agentd.comm import peer_end
+from agentd.comm.ends import parts
 from agentd.comm.settings import CommSettings
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.model.exchange import Offer
 from agentd.model.task import Template
 from agentd.model.values import Payload
+from tests.integration.comm_rig import Agent, run
 
 QUICK = {"backoff_first_s": 0.01, "backoff_most_s": 0.1}
 NEW, OLD = CommSettings(**QUICK), CommSettings(**QUICK, protocol_max=1)
@@ -68,16 +68,16 @@ def test_the_newest_common_version_begins_with_inventories() -> None:
 
 def test_a_large_inventory_is_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every task is named once, and only the last message says that it is the last."""
-    monkeypatch.setattr(peer_end, "NAMED_MOST", 3)
+    monkeypatch.setattr(parts, "NAMED_MOST", 3)
 
     async def main() -> None:
         async with Agent("alpha", NEW) as alpha, Agent("beta", NEW) as beta:
             alpha.tells = False
             await linked(alpha, beta)
             alpha.do(c.SendInventory("beta", tuple((task, 1) for task in range(1, 8)), ()))
-            parts = await beta.until(e.InventoryReceived, 3)
-            assert [task for part in parts for task, _ in part.held] == list(range(1, 8))
-            assert [part.is_complete for part in parts] == [False, False, True]
+            told = await beta.until(e.InventoryReceived, 3)
+            assert [task for part in told for task, _ in part.held] == list(range(1, 8))
+            assert [part.is_complete for part in told] == [False, False, True]
 
     run(main)
 

@@ -150,7 +150,7 @@ def test_hostile_frames_leave_the_agent_alive(agent: Any) -> None:
     """Rubbish, HTTP and hostile lengths on the Comm port are answered with a reason or dropped, and harm nobody."""
     host, _, port = agent.comm.rpartition(":")
     for rubbish in (b"GET / HTTP/1.0\r\n\r\n", os.urandom(4096), b"\xa9D\x01\x01" + b"\xff" * 8, b"\x00"):
-        with socket.create_connection((host, int(port)), timeout=30) as sock:
+        with socket.create_connection((host, int(port)), timeout=60) as sock:
             sock.sendall(rubbish)
             while sock.recv(65536):
                 pass

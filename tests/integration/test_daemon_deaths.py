@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
+
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 DEATHS = int(os.environ.get("AGENTD_FAULT_DEATHS", "100"))
 AGENTS = 5

@@ -58,9 +58,13 @@ class Pair:
         ]
         return [one["operation"]["id"] for one in self.own.batch(items)]
 
-    def until_it_works(self) -> None:
-        """Wait until the helper runs something of ours."""
-        until(self.held, "work for the helper")
+    def until_it_works(self, asked: list[str]) -> None:
+        """Wait until the helper runs something of ours, or has: who looks too late finds nothing left to run."""
+        until(lambda: self.held() or self.are_done(asked), "work for the helper")
+
+    def are_done(self, asked: list[str]) -> bool:
+        """Tell whether all that was asked for has ended."""
+        return all(self.own.wait(one, 0)["state"] == "done" for one in asked)
 
     def held(self) -> int:
         """Count what the helper holds of ours."""
@@ -82,10 +86,10 @@ def pair(start_agent: Callable[..., Any], tmp_path: Path) -> Pair:
 
 def test_draining_under_load_loses_nothing_and_begins_nothing_twice(pair: Pair) -> None:
     """Asked by signal and over REST in turn: exit 0, each operation done in its first attempt."""
-    chance = random.Random(1)
+    chance, hosts = random.Random(1), set()
     for number in range(DRAINS):
         asked = pair.submit(str(number), [chance.choice(LENGTHS_S) for _ in range(TASKS)])
-        pair.until_it_works()
+        pair.until_it_works(asked)
         if number % 2:
             door = Door(pair.helper.rest, pair.helper.state)
             door.client.post("/v1/shutdown").raise_for_status()
@@ -94,14 +98,16 @@ def test_draining_under_load_loses_nothing_and_begins_nothing_twice(pair: Pair) 
         assert pair.helper.process.wait(PATIENCE_S) == 0, pair.helper.stderr
         ended = [pair.own.wait(one) for one in asked]
         assert [(one["state"], one["attempts"]) for one in ended] == [("done", 1)] * TASKS
+        hosts |= {one["ran_on"] for one in ended}
         pair.come_back()
+    assert hosts == {"own", "helper"}
     assert set(pair.runs().values()) == {1}
 
 
 def test_what_a_draining_agent_has_not_begun_runs_elsewhere_at_once(pair: Pair) -> None:
     """Its neighbour does not wait for what it still runs; whoever asks it directly is told that it is stopping."""
     far = pair.submit("long", [6.0] * 3)
-    pair.until_it_works()
+    pair.until_it_works(far)
     door = Door(pair.helper.rest, pair.helper.state)
     queued = [door.submit("sums:nap", 0.01)["id"] for _ in range(2)]
     pair.helper.process.send_signal(signal.SIGTERM)

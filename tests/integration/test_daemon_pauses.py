@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.daemon_rig import PATIENCE_S, door_of, star
 
 PAUSES = int(os.environ.get("AGENTD_PAUSES", "20"))
 PAUSES_S = (0.1, 0.1, 0.2, 0.5, 2.6)
 """The last one is longer than the lease."""
+LONG_PAUSES_S = (6.0, 15.0, 60.0)
 QUICK = ("--heartbeat-s", "0.4", "--lease-s", "2")
 TASKS = 10
 
@@ -45,3 +47,41 @@ def test_pauses_of_a_neighbour_lose_nothing(start_agent: Callable[..., Any], tmp
     assert [door.wait(one, 0)["result"] for one in asked] == [one["result"] for one in ended]
     assert {one["ran_on"] for one in ended} == {"own", "helper"}
     assert door.submit("sums:increment", 1, wait_s=PATIENCE_S)["result"] == 2
+
+
+@pytest.mark.timeout(240 + LONG_PAUSES_S[-1])
+def test_neighbours_that_stand_still_for_long_are_taken_back(start_agent: Callable[..., Any], tmp_path: Path) -> None:
+    """Several at once, for up to a minute: their work is done elsewhere meanwhile, and each is used again after."""
+    names = {f"still_{length_s:g}": length_s for length_s in LONG_PAUSES_S}
+    agents = star(start_agent, *QUICK, own=1, **dict.fromkeys(names, 1))
+    door, asked = door_of(agents["own"]), []
+
+    def ask() -> list[dict[str, Any]]:
+        begun = len(asked)
+        items = [{"function": "sums:note", "args": [str(tmp_path / str(begun + each)), 0.1]} for each in range(TASKS)]
+        asked.extend(one["operation"]["id"] for one in door.batch(items))
+        return [door.wait(one) for one in asked[begun:]]
+
+    ended = ask()
+    timers = []
+    for name, length_s in names.items():
+        helper = agents[name].pid
+        os.kill(helper, signal.SIGSTOP)
+        timers.append(threading.Timer(length_s, os.kill, (helper, signal.SIGCONT)))
+        timers[-1].start()
+    try:
+        for timer in timers:
+            ended += ask()
+            timer.join()
+    finally:
+        for name, timer in zip(names, timers, strict=True):
+            timer.cancel()
+            os.kill(agents[name].pid, signal.SIGCONT)
+    for name in names:
+        door.until_connected(name)
+    used: set[str] = set()
+    while not used >= names.keys():
+        ended += (back := ask())
+        used |= {one["ran_on"] for one in back}
+    assert {one["state"] for one in ended} == {"done"}
+    assert [door.wait(one, 0)["result"] for one in asked] == [one["result"] for one in ended]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daemon_rig import WITH_APPS, Door
+from tests.integration.daemon_rig import WITH_APPS, Door
 
 
 def test_what_was_learned_survives_a_restart_and_can_be_given_away(start_agent, tmp_path):

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 from agentd.api import AgentExecutor
 from tests.conftest import RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 CANARY = "canary-4711"
 """Given as argument, token, key, password, variable: wherever something secret may be."""

@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 from tests.conftest import RunningAgent, StartAgent
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 KILLS = int(os.environ.get("AGENTD_FAULT_SYSCALLS", "100"))
 CALLS = (

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from daemon_rig import APPS, WITH_APPS, Door, until
 
 from agentd.api import AgentExecutor
 from tests.conftest import RunningAgent, agent_environment
+from tests.integration.daemon_rig import APPS, WITH_APPS, Door, free_port, until
 
 VISITS = int(os.environ.get("AGENTD_VISITS", "6"))
 SLACK = 3
@@ -101,8 +101,7 @@ def test_clients_that_leave_without_a_word_leave_nothing(start_agent):
 @pytest.mark.timeout(60 + 20 * VISITS)
 def test_a_neighbour_that_comes_and_goes_leaves_nothing(start_agent, tmp_path):
     """Whether it stops or is killed, over the same state folder or another, its links, tasks and timers are let go."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     lease = ("--lease-s", "1.5", "--heartbeat-s", "0.3")
     agent = start_agent(*WITH_APPS, "--cpu", "1", "--neighbour", f"helper=127.0.0.1:{port}", *lease)
     door = Door(agent.rest, agent.state)

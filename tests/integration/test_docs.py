@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from docs_rig import ROOT, Step, Terminal, free_ports, lines_of, read_page
+
+from tests.integration.docs_rig import ROOT, Step, Terminal, free_ports, lines_of, read_page
 
 PAGES = ("README.md", "docs/quickstart.md", "docs/configuration.md", "docs/schedulers.md")
 

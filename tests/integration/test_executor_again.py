@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, RunningAgent, agent_environment
 
 from agentd.api import AgentExecutor, TaskFailed
+from tests.conftest import ROOT, RunningAgent, agent_environment
 
 RUNS = 4
 

@@ -8,9 +8,9 @@ import pytest
 
 from agentd.api import AgentExecutor, RequestError, TaskFailed, Unreachable, connect
 from tests.fakes.doors import open_door
-from tests.integration.test_client_rest import free_port
+from tests.integration.daemon_rig import free_port
 
-LONG_S = 30.0
+LONG_S = 60.0
 
 
 class Pair:
@@ -20,6 +20,10 @@ class Pair:
 
 def double(x):
     return 2 * x
+
+
+def seven():
+    return 7
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +39,9 @@ def executor(far_door):
 
 
 def test_calls_maps_and_chunks(executor):
-    """As on the same device; functions of this program go by value."""
+    """As on the same device; functions of this program go by value, with arguments and without."""
     assert executor.submit(double, 4).result(LONG_S) == 8
+    assert executor.submit(seven).result(LONG_S) == 7
     assert list(executor.map(double, range(50))) == [2 * x for x in range(50)]
     assert list(executor.map(double, range(50), chunksize=7)) == [2 * x for x in range(50)]
 

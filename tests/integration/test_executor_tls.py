@@ -143,7 +143,7 @@ def test_where_comm_is_closed_calls_go_over_http(reach: Callable[..., RunningAge
 def test_a_login_that_may_not_send_code_is_told(reach: Callable[..., RunningAgent]) -> None:
     """An executor sends pickles; the scope that is missing is named before the first call."""
     agent = reach(scope="submit")
-    with pytest.raises(RequestError, match=r"'submit'.* needs 'code'"):
+    with pytest.raises(RequestError, match=r"'submit'.* needs 'code': `agentd invite --user"):
         AgentExecutor(agent.rest)
 
 
@@ -154,7 +154,7 @@ def test_a_token_that_was_revoked_opens_no_line(reach: Callable[..., RunningAgen
         held = agents.submit(time.sleep, 600)
         agents.submit(abs, -1).result(LONG_S)
         TokenBook(agent.state).revoke("ann")
-        with pytest.raises(Unreachable, match="token"):
+        with pytest.raises(Unreachable, match="token is not known here, or was revoked: `agentd invite --user"):
             held.result(LONG_S)
     with pytest.raises(RequestError, match="token"):
         AgentExecutor(agent.rest)

@@ -7,9 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
-
 from tests.conftest import RunningAgent, StartAgent
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, until
 
 SIZE = 20 << 20
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 from tests.conftest import StartAgent
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 
 @pytest.fixture

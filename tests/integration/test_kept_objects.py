@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from daemon_rig import APPS, PATIENCE_S, WITH_APPS
 
 from agentd.api import connect
 from tests.conftest import StartAgent, agent_environment
+from tests.integration.daemon_rig import APPS, PATIENCE_S, WITH_APPS
 
 STORE = APPS / "shelf"
 

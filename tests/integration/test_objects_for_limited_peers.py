@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from comm_rig import Agent, Client, run
 
-from agentd.comm.security import Security, asking
+from agentd.comm.trust.security import Security, asking
 from agentd.core import events as e
 from agentd.core.state import AgentState, Rules
 from agentd.core.state import Identity as CoreIdentity
@@ -18,15 +17,16 @@ from agentd.core.tasks.shapes import Shapes
 from agentd.core.tasks.task import HERE, Task
 from agentd.daemon.data.serving import Serving
 from agentd.daemon.data.windows import Windows
-from agentd.model.exchange import Offer
+from agentd.model.exchange import End, Offer
 from agentd.model.peers import Limits, Peer, PinBook
-from agentd.model.task import Template
-from agentd.model.values import Codec, Part, Payload, Remote
+from agentd.model.task import Outcome, Status, Template
+from agentd.model.values import NO_VALUE, Codec, Part, Payload, Remote
 from agentd.store import identity, key_maker
 from agentd.store.disk import LocalDisk
 from agentd.wire import messages as m
 from agentd.workers.segments import Segments
 from schedulers.capacity import Capacity
+from tests.integration.comm_rig import Agent, Client, run
 
 JSON = Payload(Codec.JSON, b'{"args":[1]}')
 TOTAL = Template("shop.prices:total")
@@ -144,6 +144,32 @@ def test_a_limited_peer_cannot_have_a_value_read_for_it(pair):
             store.state.objects.export(store.value, "alpha")
             client.say(m.Offers([Offer(15, 1, store.reference)]))
             assert len(await agent.until(e.OffersReceived, 3)) == 3
+            store.close()
+
+    run(main)
+
+
+def test_a_limited_peer_cannot_have_a_value_given_to_it_by_an_end(pair):
+    """Who names in an end what it was not given has a task that failed: what reads it next might be offered to it."""
+
+    async def main() -> None:
+        async with Agent("beta", security=pair.security) as agent:
+            store = Store(agent, "beta")
+            client = await pair.linked(agent)
+            store.state.neighbourhood.ensure("alpha", 8).agent_id = "id-alpha"
+            end = End(7, 1, 1, Outcome(made=(store.reference,)))
+            client.say(m.Ends([end]))
+            (believed,) = (await agent.until(e.EndsReceived))[0].ends
+            assert believed.outcome.made == (store.reference,)
+            agent.door.trust(pair.book.limit("alpha", LIMITED))
+            client.say(m.Ends([end]))
+            (told,) = (await agent.until(e.EndsReceived, 2))[1].ends
+            assert (told.task, told.outcome.status, told.outcome.values) == (7, Status.FAILED, (NO_VALUE,))
+            assert "was not given to it" in told.outcome.failure.message
+            store.state.objects.export(store.value, "alpha")
+            client.say(m.Ends([end]))
+            (given,) = (await agent.until(e.EndsReceived, 3))[2].ends
+            assert given.outcome.made == (store.reference,)
             store.close()
 
     run(main)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import StartAgent
-from daemon_rig import WITH_APPS, until
-
 from agentd.api import Agent, connect
+from tests.conftest import StartAgent
+from tests.integration.daemon_rig import WITH_APPS, until
 
 
 def _written(client: Agent, operation: str) -> dict[str, str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 from agentd.api import AgentExecutor, connect
 from agentd.model.errors import RequestError, Unreachable
 from tests.conftest import RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 LOOK_S = 0.02
 
@@ -104,22 +104,21 @@ def pair(start_device: Callable[..., Device]) -> tuple[Device, Device]:
     return server, phone
 
 
-def naps(device: Device, count: int = 4, function: str = "sums:nap") -> list[dict[str, Any]]:
-    """Ask for so many at once, and give how they ended."""
-    held = [device.door.submit(function, 0.2)["id"] for _ in range(count)]
-    return [device.door.wait(one) for one in held]
+def hosts(ended: list[dict[str, Any]]) -> list[str]:
+    """Tell where tasks ran, by name."""
+    return sorted(one["ran_on"] for one in ended)
 
 
 # --- together ------------------------------------------------------------------------------------------------------
 
 
-def test_two_commands_make_a_pair(pair: tuple[Device, Device]) -> None:
+def test_two_commands_make_a_pair(pair: tuple[Device, Device], tmp_path: Path) -> None:
     """Work goes both ways over TLS, and both books say the same, each with its own certificate's fingerprint."""
     server, phone = pair
     for asked in (server, phone):
-        ended = naps(asked)
+        ended = asked.door.at_once(tmp_path, 2)
         assert {one["state"] for one in ended} == {"done"}
-        assert {one["ran_on"] for one in ended} == {"server", "phone"}
+        assert hosts(ended) == ["phone", "server"]
     doctor = {row["name"]: row["found"] for row in phone.says("doctor")["checks"]}
     assert server.peer("phone")["fingerprint"] in doctor["identity"]
     assert doctor["peers"] == "server"
@@ -281,22 +280,42 @@ def test_a_wrong_string_is_told_apart(start_device: Callable[..., Device]) -> No
 # --- limits and the end of trust -----------------------------------------------------------------------------------
 
 
-def test_a_peer_with_rights_for_one_function(pair: tuple[Device, Device]) -> None:
+def test_a_peer_with_rights_for_one_function(pair: tuple[Device, Device], tmp_path: Path) -> None:
     """That one runs there; another one stays at home, and its owner is told why."""
     server, phone = pair
-    assert server.type("peers", "limit", "phone", "--allow-function", "sums:nap").returncode == 0
-    assert {one["ran_on"] for one in naps(phone)} == {"server", "phone"}
+    assert server.type("peers", "limit", "phone", "--allow-function", "sums:beside").returncode == 0
+    assert hosts(phone.door.at_once(tmp_path, 2)) == ["phone", "server"]
     held = [phone.door.submit("sums:stubborn", 0.2)["id"] for _ in range(4)]
     assert {phone.door.wait(one)["ran_on"] for one in held} == {"phone"}
     row = phone.until("server", lambda row: bool(row["refusal"]))
-    assert row["refusal"] == "agent server limits phone: it may call only sums:nap"
+    assert row["refusal"] == "agent server limits phone: it may call only sums:beside"
     assert phone.says("status")["neighbours"][0]["refusal"] == row["refusal"]
     assert server.type("peers", "limit", "phone", "--submit-upward", "no").returncode == 0
-    assert {one["ran_on"] for one in naps(phone)} == {"phone"}
-    assert {one["ran_on"] for one in naps(server)} == {"server", "phone"}
+    asked = phone.door.batch([{"function": "sums:beside", "args": [str(tmp_path / "note"), __file__]}] * 4)
+    assert {phone.door.wait(one["operation"]["id"])["ran_on"] for one in asked} == {"phone"}
+    assert hosts(server.door.at_once(tmp_path, 2)) == ["phone", "server"]
 
 
-def test_a_revoked_peer_is_out_at_once(pair: tuple[Device, Device], start_device: Callable[..., Device]) -> None:
+def test_limits_that_are_not_named_stay(pair: tuple[Device, Device]) -> None:
+    """One limit more takes no other away, looking at them changes none, and only --lift ends them."""
+    server, _ = pair
+
+    def limit(*options: str) -> tuple[object, ...]:
+        row = server.says("peers", "limit", "phone", *options)
+        return row["functions"], row["max_tasks"], row["submit_upward"], row["may_stop"]
+
+    assert limit("--allow-function", "sums:nap", "--may-stop", "yes") == (["sums:nap"], None, True, True)
+    assert limit("--submit-upward", "no", "--max-tasks", "2") == (["sums:nap"], 2, False, True)
+    assert limit() == (["sums:nap"], 2, False, True)
+    assert limit("--allow-function", "sums:increment") == (["sums:increment"], 2, False, True)
+    assert limit("--lift", "--max-tasks", "3") == ([], 3, True, False)
+    with connect(server.agent.state) as agent:
+        assert agent.change_peer("phone", limits={"max_tasks": None}).max_tasks is None
+
+
+def test_a_revoked_peer_is_out_at_once(
+    pair: tuple[Device, Device], start_device: Callable[..., Device], tmp_path: Path
+) -> None:
     """Its live link ends with the reason on both sides, what it held runs elsewhere, and the others keep theirs.
 
     It stays out after a crash of the agent that revoked it, until the two are paired anew.
@@ -305,12 +324,14 @@ def test_a_revoked_peer_is_out_at_once(pair: tuple[Device, Device], start_device
     friend = start_device("friend")
     assert friend.type("join", server.invite()).returncode == 0
     server.linked("friend")
-    held = [server.door.submit("sums:nap", 4.0)["id"] for _ in range(2)]
+    note, gate = tmp_path / "note", tmp_path / "gate"
+    held = [server.door.submit("sums:held", str(note), str(gate))["id"] for _ in range(2)]
     server.until("phone", lambda row: row["running"] > 0)
     revoked = server.type("peers", "revoke", "phone", "--reason", "stolen")
     assert revoked.returncode == 0, revoked.stderr
     assert (server.peer("phone")["state"], server.peer("phone")["revoked"]) == ("revoked", "stolen")
     phone.until("server", lambda row: "the pairing was revoked: stolen" in row["why_not"])
+    gate.touch()
     ended = [server.door.wait(one) for one in held]
     assert {one["state"] for one in ended} == {"done"}
     assert {one["ran_on"] for one in ended} <= {"server", "friend"}
@@ -378,6 +399,7 @@ def test_a_login_is_used_once(start_device: Callable[..., Device], tmp_path: Pat
     refused = second.type("login", text)
     assert refused.returncode == 3
     assert "used already, by ann" in refused.stderr
+    assert "a login from 127.0.0.1 was refused: the invitation was used already, by ann" in server.agent.stderr
     assert not (tmp_path / "bob" / "logins.json").exists()
     assert "there is a token 'ann' already" in server.type("invite", "--user", "ann").stderr
     plain = start_device("plain")
@@ -415,6 +437,10 @@ def test_insecure_is_said_loudly(start_device: Callable[..., Device]) -> None:
         assert "--insecure: whoever reaches the ports" in server.agent.stderr
         health = httpx.get(f"{server.agent.rest}/health", trust_env=False).json()
         assert any("--insecure" in warning for warning in health["warnings"])
+        open_doors = next(
+            row for row in json.loads(server.type("doctor", "--json").stdout)["checks"] if row["name"] == "exposure"
+        )
+        assert (open_doors["verdict"], "0.0.0.0" in open_doors["found"]) == ("bad", True)
         state = server.agent.state
         assert server.agent.stop() == 0
 

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from daemon_rig import WITH_APPS, Door, door_of, until
 
 from agentd.api import Agent, connect
 from agentd.model.errors import TaskFailed
 from tests.conftest import RunningAgent, StartAgent
+from tests.integration.daemon_rig import WITH_APPS, Door, door_of, until
 
 
 def _home(start_agent: StartAgent, *options: str, neighbours: dict[str, dict[str, int]]) -> RunningAgent:

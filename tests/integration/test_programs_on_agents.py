@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from daemon_rig import star
 
 from agentd.api import connect
 from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import star
 
 EXAMPLES = ROOT / "examples"
 PATIENCE_S = 100

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from daemon_rig import PATIENCE_S, Door, until
 
 from tests.conftest import RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import PATIENCE_S, Door, until
 
 MIB = 1 << 20
 COUNT, SIZE = 150, 5_000_000

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from daemon_rig import APPS
 
 from tests.conftest import ROOT, RunningAgent, agent_environment
+from tests.integration.daemon_rig import APPS
 
 PATIENCE_S = 100
 SAID = """True False

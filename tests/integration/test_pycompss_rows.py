@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import WITH_APPS
 
 from agentd.api import Agent, connect
 from tests.conftest import RunningAgent, StartAgent
+from tests.integration.daemon_rig import WITH_APPS
 
 ALLOWED = ("--allow-binary", "cat", "--allow-binary", "sh", "--cpu", "2")
 

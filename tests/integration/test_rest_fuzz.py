@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import pytest
-from daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 from agentd.rest.app import ROUTES as OWN
 from agentd.rest.compss.routes import ROUTES as OF_COMPSS
@@ -23,6 +22,7 @@ from tests.conftest import RunningAgent, StartAgent
 from tests.fakes.compss_samples import BODIES
 from tests.fakes.mutation import XML_TOKENS, changed
 from tests.fakes.openapi_values import Schemas
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 REQUESTS = int(os.environ.get("AGENTD_FUZZ_REQUESTS", "300"))
 ROUTES = (*OWN, *OF_COMPSS)

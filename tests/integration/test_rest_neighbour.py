@@ -100,7 +100,7 @@ def test_an_executors_calls_go_there_too(start_agent: StartAgent) -> None:
         assert agents.submit(lambda number: {number}, 42).result(READY_S) == {42}
 
 
-def test_after_a_crash_of_who_asked_the_same_operation_is_taken_up(start_agent: StartAgent) -> None:
+def test_after_a_crash_of_who_asked_the_same_operation_is_taken_up(start_agent: StartAgent, tmp_path: Path) -> None:
     """It runs once there, and its end is had by the next run."""
     beta = start_agent(*WITH_APPS, "--hostname", "beta", "--comm-port", "0")
     options = (*WITH_APPS, *ADMIN, "--hostname", "alpha", "--cpu", "0")
@@ -108,16 +108,18 @@ def test_after_a_crash_of_who_asked_the_same_operation_is_taken_up(start_agent: 
     door, there = Door(alpha.rest, alpha.state), Door(beta.rest, beta.state)
     lend(door, port_of(beta))
     door.until_connected("beta")
-    operation = door.submit("sums:nap", 2)["id"]
-    until(lambda: there.get("/v1/operations?state=running")["operations"], "the run")
+    note, gate = tmp_path / "note", tmp_path / "gate"
+    operation = door.submit("sums:held", str(note), str(gate))["id"]
+    until(note.exists, "the run")
     alpha.kill()
     again = start_agent(*options, state=alpha.state)
+    gate.touch()
     done = Door(again.rest, again.state).wait(operation)
     assert (done["state"], done["attempts"], done["ran_on"]) == ("done", 1, "beta")
     assert len(there.get("/v1/operations")["operations"]) == 1
 
 
-def test_a_neighbour_that_is_away_is_tried_again(start_agent: StartAgent) -> None:
+def test_a_neighbour_that_is_away_is_tried_again(start_agent: StartAgent, tmp_path: Path) -> None:
     """Its work waits, saying why, and is done when it is there; what ran as it died runs again."""
     state, port = None, "0"
     options = (*WITH_APPS, "--hostname", "beta", "--comm-port", "0")
@@ -131,10 +133,11 @@ def test_a_neighbour_that_is_away_is_tried_again(start_agent: StartAgent) -> Non
     until(lambda: "cannot be reached" in door.wait(operation, 0)["reason"], "the reason")
     beta = start_agent(*options, "--rest-port", port, state=state)
     assert door.wait(operation)["result"] == 2
-    operation = door.submit("sums:nap", 1)["id"]
-    there = Door(beta.rest, beta.state)
-    until(lambda: there.get("/v1/operations?state=running")["operations"], "the run")
+    note, gate = tmp_path / "note", tmp_path / "gate"
+    operation = door.submit("sums:held", str(note), str(gate))["id"]
+    until(note.exists, "the run")
     beta.kill()
+    gate.touch()
     start_agent(*options, "--rest-port", port, state=state)
     assert door.wait(operation)["state"] == "done"
 

@@ -17,8 +17,8 @@ import pytest
 
 from agentd.model.errors import ConfigError, StateInUse
 from agentd.rest.app import create_app
-from agentd.rest.listening import listen
-from agentd.rest.server import RestServer
+from agentd.rest.serving.listening import listen
+from agentd.rest.serving.server import RestServer
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
 from tests.fakes.doors import drained, open_door, until
@@ -181,7 +181,7 @@ def certified(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 def test_the_date_is_made_once_a_second():
     """The header shows the wall clock, and is not made anew for each answer."""
-    from agentd.rest.server import Date
+    from agentd.rest.serving.server import Date
 
     now = [1_000_000_000.2]
     date = Date(lambda: now[0])

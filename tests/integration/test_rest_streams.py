@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 
+import httpx
 import pytest
 
 from agentd.rest.port import Change
@@ -79,6 +80,19 @@ def test_a_silent_stream_has_a_heartbeat(door):
         changes_of(stream, 1)
         assert next(stream) is None
         assert next(stream) is None
+
+
+def test_a_stream_ends_with_the_token_that_opened_it(door):
+    """Nothing that happens after the token is revoked is told, and other readers go on."""
+    with following(door) as other, door.client("code") as client, client.stream("GET", "/v1/events") as answer:
+        stream = events(answer.iter_lines())
+        for each in (stream, other):
+            changes_of(each, 1)
+        door.agent.tokens.pop(client.headers["authorization"].removeprefix("Bearer "))
+        door.do(lambda: door.agent.publish("test", {"n": 1}))
+        with pytest.raises(httpx.HTTPError):
+            list(stream)
+        assert changes_of(other, 1)[0][2] == {"n": 1}
 
 
 def test_many_small_changes_arrive_in_order(door):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from daemon_rig import PATIENCE_S, door_of, until
 
 from tests.conftest import ROOT, StartAgent, agent_environment
+from tests.integration.daemon_rig import PATIENCE_S, door_of, until
 
 PROGRAM = """
 import os, signal, sys
@@ -34,6 +35,8 @@ if __name__ == "__main__":
         raise ValueError("of its own")
     if how == "is left":
         written("here")
+    if how == "is killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     if how == "loses its agent":
         os.kill(int(agent), signal.SIGKILL)
         print(wait_on(future))
@@ -52,7 +55,7 @@ def run(state: Path, folder: Path, how: str = "", agent: int = 0) -> subprocess.
     return subprocess.run(
         [sys.executable, "program.py", str(state), how, str(agent)],
         cwd=folder,
-        env=agent_environment(),
+        env=agent_environment(TMPDIR=str(folder)),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -75,6 +78,14 @@ def test_a_program_that_fails_ends_with_its_error(start_agent: StartAgent, tmp_p
     ended = run(agent.state, tmp_path, "fails")
     assert ended.returncode == 1
     assert ended.stderr.endswith("ValueError: of its own\n")
+    until(lambda: not door_of(agent).figure("live_tasks"))
+
+
+def test_a_program_that_is_killed_leaves_nothing(start_agent: StartAgent, tmp_path: Path) -> None:
+    """Neither where temporary files are, nor at the agent."""
+    agent = start_agent("--cpu", "1")
+    assert run(agent.state, tmp_path, "is killed").returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
     until(lambda: not door_of(agent).figure("live_tasks"))
 
 

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from daemon_rig import APPS, PATIENCE_S, WITH_APPS, star
-from test_files_between_agents import MIB, digest, peak_bytes, processes
-
 from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
+from tests.integration.daemon_rig import APPS, PATIENCE_S, WITH_APPS, star
+from tests.integration.files_rig import MIB, digest, peak_bytes, processes
 
 BLOCKS = 300
 MOST_BYTES = 150 * MIB

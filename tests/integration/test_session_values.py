@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import StartAgent, agent_environment
-from daemon_rig import APPS, PATIENCE_S, WITH_APPS
 
 from agentd.api import attach, connect, wait_on
 from agentd.model.errors import AgentdError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, StartAgent, agent_environment
+from tests.integration.daemon_rig import APPS, PATIENCE_S, WITH_APPS
 
 sys.path.insert(0, str(APPS))
 import session_values as program

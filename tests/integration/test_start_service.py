@@ -106,7 +106,7 @@ def test_without_an_operation_it_stays_until_it_is_stopped(folder: Path) -> None
         found = httpx.get(f"{rest}/COMPSs/resources", trust_env=False).json()["resources"]
         assert sum(host["description"]["processors"][0]["units"] for host in found) == 3
         process.send_signal(signal.SIGTERM)
-        assert process.wait(READY_S) == 130
+        assert process.wait(READY_S) == 143
 
 
 def test_an_agent_that_dies_ends_the_service(folder: Path) -> None:

@@ -8,13 +8,13 @@ import warnings
 from pathlib import Path
 from random import Random
 
-import journal_writer
 import pytest
 
 from agentd.core.journal.recovery import fold
 from agentd.model.errors import StateInUse
 from agentd.store.disk import LocalDisk, open_state
 from agentd.store.journal import Journal
+from tests.integration import journal_writer
 
 KILLS = int(os.environ.get("AGENTD_FAULT_KILLS", "50"))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from daemon_rig import WITH_APPS, Door, star, until
-
 from agentd.api import attach, connect, number_of_resources
 from tests.conftest import StartAgent
+from tests.integration.daemon_rig import WITH_APPS, Door, star, until
 
 
 def test_tasks_of_one_operation_run_on_three_agents(start_agent: StartAgent) -> None:

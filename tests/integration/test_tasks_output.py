@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from daemon_rig import PATIENCE_S, door_of, star
-
 from agentd.api import connect
 from tests.conftest import ROOT, StartAgent, agent_environment
+from tests.integration.cut_rig import CutLine
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, door_of, star, until
 
 PROGRAM = ROOT / "tests" / "integration" / "apps" / "talking_tasks.py"
 
@@ -49,3 +49,23 @@ def test_a_program_of_its_own_agent_shows_what_its_tasks_print(tmp_path: Path) -
         check=False,
     )
     assert sorted(ended.stdout.splitlines()) == ["here 3", "value: 1", "value: 2"], ended.stderr
+
+
+def test_the_log_is_whole_though_the_link_is_cut_while_tasks_end(start_agent: StartAgent) -> None:
+    """What was written where they ran comes over the next link: each line once."""
+    count, cuts = 60, 8
+    far = start_agent(*WITH_APPS, "--hostname", "far", "--cpu", "2")
+    host, _, port = far.comm.rpartition(":")
+    with CutLine(("127.0.0.1", 0), (host, int(port))) as line:
+        home = start_agent(*WITH_APPS, "--hostname", "home", "--cpu", "1", "--neighbour", line.address)
+        until(lambda: "connected" in {row["state"] for row in door_of(home).get("/v1/neighbours")["neighbours"]})
+        door, ran = door_of(home), door_of(far)
+        operation = door.submit("talking_tasks:chatter", count)["id"]
+        for number in range(cuts):
+            until(lambda number=number: ran.figure("ended_total") > number * count / cuts)
+            line.cut()
+        assert door.wait(operation)["result"] == count
+        until(lambda: min(map(len, written(home.state, operation).values())) >= count)
+        found = written(home.state, operation)
+    assert sorted(found["stdout"]) == sorted(f"said {each}" for each in range(count))
+    assert sorted(found["stderr"]) == sorted(f"cried {each}" for each in range(count))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from daemon_rig import APPS, PATIENCE_S, WITH_APPS, Door
 
 from agentd.api import AgentExecutor
 from tests.conftest import ROOT, RunningAgent, StartAgent
+from tests.integration.daemon_rig import APPS, PATIENCE_S, WITH_APPS, Door
 
 OWN = f'File "{ROOT}/agentd/'
 CALLS: list[tuple[str, tuple[Any, ...], str, tuple[str, ...]]] = [

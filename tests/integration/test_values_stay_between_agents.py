@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from daemon_rig import PATIENCE_S, WITH_APPS, Door, until
-
 from tests.conftest import RunningAgent, StartAgent
+from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, until
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -80,7 +79,7 @@ def test_what_was_lost_with_an_agent_is_made_again(start_agent: StartAgent, tmp_
 
 def test_who_stops_hands_back_what_only_it_has(start_agent: StartAgent, tmp_path: Path) -> None:
     """The agent that has the only copies is asked to stop: the values come back first, and nothing runs again."""
-    net = Net(start_agent, *[("--cpu", "1")] * 3)
+    net = Net(start_agent, *[("--cpu", "1", "--grace-s", str(PATIENCE_S))] * 3)  # it is over sooner, when they are back
     word = str(tmp_path / "word")
     found = net.doors[0].submit("moved_values:lost_on_the_way", SIZE, word, 3)
     until(Path(word + ".ready").exists)

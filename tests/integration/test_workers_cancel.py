@@ -7,11 +7,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from workers_room import Room, arguments, value_of
-
 from agentd.core.commands import InterruptTask
 from agentd.core.events import WorkerLost
 from agentd.model.task import Reason, Status
+from tests.integration.workers_room import Room, arguments, value_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +20,8 @@ import os, signal, sys, time
 
 def inc(x): return x + 1
 def sleep(seconds): time.sleep(seconds)
+def await_file(path):
+    while not os.path.exists(path): time.sleep(0.001)
 def polite():
     cancelled = sys.modules["_agentd_worker_task"].cancelled
     while not cancelled(): time.sleep(0.001)
@@ -155,10 +156,14 @@ def test_a_task_that_has_not_started_is_cancelled_without_running(tmp_path: Path
     async def main() -> None:
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
-            first, second = room.give([room.task("sleep", arguments(0.2)), room.task("sleep", arguments(60))])
+            gate = tmp_path / "gate"
+            first, second = room.give(
+                [room.task("await_file", arguments(str(gate))), room.task("sleep", arguments(60))]
+            )
             await room.running(first)
             for level in (1, 2):
                 room.supervisor.interrupt(InterruptTask(1, second.id, level))
+            gate.touch()
             assert (await room.result(second)).status == Status.CANCELLED
             assert room.results()[first.id].status == Status.DONE
             assert not room.of(WorkerLost)

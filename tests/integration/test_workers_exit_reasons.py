@@ -8,12 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from workers_room import Room, arguments
 
 from agentd.core.commands import InterruptTask, RevokeTasks
 from agentd.core.events import TasksEnded, WorkerLost
 from agentd.model.task import Reason, Status
-from agentd.workers.deaths import OutOfMemoryCount
+from agentd.workers import deaths, supervisor
+from agentd.workers.deaths import OutOfMemoryCount, has_ended
+from tests.integration.workers_room import Room, arguments
 
 CODE = """
 import ctypes, os, signal, sys, time
@@ -71,6 +72,29 @@ def test_a_death_says_its_reason_and_blames_what_ran(
             assert isinstance(room.events[-1], WorkerLost)
             assert behind.id not in room.results()
             assert room.supervisor.pids().keys() == {0}
+
+    asyncio.run(main())
+
+
+def test_a_reason_that_comes_late_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine the process that reaps workers is slow: a death has its reason all the same."""
+    monkeypatch.setattr(supervisor, "STATUS_S", 0.0)
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            spawner = room.supervisor.pids()[0]
+            looked: list[int] = []
+            monkeypatch.setattr(deaths, "has_ended", lambda pid: looked.append(pid) or has_ended(pid))
+            os.kill(spawner, signal.SIGSTOP)
+            try:
+                (task,) = room.give([room.task("leave", arguments(3))])
+                await room.soon(lambda: looked)
+                assert room.of(WorkerLost) == []
+            finally:
+                os.kill(spawner, signal.SIGCONT)
+            lost = await room.lost()
+            assert (lost.running, lost.failure.reason) == (task.id, Reason.EXIT)
 
     asyncio.run(main())
 
@@ -147,7 +171,7 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_told(tmp_path: Path) -> None
         count = tmp_path / "vmstat"
         count.write_text("nr_free 1\noom_kill 4\n")
         async with Room(tmp_path, CODE) as room:
-            room.supervisor._oom = OutOfMemoryCount([count])
+            room.supervisor._oom = OutOfMemoryCount(count)
             pid = await room.start_worker()
             (task,) = room.give([room.task("sleep", arguments(60))])
             await room.running(task)

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from workers_room import Room, arguments
 
 from agentd.model.errors import ConfigError
+from tests.integration.workers_room import Room, arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_each_task_has_exactly_what_it_wrote(tmp_path: Path) -> None:
                 assert room.results()[quiet].output_bytes == 0
                 assert room.results()[said].output_bytes == len(f"no newline {n}complaint {n}")
                 assert read(said, "out", 3, 7) == f"no newline {n}".encode()[3:10]
-            room.supervisor.output.forget(tasks[0].id)
+            room.supervisor.output.forget_all([tasks[0].id])
             assert read(tasks[0].id, "out", 0, 999) == b""
 
     asyncio.run(main())
@@ -127,9 +127,9 @@ def test_what_an_earlier_agent_kept_is_forgotten_too(tmp_path: Path) -> None:
             await room.result(task)
             assert room.supervisor.output.read(task.id, "out", 0, 999) == b"kept"
         async with Room(tmp_path, CODE) as room:
-            room.supervisor.output.forget(task.id + 1)
+            room.supervisor.output.forget_all([task.id + 1])
             assert room.supervisor.output.read(task.id, "out", 0, 999) == b"kept"
-            room.supervisor.output.forget(task.id)
+            room.supervisor.output.forget_all([task.id])
             assert room.supervisor.output.read(task.id, "out", 0, 999) == b""
 
     asyncio.run(main())

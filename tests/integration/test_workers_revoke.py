@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from workers_room import Room, arguments
-
 from agentd.core.commands import RevokeTasks
 from agentd.core.events import RevokeSettled, TasksRevoked
 from agentd.model.task import Status
+from tests.integration.workers_room import Room, arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from workers_room import Room, arguments
 
 from agentd.core.events import WorkerLost
+from tests.integration.workers_room import Room, arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workers_room import Room, arguments, value_of
 
 from agentd.api.memory.segments import SegmentPool
 from agentd.core.commands import RevokeTasks
 from agentd.core.events import RevokeSettled
 from agentd.model.task import Status
 from agentd.model.values import Codec, Part, Payload
+from tests.integration.workers_room import Room, arguments, value_of
 
 CODE = """
 import numpy as np, gc, time

@@ -114,7 +114,7 @@ class Net:
             assert self._relay.stdout is not None
             with contextlib.suppress(OSError):
                 self._relay.stdin.close()
-            self._relay.wait(10)
+            self._relay.wait(60)
             self._relay.stdout.close()
         for space in self._made:
             _run("ip", "netns", "delete", space)

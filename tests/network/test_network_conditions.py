@@ -16,7 +16,7 @@ def pair(net: Net) -> tuple[socket.socket, socket.socket]:
     with listen(net, "b") as server:
         near = connect(net, "a", (net.address("b"), server.getsockname()[1]))
         far, _ = server.accept()
-    far.settimeout(10)
+    far.settimeout(60)
     return near, far
 
 
@@ -30,16 +30,24 @@ def round_trip_s(near: socket.socket, far: socket.socket) -> float:
     return time.monotonic() - begin
 
 
+def round_trips_s(near: socket.socket, far: socket.socket, *, below_s: float = 0.0) -> list[float]:
+    """Measure three round trips, or more until one is as short: a busy machine makes any of them longer."""
+    took = [round_trip_s(near, far) for _ in range(3)]
+    while below_s and min(took) >= below_s and len(took) < 1000:
+        took.append(round_trip_s(near, far))
+    return took
+
+
 def test_a_delay_is_kept_each_way(make_net: Callable[..., Net]) -> None:
     """A round trip takes at least both ways' delays, and next to nothing without."""
     net = make_net("a", "b")
     near, far = pair(net)
     with near, far:
-        assert min(round_trip_s(near, far) for _ in range(10)) < 0.05
+        assert min(round_trips_s(near, far, below_s=0.05)) < 0.05
         net.between("a", "b", delay_s=0.05, jitter_s=0.02)
-        assert min(round_trip_s(near, far) for _ in range(3)) >= 0.1
+        assert min(round_trips_s(near, far)) >= 0.1
         net.one_way("b", "a", delay_s=0.0, jitter_s=0.0)
-        assert 0.05 <= min(round_trip_s(near, far) for _ in range(3)) < 0.1
+        assert 0.05 <= min(round_trips_s(near, far, below_s=0.1)) < 0.1
 
 
 def test_a_cut_is_silent_and_heals(make_net: Callable[..., Net]) -> None:
@@ -54,7 +62,7 @@ def test_a_cut_is_silent_and_heals(make_net: Callable[..., Net]) -> None:
         with pytest.raises(TimeoutError):
             far.recv(1)
         net.heal("a", "b")
-        far.settimeout(10)
+        far.settimeout(60)
         assert far.recv(1) == b"?"
 
 

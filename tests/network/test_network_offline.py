@@ -30,6 +30,22 @@ def until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(LOOK_S)
 
 
+def held(folder: Path, name: str) -> tuple[str, str]:
+    """Give the arguments of a task that notes when it begins and ends, which is when `let_go` is called."""
+    return str(folder / name), str(gate_of(folder, name))
+
+
+def gate_of(folder: Path, name: str) -> Path:
+    """Name what a task waits for."""
+    return folder.with_name(f"{folder.name}-{name}-gate")
+
+
+def let_go(folder: Path, *names: str) -> None:
+    """Let tasks end, and those of that name that begin from now on at once."""
+    for name in names:
+        gate_of(folder, name).touch()
+
+
 def note(folder: Path, name: str, seconds: float) -> tuple[str, float]:
     """Give the arguments of a task that notes when it begins and ends."""
     return str(folder / name), seconds
@@ -40,17 +56,19 @@ def test_what_a_device_did_while_it_was_cut_off_is_delivered_after_its_reboot(
 ) -> None:
     """It ends a neighbour's task, takes operations of its own, is killed, goes on: all is done when it is back."""
     site = two(make_site, cores=(1, 2))
-    busy = site.doors["a"].submit("sums:note", *note(tmp_path, "busy", 1.0))["id"]
-    asked = site.doors["a"].submit("sums:note", *note(tmp_path, "given", 1.0))["id"]
+    busy = site.doors["a"].submit("sums:held", *held(tmp_path, "busy"))["id"]
+    asked = site.doors["a"].submit("sums:held", *held(tmp_path, "given"))["id"]
     until((tmp_path / "given").exists, "it runs at b")
     until(lambda: site.doors["a"].wait(asked, 0)["state"] == "forwarded", "a knows that b has it")
     site.net.cut("a", "b")
+    let_go(tmp_path, "busy", "given")
     assert site.doors["b"].wait(asked)["state"] == "done"
     own = site.doors["b"].submit("sums:note", *note(tmp_path, "own", 0.1), wait_s=PATIENCE_S)
     assert own["state"] == "done"
-    waits = site.doors["b"].submit("sums:note", *note(tmp_path, "waits", 1.0))["id"]
+    waits = site.doors["b"].submit("sums:held", *held(tmp_path, "waits"))["id"]
     until((tmp_path / "waits").exists, "its own work runs")
     site.agents["b"].kill()
+    let_go(tmp_path, "waits")
     site.start("b", 2, *QUICK)
     assert site.doors["b"].wait(waits)["state"] == "done"
     after = site.doors["b"].submit("sums:note", *note(tmp_path, "after", 0.1), wait_s=PATIENCE_S)
@@ -76,10 +94,11 @@ def test_an_end_that_nobody_heard_is_delivered_by_who_rebooted(
     site.start("b", 1, *lease)
     site.start("a", 1, *lease)
     site.pair("b", "a")
-    held = site.doors["a"].submit("sums:note", *note(tmp_path, "here", 2.0))["id"]
-    asked = site.doors["a"].submit("sums:note", *note(tmp_path, "away", 0.5))["id"]
+    here = site.doors["a"].submit("sums:held", *held(tmp_path, "here"))["id"]
+    asked = site.doors["a"].submit("sums:held", *held(tmp_path, "away"))["id"]
     until((tmp_path / "away").exists, "it runs at b")
     site.net.cut("a", "b")
+    let_go(tmp_path, "here", "away")
     assert site.doors["b"].wait(asked)["state"] == "done"  # b has written it down
     site.agents["b"].kill()
     site.start("b", 1, *lease)
@@ -90,18 +109,19 @@ def test_an_end_that_nobody_heard_is_delivered_by_who_rebooted(
     site.connect(("a", "b"))
     found = site.doors["a"].wait(asked)
     assert (found["state"], found["ran_on"]) == ("done", "b" if is_within else "a")
-    assert site.doors["a"].wait(held)["state"] == "done"
+    assert site.doors["a"].wait(here)["state"] == "done"
     assert runs(tmp_path) == {"here": 1, "away": 1 if is_within else 2}
 
 
 def test_the_origin_may_reboot_while_it_is_cut_off(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """Its neighbour keeps the end for it: the agent that asks again is told, and nothing runs twice."""
     site = two(make_site, cores=(1, 1))
-    site.doors["a"].submit("sums:note", *note(tmp_path, "here", 1.0))
-    asked = site.doors["a"].submit("sums:note", *note(tmp_path, "away", 0.5))["id"]
+    site.doors["a"].submit("sums:held", *held(tmp_path, "here"))
+    asked = site.doors["a"].submit("sums:held", *held(tmp_path, "away"))["id"]
     until((tmp_path / "away").exists, "it runs at b")
     site.net.cut("a", "b")
     site.agents["a"].kill()
+    let_go(tmp_path, "here", "away")
     assert site.doors["b"].wait(asked)["state"] == "done"
     site.net.heal("a", "b")
     site.start("a", 1, *QUICK)

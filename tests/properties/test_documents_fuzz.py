@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from agentd.model.errors import RequestError
+from agentd.rest.bodies.submission import check_json, read_batch, read_submission
 from agentd.rest.call import Caller
 from agentd.rest.compss.documents import read_end, read_new, read_node, read_reduce, read_start
-from agentd.rest.depth import is_deeper
-from agentd.rest.submission import check_json, read_batch, read_submission
+from agentd.rest.gate.depth import is_deeper
 from resources_xml import ResourcesXmlError, nodes, read_project, read_resources
 from schedulers import configuration
 from tests.fakes.compss_samples import BODIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.core.placing import queue as queues
-from agentd.core.placing.queue import Queue
-from agentd.core.placing.share import Share
+from agentd.core.placing import turns
+from agentd.core.placing.queue import Queue, Sender
 from agentd.core.tasks.shapes import Shapes
 from agentd.core.tasks.task import HERE, Shape, State, Task
 from agentd.model.task import Template
@@ -56,8 +56,8 @@ class Started(NamedTuple):
 class Device:
     """Cores that serve a queue, in virtual time; whoever plans takes the first task for each idle core."""
 
-    def __init__(self, cores: int, *, is_newest: bool = False) -> None:
-        self.queue = Queue()
+    def __init__(self, cores: int, *, is_newest: bool = False, users: Mapping[int, int] | None = None) -> None:
+        self.queue = Queue(users)
         self.cores = self.idle = cores
         self.is_newest = is_newest
         self.now = 0.0
@@ -188,6 +188,62 @@ def test_senders_that_wait_get_the_same_time_of_cores(
     assert unfairness(cores, one, other) <= max(one) + max(other) + 1e-9
 
 
+def shares_of(cores: int, users: Mapping[int, int], *batches: Batch) -> dict[int, float]:
+    """Give the time of cores of each user, for as long as all of them have tasks waiting."""
+    device = Device(cores, users=users)
+    used = dict.fromkeys(users.values(), 0.0)
+    for start in device.run(*batches):
+        if len(start.waiting) < len(used):
+            break
+        used[users[start.sender]] += start.seconds
+    return used
+
+
+@settings(max_examples=EXAMPLES)
+@given(cores=st.integers(1, 3), programs=st.integers(2, 50), seconds=st.sampled_from(SECONDS), is_newest=st.booleans())
+def test_a_user_of_many_programs_gets_no_more_than_a_user_of_one(
+    cores: int, programs: int, seconds: float, *, is_newest: bool
+) -> None:
+    """Connections are no shares: users get the same, by however many programs they ask."""
+    users = {1: -1, **dict.fromkeys(range(2, 2 + programs), -2)}
+    used = shares_of(cores, users, Batch(0.0, 1, seconds, 60), *[Batch(0.0, one, seconds, 60) for one in users])
+    assert used[-1] > 0
+    assert abs(used[-1] - used[-2]) <= 2 * seconds + 1e-9
+
+
+@settings(max_examples=EXAMPLES)
+@given(cores=st.integers(1, 2), seconds=st.sampled_from(SECONDS), overlap=st.integers(1, 3))
+def test_who_comes_with_a_new_program_for_each_task_starves_nobody(cores: int, seconds: float, overlap: int) -> None:
+    """What a user has had is the user's, not the connection's: hanging up pays no debts."""
+    users = {1: -1, **dict.fromkeys(range(2, 202), -2)}
+    coming = [Batch(number * seconds / (overlap * cores), 2 + number, seconds, 1) for number in range(200)]
+    log = Device(cores, users=users).run(Batch(0.0, 1, seconds, 20), *coming)
+    last = max(place for place, start in enumerate(log) if start.sender == 1)
+    assert last <= 2 * 20 + 2 * cores + 1
+
+
+@settings(max_examples=EXAMPLES)
+@given(cores=st.integers(1, 3), counts=st.lists(st.integers(5, 40), min_size=2, max_size=4), others=st.booleans())
+def test_the_programs_of_one_user_are_served_in_turn(cores: int, counts: list[int], *, others: bool) -> None:
+    """A user's program with many tasks delays the user's others by a turn each, too, whoever else is there."""
+    users = {1: -1, **dict.fromkeys(range(2, 2 + len(counts)), -2)}
+    rows = [Batch(0.0, 2 + place, 0.5, count) for place, count in enumerate(counts)]
+    device = Device(cores, users=users)
+    log = [start for start in device.run(*rows, *[Batch(0.0, 1, 0.5, 100)] * others) if start.sender != 1]
+    met: dict[int, int] = dict.fromkeys(range(2, 2 + len(counts)), 0)
+    for start in log[: len(counts) * min(counts)]:
+        met[start.sender] += 1
+        assert max(met.values()) - min(met.values()) <= 1
+
+
+def test_what_a_program_used_while_its_user_wanted_nothing_else_is_forgiven() -> None:
+    """Of one user, too: who had cores that no other program wanted owes the others nothing for it."""
+    device = Device(1, users={1: -1, 2: -1})
+    device.run(Batch(0.0, 1, 7.0, 30), Batch(0.0, 2, 7.0, 1))
+    log = device.run(Batch(device.now, 2, 7.0, 10), Batch(device.now, 1, 7.0, 10))[-20:]
+    assert sorted(start.sender for start in log[:10]) == [1] * 5 + [2] * 5
+
+
 def test_short_tasks_are_served_many_at_a_time() -> None:
     """A turn is a millisecond of cores: a batch of tiny tasks is not cut into single ones."""
     device, turns = Device(200), 0
@@ -251,8 +307,8 @@ def test_senders_that_come_and_go_leave_nothing_behind() -> None:
         task = Task(order, shape, Payload(), HERE, order, order)
         queue.add(task)
         queue.place(task)
-    assert len(queue._shares) <= queues.KNOWN_MOST + 2
-    assert len(queue._turns) <= 2 * len(queue._shares) + queues.STALE_MOST + 1
+    assert len(queue._shares) <= turns.KNOWN_MOST + 2
+    assert len(queue._turns._heap) <= 2 * len(queue._shares) + turns.STALE_MOST + 1
 
 
 def test_a_blocked_sender_blocks_nobody() -> None:
@@ -271,7 +327,7 @@ def test_planted_bugs_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         planted.setattr(Queue, "place", Queue.take)
         planted.setattr(Queue, "used", lambda *_: None)
         assert unfairness(1, (0.002,), (7.0,)) > 7.002
-    made = Share.__init__
-    monkeypatch.setattr(Share, "__init__", lambda self, number, tag=0.0: made(self, number, tag + number))
+    made = Sender.__init__
+    monkeypatch.setattr(Sender, "__init__", lambda self, number, tag=0.0: made(self, number, tag + number))
     counts = overtaken(1, [Batch(0.0, 1, 0.5, 40)], Batch(0.7, 9, 0.5, 1))
     assert max(counts.values()) > 1

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agentd.model.errors import PeerError
-from agentd.model.exchange import End, Offer, Refusal, Settled, Submission
+from agentd.model.exchange import End, EndedLot, Lot, Offer, Refusal, Settled, Submission
 from agentd.model.task import Constraints, Failure, Outcome, Template
 from agentd.model.values import Part, Payload
+from agentd.wire import lot_messages as lots
 from agentd.wire import messages as m
 from agentd.wire.codec import decode, decode_chunk, encode
 from agentd.wire.framing import HEADER, MAGIC, Frame, FrameDecoder, encode_frame
@@ -27,6 +28,7 @@ FUZZ_EXAMPLES = int(os.environ.get("AGENTD_FUZZ_EXAMPLES", "3000"))
 CAP = 65_536
 
 numbers = st.integers(-(2**63), 2**63 - 1)
+whole = st.integers(0, 2**63 - 1)
 small = st.integers(0, 2**31)
 names = st.text(max_size=12)
 data = st.binary(max_size=40)
@@ -46,6 +48,8 @@ templates = st.builds(
     constraints=st.builds(Constraints, computing_units=small, software=st.lists(names, max_size=2).map(tuple)),
     name=names,
 )
+tasks = st.lists(whole, max_size=4)
+texts = st.lists(data, max_size=4)
 attempts = st.lists(st.tuples(numbers, small), max_size=4).map(tuple)
 refusals = st.lists(st.builds(Refusal, numbers, small, names, st.booleans()), max_size=3).map(tuple)
 messages = st.one_of(
@@ -56,10 +60,14 @@ messages = st.one_of(
     st.builds(m.Declare, st.lists(st.tuples(numbers, templates), max_size=3).map(tuple)),
     st.builds(m.Submit, st.lists(st.builds(Submission, numbers, numbers, payloads, numbers), max_size=4)),
     st.builds(m.SettledCalls, st.lists(st.builds(Settled, numbers, outcomes), max_size=4)),
-    st.builds(m.Offers, st.lists(st.builds(Offer, numbers, numbers, payloads, small, small, names), max_size=4)),
+    st.builds(m.Offers, st.lists(st.builds(Offer, whole, numbers, payloads, small, small, names), max_size=4)),
     st.builds(m.Answers, st.just(()), refusals, refusals),
     st.builds(m.Ends, st.lists(st.builds(End, numbers, small, small, outcomes), max_size=4)),
     st.builds(m.Inventory, attempts, attempts),
+    st.builds(lots.OfferLot, st.builds(Lot, numbers, small, small, names, small, tasks=tasks, arguments=texts)),
+    st.builds(lots.AcceptLot, small, small, tasks),
+    st.builds(lots.EndedLotTold, st.builds(EndedLot, small, small, names, tasks=tasks, values=texts)),
+    st.builds(lots.EndedLotAck, small, tasks),
     st.builds(m.DataChunk, numbers, small, small, data, names, data.map(memoryview)),
     st.builds(m.Output, numbers, small, small, data, st.booleans()),
 )

@@ -16,9 +16,12 @@ from msgspec.structs import replace
 from agentd.api.calls.values import LARGEST_INLINE_BYTES, dumps_by_value, is_local
 from agentd.model.errors import RequestError
 from agentd.model.task import Form, Template
+from agentd.wire.messages import Declare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agentd.api.calls.connection import Connection
 
 MOST_FUNCTIONS = 1024
 """Functions that are declared; what comes after them travels with each call, so that neither side fills up. Chosen."""
@@ -118,6 +121,15 @@ class Catalogue:
     def template(self, number: int) -> Template:
         """Give the template of a number."""
         return self.templates[number - 1]
+
+    def news_for(self, connection: Connection) -> Declare | None:
+        """Give what is to be said before a template is named on a connection; None: it knows all of them."""
+        new = self.templates[connection.declared :]
+        if not new:
+            return None
+        first = connection.declared + 1
+        connection.declared += len(new)
+        return Declare(tuple(enumerate(new, first)))
 
     def _declare(self, function: Callable[..., Any], is_chunk: bool) -> Entry:
         name = name_of(function)

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agentd import __version__
@@ -21,6 +22,8 @@ from agentd.socket_path import fitting
 from agentd.wire.messages import Hello, HelloAck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agentd.api.calls.uploads import Uploads
     from agentd.api.places import Place
     from agentd.model.exchange import Submission
@@ -58,7 +61,10 @@ class Connection:
         dialogue: the words that are exchanged.
         declared: how many templates of the catalogue it knows.
         descriptors: received with frames that are not yet parsed, in order; whoever takes one closes it.
+        as_before: with what to dial so that the agent knows the next connection for one of the same session.
     """
+
+    as_before: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, sock: socket.socket, *, local: bool = True) -> None:
         self._socket = sock
@@ -67,6 +73,8 @@ class Connection:
         self.is_local = local
         self.beside = -1
         """A descriptor that whoever waits for bytes wants to know of as well; -1: none."""
+        self.is_beside_ready = False
+        """There was something to read of that one when `wait_for_any` looked last."""
         self.dialogue = Dialogue(local=local)
         self.declared = 0
         self.descriptors: deque[int] = deque()
@@ -114,14 +122,16 @@ class Connection:
 
     def unwatch(self, descriptor: int) -> None:
         """Wait for bytes of that descriptor no longer, if that was the case."""
-        if self.beside == descriptor:
+        if self.beside == descriptor >= 0:
             self.beside = -1
             self._readable.unregister(descriptor)
 
-    def wait_for_any(self) -> bool:
-        """Wait for bytes, here or beside; tell whether there are any here."""
-        own = self._socket.fileno()
-        return own in [descriptor for descriptor, _ in self._readable.poll()]
+    def wait_for_any(self, timeout_s: float | None = None) -> bool:
+        """Wait for bytes, here or beside, for so long at most; tell whether there are any here."""
+        timeout_ms = None if timeout_s is None else timeout_s * 1000
+        ready = [descriptor for descriptor, _ in self._readable.poll(timeout_ms)]
+        self.is_beside_ready = self.beside in ready
+        return self._socket.fileno() in ready
 
     def read(self, *, blocking: bool = True) -> None:
         """Read what there is, waiting for it with `blocking`; it is kept until `parse` is called.
@@ -204,17 +214,33 @@ class Connection:
             LocalError: they exceed what the agent granted, or what a frame may hold.
         """
         frames = self.dialogue.submit(calls)
-        if len(frames) == 1 and len(frames[0]) == 1 and not self.backlog:
-            piece = frames[0][0]
-            try:
-                sent = self._socket.send(piece, _AT_ONCE)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(piece):
-                self.backlog.append((memoryview(piece)[sent:], ()))
+        if len(frames) == 1 and len(frames[0]) == 1:
+            self._write_short(frames[0][0])
             return
         self.backlog.extend((memoryview(piece), ()) for frame in frames for piece in frame)
         self.drain()
+
+    def announce(self, line: int, call: Submission) -> None:
+        """Write that a call is made over a direct line; as `write`.
+
+        Raises:
+            OSError: the connection is gone.
+            LocalError: it exceeds what the agent granted.
+        """
+        self._write_short(self.dialogue.announce(line, call))
+
+    def _write_short(self, piece: Buffer) -> None:
+        """Write one piece behind what waits, at once where nothing does."""
+        if self.backlog:
+            self.backlog.append((memoryview(piece), ()))
+            self.drain()
+            return
+        try:
+            sent = self._socket.send(piece, _AT_ONCE)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(piece):
+            self.backlog.append((memoryview(piece)[sent:], ()))
 
     def drain(self) -> None:
         """Write what waits, as far as the socket takes it at once.

@@ -16,6 +16,7 @@ from agentd.model.unreadable import UNREADABLE
 from agentd.wire.codec import decode, encode
 from agentd.wire.faults import LocalError
 from agentd.wire.framing import HEADER, HEADER_BYTES, MAGIC, MAX_FRAME_BYTES, OPENING_VERSION, FrameDecoder
+from agentd.wire.line_messages import Announce
 from agentd.wire.messages import Credit, DirectLine, HelloAck, Kind, SettledCalls, Submit
 from agentd.wire.rights import Speaker, may_send
 from agentd.wire.terms import PROTOCOL_MAX, PROTOCOL_MIN
@@ -36,6 +37,7 @@ _HEARD_AFAR = may_send(Speaker.SERVER, local=False)
 _SAID_AFAR = may_send(Speaker.USER, local=False)
 _SETTLED = int(Kind.SETTLED)
 _SUBMIT = int(Kind.SUBMIT)
+_ANNOUNCE = int(Kind.ANNOUNCE)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_settled = msgspec.msgpack.Decoder(SettledCalls).decode
 _argument_parts = attrgetter("payload.parts")
@@ -110,6 +112,18 @@ class Dialogue:
         frames = encode(message, version=self._version, max_bytes=MAX_FRAME_BYTES, local=self._local)
         self.room -= len(calls)
         return frames
+
+    def announce(self, line: int, call: Submission) -> bytes:
+        """Give the frame that tells of a call without parts over a direct line; it is short.
+
+        Raises:
+            LocalError: it is more than the agent takes.
+        """
+        if not self.room:
+            raise LocalError("a call where none is granted")
+        body = _encode(Announce(line, [call]))
+        self.room -= 1
+        return HEADER.pack(MAGIC, self._version, _ANNOUNCE, len(body), 0) + body
 
     def hear(self, data: bytes) -> list[Message]:
         """Give the messages that these bytes complete.

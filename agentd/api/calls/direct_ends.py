@@ -59,7 +59,7 @@ class DirectEnds:
 
     def over(self, item: Settled, due: list[CallFuture[Any]]) -> bool:
         """The task of a line has ended, where it is one's: tell whether its outcome was of use for the last call."""
-        answers, unbegun, line = self._direct.over(item.ref)
+        answers, unbegun, line = self._direct.over(item.ref, item.outcome)
         self._take(answers, unbegun, due)
         call = line.current if line is not None else None
         if line is None or call is None or call.ref not in self._pending:

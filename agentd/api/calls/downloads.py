@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentd.model.exchange import Settled
     from agentd.model.values import ObjectKey, Remote
-    from agentd.wire.messages import Message
+    from agentd.wire.messages import HelloAck, Message
 
 PIECE_BYTES = 4 << 20
 """What one request asks for."""
@@ -38,6 +38,11 @@ class _Coming:
         self.asked = 0
         self.taken = 0
 
+    def is_of(self, agent: HelloAck) -> bool:
+        """Tell whether the agent may still have it, for a program that was cut off."""
+        is_same = (self.remote.home, self.remote.boot) == (agent.agent_id, agent.boot)
+        return is_same and bool(agent.capabilities.get("sessions"))
+
 
 class Result:
     """A result that is not all here.
@@ -45,11 +50,13 @@ class Result:
     Attributes:
         settled: how the call ended.
         failure: why it cannot be had; None while it may.
+        was_cut: the connection was lost in the middle of it.
     """
 
     def __init__(self, settled: Settled) -> None:
         self.settled = settled
         self.failure: AgentdError | None = None
+        self.was_cut = False
         self.missing = 0
         self.whole: dict[ObjectKey, memoryview] = {}
 
@@ -73,10 +80,20 @@ class Downloads:
         self._coming: dict[int, _Coming] = {}
         self._waiting: deque[_Coming] = deque()
 
-    def reset(self) -> None:
-        """Forget everything: the connection is gone, and with it what the agent kept for us."""
+    def reconnect(self, agent: HelloAck) -> set[int]:
+        """Go on over another connection, from where each value stopped, if the agent is the same.
+
+        Returns:
+            The calls of which results come; nothing is known here any more of the others.
+        """
+        cut = [coming for coming in (*self._coming.values(), *self._waiting) if coming.is_of(agent)]
         self._coming.clear()
-        self._waiting.clear()
+        self._waiting = deque(cut)
+        for coming in cut:
+            coming.asked = coming.taken
+            coming.result.was_cut = True
+        self._begin_waiting()
+        return {coming.result.settled.ref for coming in cut}
 
     @staticmethod
     def is_elsewhere(settled: Settled) -> bool:

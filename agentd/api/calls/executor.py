@@ -7,6 +7,7 @@ import os
 import sys
 import weakref
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -16,6 +17,7 @@ from agentd.api.calls.future import CallFuture
 from agentd.api.calls.line import Line
 from agentd.api.calls.values import NAMED_BYTES, OUT_OF_BAND_BYTES, encode_call
 from agentd.api.places import find
+from agentd.model.errors import Unreachable
 from agentd.model.task import Constraints, Template
 
 if TYPE_CHECKING:
@@ -202,9 +204,10 @@ def _way(place: Place, options: Template, reconnect_s: float) -> Way:
     from agentd.api.calls import secret  # loads TLS
     from agentd.api.calls.remote import RemoteLine  # loads an HTTP client
 
-    line = secret.line(place, options, name=_own_name(), reconnect_s=reconnect_s)
-    if line is not None:
-        return line
+    dial = secret.dialler(place)
+    if dial is not None:
+        with suppress(Unreachable):  # a firewall lets the user port through alone, say
+            return Line(place, options, name=_own_name(), reconnect_s=reconnect_s, dial=dial)
     return RemoteLine(place, options, reconnect_s)
 
 

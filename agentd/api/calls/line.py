@@ -19,6 +19,7 @@ from agentd.api.calls.connection import Connection
 from agentd.api.calls.connection import dial as dial_unix
 from agentd.api.calls.future import CallFuture
 from agentd.api.calls.mailbox import Mailbox
+from agentd.api.calls.reading import Reading
 from agentd.api.calls.recovery import Recovery
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.model.exchange import Submission
@@ -30,13 +31,11 @@ if TYPE_CHECKING:
     from agentd.model.task import Template
     from agentd.model.values import Part, Payload
 
-GRACE_S = 0.004
-"""For so long after a caller has read, our own thread leaves the reading to it: a loop of submit and result never
-changes threads. Chosen: 30 calls of that loop; a caller that went away for good delays others by no more."""
 GATHER_S = 0.001
 """For so long after our own thread has sent it lets further calls gather, so that a caller who only submits is not
 interrupted for each. The first leaves at once, and whoever waits sends for itself. Chosen: a batch of 200."""
 _SUFFICIENT = frozenset({"code", "admin"})
+_LOG_IN = "`agentd invite --user NAME --scope code` there makes a string for `agentd login` here"
 
 
 class Line:
@@ -68,9 +67,10 @@ class Line:
         connection = self._dial(name=name)
         if connection.ack.scope not in _SUFFICIENT:
             connection.close()
+            remedy = _LOG_IN if place.certificate else "start the agent with --local-access code"
             raise RequestError(
                 f"the agent at {place.where} grants this program the scope {connection.ack.scope!r}, and an executor "
-                "sends pickles, which needs 'code': start the agent with --local-access code",
+                f"sends pickles, which needs 'code': {remedy}",
                 status=403,
             )
         self._agent = place
@@ -84,23 +84,16 @@ class Line:
         self._refs = count(1)
         self.mailbox = Mailbox(self.catalogue, self._refs, self.wake, connection.uploads())
         self.mailbox.direct.connect(connection)
-        self._connection: Connection | None = connection
+        self._dial_again = partial(self._dial, **connection.as_before)
+        self._reading = Reading(connection)
         self._wire = threading.Lock()
         """Held while the protocol's state changes: while encoding and writing, and while parsing."""
-        self._roles = threading.Lock()
-        """Held while the reading changes hands."""
-        self._reader = 0
-        """Identity of the thread that reads; 0 for none."""
-        self._followers: dict[Any, tuple[CallFuture[Any], int]] = {}
-        """Threads that wait while another one reads, by the lock that they sleep on: for what, and who."""
-        self._dead: list[Connection] = []
-        """Lost connections that a thread may still be reading."""
-        self._left_s = 0.0
-        """When a caller last stopped reading."""
         self._is_attended = False
         """Somebody waits for futures who reads nothing: there is no grace."""
         self._is_dozing = False
         """Our thread looks again within the grace, so it needs no waking."""
+        self._is_submitting = False
+        """A caller has sent a batch by itself since our thread looked."""
         self._is_closing = False
         self._is_forked = False
         self._bell = Bell()
@@ -121,6 +114,7 @@ class Line:
         future: CallFuture[Any] = CallFuture(self, submission)
         if self.mailbox.post(future, submission):
             self.flush()
+            self._is_submitting = True
         elif not self._is_dozing:
             self._bell.ring()
         return future
@@ -132,16 +126,16 @@ class Line:
             TimeoutError: it is not, after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        me = threading.get_ident()
-        if self._reader == me:  # a callback waits for another call, while we read for the first
+        me, reading = threading.get_ident(), self._reading
+        if reading.reader == me:  # a callback waits for another call, while we read for the first
             self._read_until(future, deadline)
             return
         try:
             while not future.is_settled:
-                if self._becomes_reader(me) or self._sleep(future, deadline, me):
+                if reading.take(me) or self._sleep(future, deadline, me):
                     self._read_until(future, deadline)
         finally:
-            if self._reader == me:
+            if reading.reader == me:
                 self._step_down()
 
     def attend(self) -> None:
@@ -182,14 +176,14 @@ class Line:
 
     def flush(self) -> bool:
         """Send what waits, as far as the agent takes it; false if nothing does."""
-        connection, mailbox = self._connection, self.mailbox
+        connection, mailbox = self._reading.connection, self.mailbox
         if connection is None:
             return False
         if not (mailbox.outbox or mailbox.given_up or mailbox.shared.has_news or connection.backlog):
             return False
         try:
             with self._wire:
-                if connection is self._connection:
+                if connection is self._reading.connection:
                     if connection.backlog:
                         connection.drain()
                     mailbox.send(connection)
@@ -208,26 +202,23 @@ class Line:
         """
         while not future.is_settled:
             self.flush()
-            connection = self._connection
+            connection = self._reading.connection
             if connection is None:
                 self._step_down()
                 return
-            if deadline is None and not connection.backlog:
-                self._step(connection, blocking=True)
-                continue
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise TimeoutError
-            if connection.wait(left_s):
+            if not connection.backlog:
+                self._step(connection, blocking=True, timeout_s=left_s)
+            elif connection.wait(left_s):
                 self._step(connection, blocking=False)
 
-    def _step(self, connection: Connection, *, blocking: bool) -> None:
-        """Read once, what came directly as well, and act on it."""
+    def _step(self, connection: Connection, *, blocking: bool, timeout_s: float | None = None) -> None:
+        """Read once, what came directly as well, and act on it; with `blocking` wait for it, so long at most."""
         beside = self.mailbox.direct.line
         try:
-            if beside is None:
-                connection.read(blocking=blocking)
-            elif not blocking or beside.has_bytes or connection.wait_for_any():
+            if not blocking or (beside is not None and beside.has_bytes) or connection.wait_for_any(timeout_s):
                 connection.read(blocking=False)
         except BlockingIOError:
             if beside is None:
@@ -239,8 +230,8 @@ class Line:
             with self._wire:
                 messages = connection.parse()
             due = self.mailbox.open(messages, connection) if messages else []
-            if beside is not None:
-                due += self.mailbox.hear()
+            if beside is not None and (not blocking or beside.has_bytes or connection.is_beside_ready):
+                due += self.mailbox.settling.hear()
         except (OSError, PeerError, LookupError) as error:
             self._lose(connection, error)
             return
@@ -252,22 +243,11 @@ class Line:
 
     def _lose(self, connection: Connection, error: BaseException) -> None:
         """Note that a connection is of no use any more; our own thread sees to another."""
-        with self._roles:
-            if self._connection is not connection:
-                return
-            self._connection = None
-            self._dead.append(connection)
-            self._recovery.begin(error)
+        if not self._reading.lose(connection):
+            return
+        self._recovery.begin(error)
         connection.shut()
         self.wake()
-
-    # --- roles --------------------------------------------------------------------------------------------------
-
-    def _becomes_reader(self, me: int) -> bool:
-        with self._roles:
-            if not self._reader and self._connection is not None:
-                self._reader = me
-            return self._reader == me
 
     def _sleep(self, future: CallFuture[Any], deadline: float | None, me: int) -> bool:
         """Wait until the future is settled or this thread was made the reader: true for that.
@@ -275,49 +255,32 @@ class Line:
         Raises:
             TimeoutError: the deadline has passed.
         """
-        gate = threading.Lock()
-        gate.acquire()
-        self._followers[gate] = future, me
+        reading = self._reading
+        gate = reading.follow(future, me)
         future.is_awaited = True
         try:
             if future.is_settled:
                 return False
-            if self._reader == self._thread.ident:
+            if reading.reader == self._thread.ident:
                 self.wake()  # it gives the reading to us
             self.flush()
             left_s = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
             if not gate.acquire(timeout=left_s) and not future.is_settled:
                 raise TimeoutError
         finally:
-            with self._roles:
-                self._followers.pop(gate, None)
-        return self._reader == me
+            reading.unfollow(gate)
+        return reading.reader == me
 
     def _step_down(self) -> None:
-        with self._roles:
-            self._reader = 0
-            self._left_s = time.monotonic()
-            has_heir = bool(self._followers) and self._pass_on()
+        """Let another thread read: a caller that waits, or else our own."""
+        reading = self._reading
         # While it dozes, our own thread looks by itself, in time for whoever waits without reading.
-        if not has_heir and (self._is_attended or not self._is_dozing or self._connection is None):
+        if not reading.step_down() and (self._is_attended or not self._is_dozing or reading.connection is None):
             self.wake()
-
-    def _pass_on(self) -> bool:
-        """Make one of those who wait the reader, if nobody is. Call with `_roles`."""
-        if self._reader or self._connection is None:
-            return False
-        for gate, (future, thread) in list(self._followers.items()):
-            if not future.is_settled and self._followers.pop(gate, None) is not None:
-                self._reader = thread
-                gate.release()
-                return True
-        return False
 
     def release(self, future: CallFuture[Any]) -> None:
         """Let the threads go that wait for a future, which is settled."""
-        for gate, (awaited, _) in list(self._followers.items()):
-            if awaited is future and self._followers.pop(gate, None) is not None:
-                gate.release()
+        self._reading.release(future)
 
     # --- our own thread -----------------------------------------------------------------------------------------
 
@@ -325,8 +288,8 @@ class Line:
         """Read, write and dial whenever no caller does; ends when the line is closed and nothing is outstanding."""
         try:
             while not (self._is_closing and self.mailbox.is_done()):
-                self._bury()
-                connection = self._connection
+                self._reading.bury()
+                connection = self._reading.connection
                 if connection is None:
                     self._revive()
                 else:
@@ -340,48 +303,29 @@ class Line:
 
     def _leave(self) -> None:
         self.flush()  # what a caller gave up last
-        connection = self._connection
+        connection = self._reading.connection
         if connection is not None:
             self._lose(connection, ConnectionAbortedError("the executor was shut down"))
         self.mailbox.direct.close()
-        while self._dead:
-            self._bury()
+        while not self._reading.bury():
+            pass
         self.mailbox.close()
         self._bell.close()
 
-    def _bury(self) -> None:
-        """Give lost connections back to the system, once nobody reads them."""
-        if not self._dead:
-            return
-        with self._roles:
-            if not self._reader:
-                while self._dead:
-                    self._dead.pop().close()
-
     def _turn(self, connection: Connection) -> None:
         """Do once what is to be done now, then wait for more."""
-        doze_s = self._doze_s()
-        has_sent = self.flush()
+        if not self.mailbox.is_busy:
+            self._is_attended = False
+        doze_s = self._reading.take_over(threading.get_ident(), at_once=self._is_attended)
         if doze_s is None:
-            self._listen(connection, GATHER_S if has_sent else None)
+            is_submitting, self._is_submitting = self._is_submitting, False  # it is left to itself for a moment
+            self._listen(connection, GATHER_S if is_submitting or self.flush() else None)
             return
+        self.flush()
         self._is_dozing = doze_s > 0
         events = select.POLLOUT if connection.backlog else 0
         self._rest(doze_s or None, connection, events)
         self._is_dozing = False
-
-    def _doze_s(self) -> float | None:
-        """Become the reader if no caller is about to: None. Else say for how many seconds to doze; 0: until woken."""
-        with self._roles:
-            since_s = time.monotonic() - self._left_s
-            is_free = not self._reader and not self._pass_on()
-            if not self.mailbox.is_busy:
-                self._is_attended = False
-            if is_free and (self._is_attended or since_s >= GRACE_S):
-                self._reader = threading.get_ident()
-                return None
-            # While a caller reads, its going away wakes us; the doze spares a tight loop from waking us each time.
-            return max(GRACE_S - since_s, 0.001) if is_free or since_s < 2 * GRACE_S else 0
 
     def _listen(self, connection: Connection, patience_s: float | None) -> None:
         """Read once, as the reader, and give the role back; a call that is submitted meanwhile has that patience."""
@@ -391,9 +335,7 @@ class Line:
             self._is_dozing = False
             self._step(connection, blocking=False)
         finally:
-            with self._roles:
-                self._reader = 0
-                self._pass_on()
+            self._reading.give_back()
 
     def _rest(self, seconds: float | None, connection: Connection | None = None, events: int = 0) -> None:
         """Wait for the bell, or the connection, or the time."""
@@ -407,7 +349,7 @@ class Line:
             self._rest(None)
             return
         try:
-            connection = self._dial(name=self._name)
+            connection = self._dial_again(name=self._name)
         except (Unreachable, RequestError) as error:
             delay_s = self._recovery.delay_s(error, time.monotonic())
             if delay_s is None:
@@ -418,22 +360,17 @@ class Line:
         self._recovery.end()
         with self._wire:
             self.mailbox.repeat(connection)
-        with self._roles:
-            self._connection = connection
-            self._pass_on()
+        self._reading.renew(connection)
 
     # --- another process ----------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
         """Forget, in a child process, what is the parent's: its connection, its threads and its calls."""
         self._bell.close()
-        for connection in (self._connection, *self._dead):
-            if connection is not None:
-                connection.close()
+        self._reading.abandon()
         self.mailbox.direct.after_fork()
         for future in self.mailbox.unsettled():
             future.disown()
-        self._connection = None
         self._is_forked = not self._is_closing
         self._is_closing = True
 

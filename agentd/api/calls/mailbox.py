@@ -1,4 +1,4 @@
-"""What goes out to the agent and what is expected back: batches, retries by value, and who is told of an end.
+"""What goes out to the agent and what is expected back: calls in batches, and again where a connection was lost.
 
 Law: a call is in `pending` from the moment that it is posted until it is settled; what is on its way to the agent can
 always be made anew from there.
@@ -7,24 +7,20 @@ always be made anew from there.
 from __future__ import annotations
 
 import time
-from concurrent.futures import CancelledError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agentd.api.calls.direct import Direct
-from agentd.api.calls.direct_ends import DirectEnds, counted
-from agentd.api.calls.downloads import Downloads
 from agentd.api.calls.future import CallFuture
-from agentd.api.calls.values import reencode
+from agentd.api.calls.settling import Settling
 from agentd.api.memory.shared import SharedMemory
 from agentd.model.errors import PeerError, Unreachable
 from agentd.model.exchange import Submission
-from agentd.model.task import Outcome, Reason, Status
+from agentd.wire.line_messages import LineGiven
 from agentd.wire.messages import (
     CancelCalls,
     DataChunk,
     DataRequest,
-    Declare,
     Segment,
     SegmentFree,
     SegmentRelease,
@@ -37,11 +33,9 @@ if TYPE_CHECKING:
 
     from agentd.api.calls.catalogue import Catalogue
     from agentd.api.calls.connection import Connection
-    from agentd.api.calls.downloads import Result
     from agentd.api.calls.uploads import Uploads
     from agentd.api.memory.shared import Mail
     from agentd.model.errors import AgentdError
-    from agentd.model.exchange import Settled
     from agentd.model.values import Part, Payload
     from agentd.wire.messages import Message
 
@@ -63,6 +57,7 @@ class Mailbox:
         outbox: calls that wait to be sent.
         given_up: numbers of calls that were cancelled, and of which the agent may have to be told.
         shared: what large values lie in.
+        settling: how calls end.
     """
 
     def __init__(
@@ -77,11 +72,9 @@ class Mailbox:
         self.direct = Direct(catalogue)
         self.shared = SharedMemory(note)
         self._uploads = uploads
-        self._downloads: Downloads | None = None
-        """Results that come in chunks; None before the first of them."""
         self._pending: dict[int, CallFuture[Any]] = {}
         self.outbox: list[Submission] = []
-        self._ends = DirectEnds(self.direct, catalogue, self._pending, self.outbox, self._settle_each)
+        self.settling = Settling(catalogue, self.direct, self.shared, self._pending, self.outbox, self._let_go)
         self._outbox_bytes = 0
         self._next_batch = BATCH_CALLS
         self.given_up: list[int] = []
@@ -148,6 +141,9 @@ class Mailbox:
                 self._send_directly()
             if not connection.backlog:
                 direct.sent_socket()
+            if direct.unwanted:
+                self.given_up += direct.unwanted
+                direct.unwanted.clear()
         # The calls first: what is declared or shared for them was so before they were posted.
         calls = self._taken(connection.dialogue.room)
         if self.shared.is_used and any(map(_PARTS, calls)):
@@ -186,11 +182,9 @@ class Mailbox:
     def _mail(self, calls: list[Submission], connection: Connection) -> list[Mail]:
         """List what is to be sent in the order in which it must be written."""
         mail: list[Mail] = []
-        known = self._catalogue.templates
-        if connection.declared < len(known):
-            numbered = tuple(enumerate(known[connection.declared :], connection.declared + 1))
-            connection.declared += len(numbered)
-            mail.append((Declare(numbered), ()))
+        declared = self._catalogue.news_for(connection)
+        if declared is not None:
+            mail.append((declared, ()))
         if self.shared.has_news:
             mail += self.shared.mail()
         if calls:
@@ -240,21 +234,20 @@ class Mailbox:
         return [(CancelCalls(refs), ())] if refs else []
 
     def repeat(self, connection: Connection) -> None:
-        """Have everything that was sent and has not ended sent again: the agent of the last connection is gone.
+        """Have everything that was sent and has not ended sent again: the last connection is gone.
 
-        What must not run twice ends here: nobody can tell whether it did run.
+        What must not run twice ends here: nobody can tell whether it did run. Of what has, the results go on coming.
         """
         self.direct.connect(connection)
         self.shared.reconnect()
-        if self._downloads is not None:
-            self._downloads.reset()
+        spoken_for = {call.ref for call in self.outbox}
+        spoken_for |= self.settling.reconnect(connection.ack)
         if self._uploads is not None:
             self._uploads.reset()
-        waiting = {call.ref for call in self.outbox}
         again = []
         for ref, future in list(self._pending.items()):
             call = future.submission
-            if call is None or ref in waiting:
+            if call is None or ref in spoken_for:
                 continue
             if self._catalogue.template(call.template).idempotent:
                 again.append(call)
@@ -297,17 +290,20 @@ class Mailbox:
         due: list[CallFuture[Any]] = []
         for message in messages:
             if isinstance(message, SettledCalls):
-                self._settle(message, due)
-            elif isinstance(message, Segment):
+                self.settling.settle(message, due)
+            elif isinstance(message, (Segment, LineGiven)):
                 if not connection.descriptors:
-                    raise PeerError("the agent announced shared memory without its descriptor")
-                self.shared.add(message, connection.descriptors.popleft())
+                    raise PeerError(f"the agent sent {message.kind.name} without its descriptor")
+                if isinstance(message, Segment):
+                    self.shared.add(message, connection.descriptors.popleft())
+                else:
+                    self.direct.given(message, connection.descriptors.popleft())
             elif isinstance(message, SegmentFree):
                 self.shared.drop(message)
             elif isinstance(message, SegmentRelease):
                 self.shared.let_go(message)
-            elif isinstance(message, DataChunk) and self._downloads is not None:
-                self._fetched(self._downloads.take(message), due)
+            elif isinstance(message, DataChunk):
+                self.settling.chunk(message, due)
             elif isinstance(message, DataRequest):
                 self._requested(message)
         return due
@@ -322,119 +318,3 @@ class Mailbox:
             raise PeerError("the agent asked for an argument, and none was named to it")
         self._uploads.requested(message)
         self.shared.has_news = True
-
-    def hear(self) -> list[CallFuture[Any]]:
-        """Act on what has come over the direct line; give the futures whose callbacks are due."""
-        return self._ends.hear()
-
-    def _settle(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
-        """Settle what the daemon has answered."""
-        self._settle_each(message, due)
-        if self.direct.is_possible and len(message.settled) == 1:
-            self.direct.settled(message.settled[0].ref, message.settled[0].outcome)
-
-    def _settle_each(self, message: SettledCalls, due: list[CallFuture[Any]]) -> None:
-        pending = self._pending
-        odd = []
-        with CallFuture.lock:
-            for item in message.settled:
-                outcome = item.outcome
-                future = pending.get(item.ref)
-                if future is None or outcome.status or outcome.value.parts or future.has_parts:
-                    odd.append((item, future))
-                    continue
-                if future.settle(outcome):
-                    due.append(future)
-                pending.pop(item.ref, None)
-        for item, future in odd:
-            if item.outcome.value.parts and Downloads.is_elsewhere(item):
-                self._fetch(item, is_wanted=future is not None)
-            elif future is None:
-                if not self._ends.over(item, due):
-                    self._views(item.outcome.value)  # dropped at once, which tells the agent that nobody reads them
-            elif not self._is_repeated(future, item.outcome):
-                outcome = counted(item.outcome, future.lost_attempts) if future.lost_attempts else item.outcome
-                self._end(item.ref, future, outcome, self._views(outcome.value), due)
-
-    def _fetch(self, item: Settled, *, is_wanted: bool) -> None:
-        """Bring a result here that is only named."""
-        if self._downloads is None:
-            self._downloads = Downloads(self.shared.tell)
-        if is_wanted:
-            self._downloads.begin(item)
-        else:
-            self._downloads.refuse(item)
-
-    def _fetched(self, result: Result | None, due: list[CallFuture[Any]]) -> None:
-        """All of a result is here, or will not come."""
-        future = self._pending.get(result.settled.ref) if result is not None else None
-        if result is None or future is None:
-            return
-        if result.failure is None:
-            self._end(result.settled.ref, future, result.settled.outcome, result.buffers, due)
-        else:
-            if future.submission is not None:
-                self._let_go(future.submission.payload)
-            future.fail(result.failure)
-            self._pending.pop(result.settled.ref, None)
-
-    def _end(
-        self,
-        ref: int,
-        future: CallFuture[Any],
-        outcome: Outcome,
-        buffers: list[memoryview],
-        due: list[CallFuture[Any]],
-    ) -> None:
-        """Settle a call that needs more than its outcome noted."""
-        call = future.submission
-        if call is not None:
-            self._let_go(call.payload)
-        if outcome.status == Status.CANCELLED:
-            future.fail(CancelledError())
-        else:
-            with CallFuture.lock:
-                future.buffers = buffers
-                if future.settle(outcome):
-                    due.append(future)
-        self._pending.pop(ref, None)
-
-    def _views(self, payload: Payload) -> list[memoryview]:
-        """Give the buffers of a result.
-
-        Raises:
-            PeerError: it names shared memory that was never shared.
-        """
-        if not payload.parts:
-            return []
-        try:
-            return self.shared.views(payload)
-        except (LookupError, ValueError) as error:
-            raise PeerError(f"a result in shared memory that is not there: {error}") from error
-
-    def _is_repeated(self, future: CallFuture[Any], outcome: Outcome) -> bool:
-        """Send a call once more where the agent, or its worker, lacks the caller's modules; tell whether that is so."""
-        call, failure = future.submission, outcome.failure
-        if call is None or failure is None or outcome.status != Status.FAILED or future.is_settled:
-            return False
-        try:
-            again = self._by_value(call, failure.reason, future)
-        except Exception as error:  # noqa: BLE001 - users' code runs while pickling, and its error is the call's
-            future.fail(error)
-            return False
-        if again is None:
-            return False
-        future.submission = again
-        self.outbox.append(again)
-        return True
-
-    def _by_value(self, call: Submission, reason: int, future: CallFuture[Any]) -> Submission | None:
-        if reason == Reason.NOT_CALLABLE:
-            number = self._catalogue.by_value_instead(call.template)
-            return None if number is None else Submission(call.ref, number, call.payload)
-        if reason == Reason.NOT_DECODABLE and not future.was_reencoded:
-            future.was_reencoded = True
-            self._catalogue.send_arguments_by_value(call.template)
-            payload = reencode(call.payload)
-            return None if payload is None else Submission(call.ref, call.template, payload)
-        return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.api.calls.catalogue import Catalogue
 from agentd.api.calls.future import CallFuture
-from agentd.api.calls.values import caught
+from agentd.api.calls.values import NO_ARGUMENTS, caught
 from agentd.api.routes import requests, submissions
 from agentd.api.routes.client import Agent, with_rest
 from agentd.api.tasks.failures import RemoteTraceback
@@ -246,7 +246,7 @@ class RemoteLine:
             for name in ("timeout_s", "max_attempts", "idempotent", "priority", "name", "constraints", "on_failure")
         }
         body = submissions.submission(template.function, **options, key=uuid.uuid4().hex)
-        body["pickle"] = submissions.as_base64(submission.payload.data)
+        body["pickle"] = submissions.as_base64(submission.payload.data or NO_ARGUMENTS)
         if template.form == Form.VALUE:
             body["code"] = submissions.as_base64(template.code)
         return body

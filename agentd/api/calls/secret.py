@@ -1,14 +1,14 @@
 """The way to an agent elsewhere with which we are logged in: its Comm port, over TLS with the pinned certificate.
 
 Law: as for every connection, reading may be interrupted at any instruction without losing a byte: what came is kept as
-it came, and becomes plain when it is parsed. TLS is a value here, bytes in and bytes out, so that one thread may read
-the socket while another writes it; both hold the lock of the line while they use it.
+it came, and becomes plain when it is parsed. One thread may read the socket while another writes it; both hold the lock
+of the line while they use TLS.
 """
 
 from __future__ import annotations
 
+import secrets
 import socket
-import ssl
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,87 +16,35 @@ from urllib.parse import urlsplit
 
 from agentd.api.calls.connection import GREETING_S, Connection, NotWelcome, greet
 from agentd.api.calls.dialogue import Refused
-from agentd.api.calls.line import Line
+from agentd.api.calls.tls import Tls
 from agentd.api.calls.uploads import Uploads
 from agentd.api.places import LOOPBACK
-from agentd.api.routes.pins import mismatch, pinned
+from agentd.api.routes.pins import mismatch
 from agentd.model.errors import PeerError, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentd.api.places import Place
     from agentd.model.exchange import Submission
-    from agentd.model.task import Template
     from agentd.wire.framing import Buffer
     from agentd.wire.messages import Message
 
 CONNECT_S = 5.0
-_READ_BYTES = 256 * 1024
-_JOIN_BYTES = 32 * 1024
-"""Up to here a copy costs less than a record more (chosen: two records)."""
 _SILENT_S, _PROBE_S, _PROBES = 5, 2, 3
 """An agent that is gone without a word is noticed after some 10 s of silence, by the kernel's probes (tcp(7))."""
 
 
-class Tls:
-    """One end of TLS, without a socket; `certificate` (PEM) is the only one that is believed."""
-
-    def __init__(self, certificate: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = pinned(certificate).wrap_bio(self._incoming, self._outgoing)
-
-    def shake_hands(self, sock: socket.socket) -> None:
-        """Agree on keys, over a socket that blocks.
-
-        Raises:
-            OSError: the connection is gone, or somebody else answers.
-        """
-        while True:
-            try:
-                self._object.do_handshake()
-                is_done = True
-            except ssl.SSLWantReadError:
-                is_done = False
-            sock.sendall(self._outgoing.read())
-            if is_done:
-                return
-            data = sock.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError("the other end closed the connection in the handshake")
-            self._incoming.write(data)
-
-    def sealed(self, pieces: list[Buffer]) -> bytes:
-        """Give the bytes to be sent for these, and for what the protocol itself has to say."""
-        is_much = sum(map(len, pieces)) > _JOIN_BYTES
-        for piece in pieces if is_much else (b"".join(pieces),):
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[self._object.write(rest) :]
-        return self._outgoing.read()
-
-    def opened(self, data: bytes) -> bytes:
-        """Give what these bytes complete; it may be nothing yet.
-
-        Raises:
-            OSError: the other end has closed the connection, or what came was tampered with.
-        """
-        self._incoming.write(data)
-        plain: list[bytes] = []
-        while True:
-            try:
-                piece = self._object.read(_READ_BYTES)
-            except ssl.SSLWantReadError:
-                return b"".join(plain)
-            if not piece:
-                raise ConnectionResetError("the agent closed the connection")
-            plain.append(piece)
-
-
 class SecretConnection(Connection):
-    """A connection over TLS. No descriptors travel on it, and so no shared memory."""
+    """A connection over TLS. No descriptors travel on it, and so no shared memory.
 
-    def __init__(self, sock: socket.socket, tls: Tls) -> None:
+    `session` is what the agent knows this program by when it comes back after a cut.
+    """
+
+    def __init__(self, sock: socket.socket, tls: Tls, session: str) -> None:
         super().__init__(sock, local=False)
         self._tls = tls
+        self.as_before = {"session": session}
 
     def uploads(self) -> Uploads:
         """Make what keeps large arguments until the agent has fetched them."""
@@ -133,22 +81,12 @@ class SecretConnection(Connection):
         self.drain()
 
 
-def line(place: Place, options: Template, *, name: str, reconnect_s: float) -> Line | None:
-    """Give the way over the Comm port of an agent that we are logged in with; None where there is none from here.
-
-    Raises:
-        Unreachable: the agent does not answer at all.
-        RequestError: it refuses this program.
-    """
+def dialler(place: Place) -> Callable[..., Connection] | None:
+    """Give what connects to the Comm port of an agent that we are logged in with; None where that is not open to us."""
     if not (place.certificate and place.token):
         return None
     address = _comm_of(place)
-    if not address:
-        return None
-    try:
-        return Line(place, options, name=name, reconnect_s=reconnect_s, dial=partial(_dial, address, place))
-    except Unreachable:
-        return None  # a firewall lets the user port through alone, say
+    return partial(_dial, address, place) if address else None
 
 
 def _comm_of(place: Place) -> str:
@@ -163,8 +101,8 @@ def _comm_of(place: Place) -> str:
     return f"{host}:{port}"
 
 
-def _dial(address: str, place: Place, *, name: str, timeout_s: float = GREETING_S) -> Connection:
-    """Connect to an agent's Comm port and greet it.
+def _dial(address: str, place: Place, *, name: str, session: str = "", timeout_s: float = GREETING_S) -> Connection:
+    """Connect to an agent's Comm port and greet it; without a `session` a new one begins.
 
     Raises:
         Unreachable: nobody answers, somebody else does, or not in time; the message names the address.
@@ -172,6 +110,7 @@ def _dial(address: str, place: Place, *, name: str, timeout_s: float = GREETING_
     """
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + timeout_s
+    session = session or secrets.token_hex(16)
     try:
         sock = socket.create_connection((host, int(port)), CONNECT_S)
     except OSError as error:
@@ -181,11 +120,11 @@ def _dial(address: str, place: Place, *, name: str, timeout_s: float = GREETING_
         tls = Tls(place.certificate)
         tls.shake_hands(sock)
         return greet(
-            SecretConnection(sock, tls),
+            SecretConnection(sock, tls, session),
             place.token,
             name=name,
             deadline=deadline,
-            capabilities={"data": True, "bare": True},
+            capabilities={"data": True, "bare": True, "session": session},
         )
     except Refused as error:
         raise NotWelcome(error) from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentd.api.decorators.bodies import with_options
 from agentd.api.decorators.commands import PLACEHOLDER, Command
 from agentd.api.decorators.containers import Container, container_of
 from agentd.api.decorators.errors import DefinitionError
-from agentd.api.decorators.making import Words, above_task, deprecated, parameters_of, with_options
+from agentd.api.decorators.making import Words, above_task, deprecated, parameters_of
 from agentd.api.decorators.parameters import truth
 from agentd.api.tasks.definition import TaskDefinition
 

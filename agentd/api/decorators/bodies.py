@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agentd.api.decorators.commands import Command, agent
@@ -28,6 +29,13 @@ def body_of(definition: TaskDefinition) -> Callable[..., Any]:
     if not any(options.get(name) for name in _MAKING_BODIES):
         return definition.function
     return functools.partial(perform, definition)
+
+
+def with_options(definition: TaskDefinition, **options: Any) -> TaskDefinition:
+    """Copy a definition with further options, and with the body that they make."""
+    changed = replace(definition, options={**definition.options, **options})
+    changed.body = body_of(changed)
+    return changed
 
 
 def perform(definition: TaskDefinition, /, *args: Any, **kwargs: Any) -> Any:

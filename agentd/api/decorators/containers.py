@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentd.api.decorators.bodies import with_options
 from agentd.api.decorators.commands import allowed_path, expanded, substituted
 from agentd.api.decorators.errors import DefinitionError
-from agentd.api.decorators.making import Words, above_task, with_options
+from agentd.api.decorators.making import Words, above_task
 from agentd.api.decorators.ranks import run_ranks
 from agentd.api.tasks.definition import Content, Parameter, TaskDefinition
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from agentd.api.decorators.errors import DefinitionError
@@ -103,15 +102,6 @@ def above_task(decorator: str, function: Any, change: Callable[[TaskDefinition],
         return task_function(change(definition))
 
     return rewrapped(function, decorate)
-
-
-def with_options(definition: TaskDefinition, **options: Any) -> TaskDefinition:
-    """Copy a definition with further options, and with the body that they make."""
-    from agentd.api.decorators.bodies import body_of  # it needs all that a body may be made of
-
-    changed = replace(definition, options={**definition.options, **options})
-    changed.body = body_of(changed)
-    return changed
 
 
 def then(

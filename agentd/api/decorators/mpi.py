@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentd.api.decorators.binary import command_of
-from agentd.api.decorators.bodies import counted, nodes_at_call
+from agentd.api.decorators.bodies import counted, nodes_at_call, with_options
 from agentd.api.decorators.commands import Command, allowed_path, expanded, substituted
 from agentd.api.decorators.errors import DefinitionError
-from agentd.api.decorators.making import Words, above_task, parameters_of, with_options
+from agentd.api.decorators.making import Words, above_task, parameters_of
 from agentd.api.decorators.parameters import truth
 from agentd.api.decorators.ranks import run_ranks
 from agentd.api.decorators.task import nodes_of

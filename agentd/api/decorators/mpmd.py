@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.api.decorators.binary import command_of
-from agentd.api.decorators.bodies import counted, nodes_at_call
+from agentd.api.decorators.bodies import counted, nodes_at_call, with_options
 from agentd.api.decorators.commands import Command, allowed_path, expanded
 from agentd.api.decorators.errors import DefinitionError
-from agentd.api.decorators.making import Words, above_task, with_options
+from agentd.api.decorators.making import Words, above_task
 from agentd.api.decorators.mpi import spread
 from agentd.api.decorators.task import nodes_of
 from agentd.api.tasks.definition import TaskDefinition

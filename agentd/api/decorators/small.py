@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from agentd.api.decorators.bodies import nodes_at_call
+from agentd.api.decorators.bodies import nodes_at_call, with_options
 from agentd.api.decorators.demands import demands_of
 from agentd.api.decorators.errors import DefinitionError
-from agentd.api.decorators.making import Words, above_task, then, with_options
+from agentd.api.decorators.making import Words, above_task, then
 from agentd.api.decorators.task import failure_defaults, nodes_of, policy
 from agentd.api.tasks.definition import TaskDefinition
 from agentd.api.tasks.runtime import current

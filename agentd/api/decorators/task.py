@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from agentd.api.decorators.bodies import nodes_at_call
+from agentd.api.decorators.bodies import nodes_at_call, with_options
 from agentd.api.decorators.errors import DefinitionError
 from agentd.api.decorators.expressions import number_at_call, variable
-from agentd.api.decorators.making import deprecated, described, parameters_of, rewrapped, task_function, with_options
+from agentd.api.decorators.making import deprecated, described, parameters_of, rewrapped, task_function
 from agentd.api.decorators.parameters import INOUT, is_specification, parameter_of, truth
 from agentd.api.decorators.reduction import reduced
 from agentd.api.decorators.returned import returns_of

@@ -11,10 +11,11 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from agentd.api.decorators.bodies import with_options
 from agentd.api.decorators.commands import PLACEHOLDER, agent, substituted, text_of
 from agentd.api.decorators.errors import CommandFailed, DefinitionError, Unavailable
 from agentd.api.decorators.expressions import from_environment
-from agentd.api.decorators.making import Words, above_task, parameters_of, with_options
+from agentd.api.decorators.making import Words, above_task, parameters_of
 from agentd.api.tasks.definition import TaskDefinition
 from agentd.api.tasks.runtime import PORT
 

@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from agentd.api.routes.tables import printable
-from agentd.model.figures import duration
+from agentd.model.figures import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -232,7 +232,8 @@ def _levels(group: list[int], before: dict[int, list[int]]) -> dict[int, int]:
 
 def _legend(shown: Sequence[TaskView], count: int, borders: dict[str, str]) -> Iterator[str]:
     left_out = f", {count - len(shown)} more are not drawn" if count > len(shown) else ""
-    yield f'<text x="{_GAP_X}" y="20">{len(shown)} tasks{left_out}; dashed: asked for by, without data</text>'
+    tasks = counted(len(shown), "task") + left_out
+    yield f'<text x="{_GAP_X}" y="20">{tasks}; dashed: asked for by, without data</text>'
     states = {state: (COLOURS.get(state, _UNKNOWN), "#9e9e9e") for state in dict.fromkeys(one.state for one in shown)}
     agents = {printable(name): (_UNKNOWN, colour) for name, colour in borders.items()}
     for y, signs in ((38, states), (56, agents)):

@@ -16,6 +16,7 @@ from agentd.api.routes.pins import MISMATCH, mismatch, pinned
 from agentd.api.routes.requests import Answer, Blob, Health, NotInThisForm, Request
 from agentd.api.routes.streams import Event, EventReader, LogLine, log_line
 from agentd.api.routes.tables import Rows
+from agentd.model.addresses import COMM_PORT, REST_PORT
 from agentd.model.errors import AgentdError, RequestError, Unreachable
 from agentd.model.views import (
     TERMINAL,
@@ -37,6 +38,8 @@ PATIENCE_S = 30.0
 """How long an agent may take to answer, beside what it was asked to wait. Chosen: a busy small device."""
 CONNECT_S = 5.0
 """How long a connection may take to be made. Chosen: some lost packets on the slowest link."""
+NO_TLS = "WRONG_VERSION_NUMBER"
+"""What OpenSSL says of a port that answers its greeting in another language."""
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 LONGEST_WAIT_S = 60.0
 """Longest wait in one request: what stands between may cut connections that say nothing for longer. Chosen."""
@@ -109,7 +112,12 @@ def unreachable(place: Place, error: Exception, *, has_answered: bool = False) -
     elif has_answered and "disconnected" in words:
         words = "it closed the connection"
     elif place.url.startswith("http:") and "disconnected" in words:
-        words += f" If its port speaks TLS: https{place.url.removeprefix('http')}"
+        words += (
+            f" If its port speaks TLS: https{place.url.removeprefix('http')}; if it is the one for agents "
+            f"({COMM_PORT} unless it was set): users have another ({REST_PORT})"
+        )
+    elif NO_TLS in words:
+        words = f"its port does not speak TLS: http{place.url.removeprefix('https')}"
     return Unreachable(f"the agent at {place.url} cannot be reached: {_ERRNO.sub('', words)}")
 
 
@@ -317,7 +325,7 @@ class Agent:
     def change_peer(
         self, name: str, *, new_name: str | None = None, limits: Mapping[str, Any] | None = None
     ) -> PeerView:
-        """Call it something else, or limit it: `functions`, `max_tasks`, `submit_upward`, `may_stop`; all anew."""
+        """Call it something else, or limit it: `functions`, `max_tasks`, `submit_upward`, `may_stop`; others stay."""
         return self.send(trust.change_peer(name, new_name, limits))
 
     def revoke_peer(self, name: str, reason: str = "") -> PeerView:

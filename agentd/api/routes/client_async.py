@@ -239,7 +239,7 @@ class AsyncAgent:
     async def change_peer(
         self, name: str, *, new_name: str | None = None, limits: Mapping[str, Any] | None = None
     ) -> PeerView:
-        """Call it something else, or limit it: `functions`, `max_tasks`, `submit_upward`, `may_stop`; all anew."""
+        """Call it something else, or limit it: `functions`, `max_tasks`, `submit_upward`, `may_stop`; others stay."""
         return await self.send(trust.change_peer(name, new_name, limits))
 
     async def revoke_peer(self, name: str, reason: str = "") -> PeerView:

@@ -46,7 +46,7 @@ def submission(
         idempotent: whether it may run again after such a loss.
         priority: higher goes before lower.
         name: for people.
-        on_failure: FAIL, RETRY, IGNORE or CANCEL_SUCCESSORS.
+        on_failure: FAIL, or RETRY: where it raises it runs again, four times in all, if it is `idempotent`.
         on_orphan: on an agent that has lost the one that gave it: STOP after a while, or KEEP its result for it.
         callback: URL that is told of the end.
         key: idempotency key: the same key with the same body is the same operation.

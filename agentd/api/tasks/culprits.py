@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _STEPS = 2000
 """How many elements are tried; chosen: well under a second."""
+_MOST_CHARS = 120
+"""How much is said of the way to the element: of lists in lists in lists it would fill the screen. Chosen."""
 
 
 def culprit(named: Iterable[tuple[str, Any]], can_encode: Callable[[Any], bool]) -> str:
@@ -35,6 +37,8 @@ def innermost(place: str, value: Any, can_encode: Callable[[Any], bool]) -> str:
             break
         if steps < 0:
             break
+    if len(place) > _MOST_CHARS:
+        place = f"{place[:_MOST_CHARS]}…"
     return f"{place} (a {type(value).__qualname__})"
 
 

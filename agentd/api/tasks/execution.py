@@ -128,11 +128,8 @@ class Execution:
         if count == 1:
             return (value,)
         if not isinstance(value, (list, tuple)) or len(value) != count:
-            what = f"{len(value)}" if isinstance(value, (list, tuple)) else f"one {type(value).__qualname__}"
-            words = (
-                f"{self._definition.label} is to return {count} values, and returned {what}: see `returns` of its @task"
-            )
-            raise _final(TypeError(words))
+            words = f"{self._definition.label} is to return {count} values, and returned {_told(value)}"
+            raise _final(TypeError(f"{words}: return a tuple or list of {count}, or {_declared(value)}"))
         return value
 
     def _name(self, where: Any) -> str:
@@ -211,6 +208,19 @@ def _final(error: Exception) -> Exception:
     """Mark an error that running the task again would only repeat."""
     error.is_final = True  # type: ignore[attr-defined]
     return error
+
+
+def _told(value: Any) -> str:
+    """Say what was returned in the place of several values."""
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)}"
+    return "nothing" if value is None else f"one value, of type {type(value).__qualname__}"
+
+
+def _declared(value: Any) -> str:
+    """Say what to write at the task where this is what it should return."""
+    many = len(value) if isinstance(value, (list, tuple)) else 0
+    return f"write @task(returns={many})" if many > 1 else "write @task(returns=1) if that is its value"
 
 
 def _count(shape: Any) -> int:

@@ -119,7 +119,7 @@ def serve(path: str) -> None:
     told |= {"storage": storage.chosen(), "shared": port.shared, "folder": port.folder}
     line.send({"talk": TALK, "agentd": __version__} | told)
     over = os.eventfd(0, os.EFD_CLOEXEC)
-    threading.Thread(target=_watch, args=(sock, over, port, port.task()), daemon=True).start()
+    threading.Thread(target=_watch, args=(sock.fileno(), over, port, port.task()), daemon=True).start()
     try:
         _Answers(line, port).give()
     except (EOFError, ConnectionError):
@@ -130,8 +130,11 @@ def serve(path: str) -> None:
         line.close()
 
 
-def _watch(sock: socket.socket, over: int, port: Any, task: int) -> None:
-    """Cancel the tasks of a program that is gone: who answers it may be waiting for one of them."""
+def _watch(sock: int, over: int, port: Any, task: int) -> None:
+    """Cancel the tasks of a program that is gone: who answers it may be waiting for one of them.
+
+    The socket, by its descriptor, is closed by who answers, at any time, but not before `over` is written to.
+    """
     looks = select.poll()
     looks.register(sock, select.POLLRDHUP)
     looks.register(over, select.POLLIN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
-import shutil
 import socket
 import sys
 import tempfile
@@ -187,11 +186,10 @@ class Session:
             AgentdError: the agent cannot be reached, or refuses; the message says why.
         """
         self._executor = executor
-        self._folder = tempfile.mkdtemp(prefix="agentd-session-")
         with ExitStack() as undone:
             undone.callback(executor.shutdown, wait=False, cancel_futures=True)
-            undone.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            self._line = Line(self._called_back(os.path.join(self._folder, "socket")))
+            with tempfile.TemporaryDirectory(prefix="agentd-session-", ignore_cleanup_errors=True) as folder:
+                self._line = Line(self._called_back(os.path.join(folder, "socket")))
             undone.callback(self._line.close)
             told = _greeted(self._line, self._relay)
             self.operation = str(told["task"])
@@ -270,7 +268,6 @@ class Session:
             use(None)
         self._line.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agentd.core.commands import AbandonFetch, Alarm, FetchObject
 from agentd.core.data.objects import keys_of
 from agentd.core.neighbours.neighbour import LinkState
-from agentd.model.values import ObjectKey
+from agentd.model.values import ObjectKey, Remote
 from schedulers.view import Held
 
 if TYPE_CHECKING:
@@ -162,8 +162,17 @@ class Fetches:
         row = self._neighbourhood.get(neighbour)
         return row is not None and any(key in keys_of(value) for task in row.held.values() for value in task.values)
 
-    def may_name(self, key: ObjectKey, neighbour: str) -> bool:
-        """Tell whether a task of a neighbour may read an object: not one of ours, or known here, that it never had."""
+    def objection(self, remote: Remote, neighbour: str, is_confined: bool) -> str | None:
+        """Say why a neighbour may not name an object, as one with few rights or as anybody; None: it may."""
+        found = self._objects.get(remote.key)
+        if found is not None and found.remote.size != remote.size:
+            return f"it names an object of {found.remote.size} bytes as one of {remote.size}"
+        if is_confined and not self._may_name(remote.key, neighbour):
+            return "it names an object that was not given to it"
+        return None
+
+    def _may_name(self, key: ObjectKey, neighbour: str) -> bool:
+        """Tell whether a neighbour with few rights may name an object: not one that it never had."""
         found, row = self._objects.get(key), self._neighbourhood.get(neighbour)
         if found is None or (row is not None and found.remote.home == row.agent_id):
             return True

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from agentd.core.data.objects import keys_of
 from agentd.core.data.versions import GONE, PENDING
+from agentd.model.figures import counted
 from agentd.model.graph import Standing
 from agentd.model.values import NO_VALUE, Payload
 
@@ -57,7 +58,7 @@ class Record(Struct, eq=False, gc=False):
         if not template.idempotent:
             return f"{name} may run only once"
         if self.attempt >= template.max_attempts:
-            return f"{name} has run {self.attempt} times, as often as it may"
+            return f"{name} has run {counted(self.attempt, 'time')}, as often as it may"
         return ""
 
     def count(self, task: Task) -> None:

@@ -12,6 +12,7 @@ from agentd.core.data.versions import Child, Wait, failure_of
 from agentd.core.families.blames import BLAMES, Blames
 from agentd.core.families.family import Family, Group
 from agentd.core.families.parting import Parting, given_up
+from agentd.core.families.plain_ends import PlainEnds
 from agentd.core.placing.spreading import Spreading
 from agentd.core.tasks.task import HERE, State, Task
 from agentd.core.tasks.tracks import lost_row, row_of
@@ -60,6 +61,7 @@ class Families:
         self._parting = parting = Parting(state, endings, self.blames, self._cancel, self._remaking.settle)
         self.give_up, self.join, self.again = parting.give_up, parting.join, parting.again
         self.cancel_joining, self.settle = parting.cancel_joining, parting.settle
+        self.end_plain = PlainEnds(state, gangs, satisfied, self._release, parting.left.append).take
 
     # --- what running tasks ask -------------------------------------------------------------------------------
 

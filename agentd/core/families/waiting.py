@@ -88,34 +88,40 @@ class Waiting:
 
     # --- running on top ---------------------------------------------------------------------------------------
 
-    def stack(self, now: float) -> None:
-        """Where no worker is left for free cores: let tasks run on top of those that wait for them.
+    def stack(self, now: float, only: Task | None = None) -> None:
+        """Where no worker is left for free cores: let tasks run on top of those that wait for them, or this one only.
 
-        The deepest of all that wait has a child that is ready, or one that runs; so something always goes on.
+        The deepest of all that wait has a child that is ready, or one that runs; so something always goes on. What
+        only holds cores needs no worker, and is not kept by what does and stands before it.
         """
         state = self._state
-        for line in state.crew.bearers():
+        bearers = state.crew.bearers()
+        if bearers and only is None:
+            for holder in list(state.queue.holders()):
+                self._execution.holding.hold(holder, now)
+        for line in bearers:
             top = line.tasks[-1]
             family = state.families.get(top.id)
             if line.revoking or line.asked or top.state is not State.BLOCKED or family is None or family.over:
                 continue
-            task = self._ready(family)
+            task = self._ready(family, only)
             if task is not None:
                 self._execution.run_on_top(line, task, now)
 
-    def _ready(self, family: Family) -> Task | None:
-        """Find a task that a family waits for and that waits for a host itself."""
+    def _ready(self, family: Family, only: Task | None) -> Task | None:
+        """Find a task that a family waits for and that waits for a host itself: any, or this one."""
         state, families, patience = self._state, [family], LOOK_MOST
         while families:
             one = families.pop()
             for number in one.children:
                 task = state.tasks.get(number)
                 if task is not None and task.state is State.WAITING:
-                    if task.shape.is_here and self._may_stack(task) and self._fits_now(task):
+                    is_meant = only is None or task is only
+                    if is_meant and task.shape.is_here and self._may_stack(task) and self._fits_now(task):
                         return task
                 elif task is not None and task.state is State.JOINING:
                     families.append(state.families[number])
-                patience -= task is None or task.state is State.WAITING
+                patience -= only is None and (task is None or task.state is State.WAITING)
                 if not patience:
                     return None
         return None

@@ -10,6 +10,8 @@ stands as if it had not been heard: when both it and the agent are gone, nobody 
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agentd.core.journal.entries import Accepted, Asked
@@ -29,6 +31,7 @@ AT_ONCE_MOST = 2000
 """Acceptances that are written in one batch when their time is over (chosen: a few milliseconds)."""
 AGAIN_S = 0.01
 """Until the next batch of those."""
+_ID = attrgetter("id")
 _UNSTARTED = frozenset({State.HELD, State.WAITING, State.OFFERED, State.FORWARDED, State.ENDED})
 
 
@@ -37,24 +40,22 @@ class Acceptances:
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
-        self._put_off: dict[int, tuple[Payload, Reply | None]] = {}
-        """By operation: what it is called with, and who is told when its acceptance is safe."""
+        self.unwritten: dict[int, tuple[Payload, Reply | None, Asked | None]] = {}
+        """By operation: what it is called with, who is told when its acceptance is safe, what its end is to say."""
         self._by_age: deque[Operation] = deque()
         """The same, oldest first, with some among them that are written already."""
         self._is_timed = False
 
     def put_off(self, operation: Operation, payload: Payload, reply: Reply | None) -> None:
         """Have an acceptance written later; the reply, where there is one, leaves when it is safe."""
-        operation.is_put_off = True
-        self._put_off[operation.id] = (payload, reply)
+        self.unwritten[operation.id] = (payload, reply, None)
         self._by_age.append(operation)
         self._time(operation.submitted_at)
 
     def put_off_all(self, operations: Sequence[Operation], payloads: Sequence[Payload], now: float) -> None:
-        """As `put_off`, for many that were asked for just now and of which nobody is told; they are marked already."""
-        put_off = self._put_off
-        for operation, payload in zip(operations, payloads, strict=True):
-            put_off[operation.id] = (payload, None)
+        """As `put_off`, for calls of one kind that were asked for together, just now, and of which nobody is told."""
+        asked = _asked(operations[0])
+        self.unwritten.update(zip(map(_ID, operations), zip(payloads, repeat(None), repeat(asked)), strict=False))
         self._by_age.extend(operations)
         self._time(now)
 
@@ -65,10 +66,10 @@ class Acceptances:
 
     def write(self, operation: Operation) -> None:
         """Write the acceptance of an operation now, unless it is written already."""
-        if not operation.is_put_off:
+        found = self.unwritten.pop(operation.id, None)
+        if found is None:
             return
-        operation.is_put_off = False
-        state, (payload, reply) = self._state, self._put_off.pop(operation.id)
+        state, (payload, reply, _) = self._state, found
         number = operation.accepted = state.outbox.record(accepted(operation, payload))
         if reply is not None:
             state.outbox.after(number, lambda: state.outbox.add(reply))
@@ -78,23 +79,16 @@ class Acceptances:
 
     def withdraw(self, operation: Operation) -> tuple[Asked, Reply | None] | None:
         """Give what its end is to say of how an operation was asked for, and who is to be told; None: it is written."""
-        if not operation.is_put_off:
-            return None
-        operation.is_put_off = False
-        return _asked(operation), self._put_off.pop(operation.id)[1]
+        found = self.unwritten.pop(operation.id, None)
+        return (_asked(operation), found[1]) if found is not None else None
 
     def withdraw_all(self, operations: Sequence[Operation]) -> list[Asked | None]:
         """As `withdraw`, for operations of which nobody is to be told: what the end of each is to say."""
-        put_off = self._put_off
-        asked: list[Asked | None] = []
-        for operation in operations:
-            if operation.is_put_off:
-                operation.is_put_off = False
-                del put_off[operation.id]
-                asked.append(_asked(operation))
-            else:
-                asked.append(None)
-        return asked
+        found = map(self.unwritten.pop, map(_ID, operations), repeat(None))
+        return [
+            None if one is None else one[2] or _asked(operation)
+            for operation, one in zip(operations, found, strict=True)
+        ]
 
     def write_all(self) -> None:
         """Write all that are left."""
@@ -103,9 +97,9 @@ class Acceptances:
 
     def _write_old(self, now: float) -> None:
         """Write those whose time is over, and come again for the others."""
-        waiting, most = self._by_age, len(self._put_off) - AT_ONCE_MOST
-        while waiting and (not waiting[0].is_put_off or waiting[0].submitted_at + PUT_OFF_S <= now):
-            if len(self._put_off) <= most:
+        waiting, most = self._by_age, len(self.unwritten) - AT_ONCE_MOST
+        while waiting and (waiting[0].id not in self.unwritten or waiting[0].submitted_at + PUT_OFF_S <= now):
+            if len(self.unwritten) <= most:
                 break
             self.write(waiting.popleft())
         self._is_timed = bool(waiting)

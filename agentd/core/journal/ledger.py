@@ -5,7 +5,8 @@ Law: an operation reaches one terminal state, once; what a reader has seen of it
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, deque
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 UNREAD_S = 24 * 3600.0
 """A result that nobody has read, and an idempotency key, is kept at least this long (promised)."""
+FORGOTTEN_MOST = 1000
+"""Forgotten operations that may stand in a line beside half as many as are kept (chosen)."""
+ROOM = 100
+"""Of what may be kept one part in so many is made free when there is too much (chosen)."""
 
-
+_STATUS = attrgetter("status")
 STATES = {int(status): status.name.lower() for status in Status}
 """Terminal states by name."""
 
@@ -47,8 +52,6 @@ class Operation(Struct, eq=False, gc=False):
     ref: int = 0
     accepted: int = 0
     """Journal number of its acceptance."""
-    is_put_off: bool = False
-    """Its acceptance is not written yet; nobody has been told of it."""
     started_wall: float = 0.0
     ran_on: str = ""
     host: str = ""
@@ -114,11 +117,11 @@ class Ledger:
         self.keys: dict[str, int] = {}
         self.tracks = Tracks()
         """What is kept of the tasks that operations asked for."""
-        self._ended: OrderedDict[int, Operation] = OrderedDict()
-        """Oldest end first."""
-        self._spare: OrderedDict[int, Operation] = OrderedDict()
-        """Those of them that nobody wants any more, those first that have been so for longest."""
-        self._result_bytes = 0
+        self._ended: deque[Operation] = deque()
+        """Oldest end first, and among them some that are forgotten."""
+        self._spare: deque[Operation] = deque()
+        """The same of those that nobody wants any more, those first that have been so for longest."""
+        self._kept = self._result_bytes = 0
         self.counts = dict.fromkeys((status.name.lower() for status in Status), 0)
 
     def get(self, operation: int) -> Operation | None:
@@ -159,25 +162,55 @@ class Ledger:
         operation.result_bytes = outcome.value.size_bytes
         self.keep(operation)
 
+    def close_given(
+        self, operations: Sequence[Operation], outcomes: Sequence[Outcome], now: float, wall: float
+    ) -> None:
+        """Make ends visible, as `close` does for each; of operations that neighbours asked for and have to confirm."""
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            operation.outcome, operation.ended_wall, operation.ended_at = outcome, wall, now
+            operation.status, operation.ran_on = outcome.status, outcome.agent
+            if outcome.failure is not None:
+                operation.failure = outcome.failure
+            if outcome.hops:
+                operation.hops = outcome.hops
+            if outcome.attempts != operation.attempts:
+                operation.attempts = outcome.attempts
+            value = outcome.value
+            if value.data or value.parts:
+                operation.result_bytes = value.size_bytes if value.parts else len(value.data)
+                self._result_bytes += operation.result_bytes
+        self._enter(operations, outcomes)
+
     def close_all(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
         """Make ends visible, as `close` does for each; of operations that sessions asked for and have now read."""
-        kept, spare, counts = self._ended, self._spare, self.counts
         for operation, outcome in ended:
-            operation.status, operation.is_ending = outcome.status, False
-            operation.failure, operation.outcome = outcome.failure, None
+            operation.status, operation.is_ending, operation.outcome = outcome.status, False, None
             operation.ended_at = operation.read_at = now
-            operation.hops, operation.attempts, operation.ran_on = outcome.hops, outcome.attempts, outcome.agent
+            operation.ran_on = outcome.agent
+            if outcome.failure is not None:  # what most have is there: to set a field takes as long as to look at two
+                operation.failure = outcome.failure
+            if outcome.hops:
+                operation.hops = outcome.hops
+            if outcome.attempts != operation.attempts:
+                operation.attempts = outcome.attempts
             value = outcome.value
-            size = operation.result_bytes = value.size_bytes if value.parts else len(value.data)
-            self._result_bytes += size
-            kept[operation.id] = operation
-            if not (operation.key or operation.callback):
-                spare[operation.id] = operation
-            counts[STATES[outcome.status]] += 1
+            if value.data or value.parts:
+                operation.result_bytes = value.size_bytes if value.parts else len(value.data)
+                self._result_bytes += operation.result_bytes
+        operations = [operation for operation, _ in ended]
+        self._enter(operations, [outcome for _, outcome in ended])
+        self._spare += [operation for operation in operations if not (operation.key or operation.callback)]
+
+    def _enter(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+        self._kept += len(operations)
+        self._ended += operations
+        for status, many in Counter(map(_STATUS, outcomes)).items():
+            self.counts[STATES[status]] += many
 
     def keep(self, operation: Operation) -> None:
         """Count an ended operation among those that are kept for a while."""
-        self._ended[operation.id] = operation
+        self._kept += 1
+        self._ended.append(operation)
         self.spare(operation)
         self._result_bytes += operation.result_bytes
         if operation.status is not None:
@@ -185,48 +218,89 @@ class Ledger:
 
     def spare(self, operation: Operation) -> None:
         """Take note that an ended operation may have become unwanted: it was read, delivered, or called back."""
-        if operation.id in self._ended and not operation.is_wanted:
-            self._spare[operation.id] = operation
+        if not operation.is_wanted and self._is_kept(operation):
+            self._spare.append(operation)
+
+    def _is_kept(self, operation: Operation) -> bool:
+        return operation.status is not None and self.operations.get(operation.id) is operation
 
     @property
     def is_over(self) -> bool:
         """Tell whether more is kept than the operator allows."""
-        return len(self._ended) > self.retention.most or self._result_bytes > self.retention.bytes
+        return self._kept > self.retention.most or self._result_bytes > self.retention.bytes
 
     def expired(self, now: float, most: int = 1000) -> list[Operation]:
         """Strike off what is too old or too much, oldest first; never what is wanted and young.
+
+        Where there is too much, a hundredth more than that goes with it, so that not every end after it costs an entry.
 
         Args:
             now: agent time in seconds.
             most: how many may go; the rest has its turn at the next call.
         """
         gone: list[Operation] = []
-        while len(gone) < most:
-            operation = self._next_to_go(now)
-            if operation is None:
-                break
-            self.forget(operation)
-            gone.append(operation)
+        self._let_go_old(gone, most, now, self.retention.age_s)
+        if self.is_over:
+            self._let_go_spare(gone, most)
+        if self.is_over:
+            self._let_go_old(gone, most, now, 0.0, is_surplus=True)
+        self._tidy()
         return gone
 
-    def _next_to_go(self, now: float) -> Operation | None:
-        oldest = next(iter(self._ended.values()), None)
-        if oldest is None:
-            return None
-        age_s, least_s = now - oldest.ended_at, UNREAD_S if oldest.is_wanted else 0.0
-        if age_s >= max(self.retention.age_s, least_s):
-            return oldest
-        if not self.is_over:
-            return None
-        spare = next(iter(self._spare.values()), None)
-        return spare or (oldest if age_s >= least_s else None)
+    def _let_go_old(
+        self, gone: list[Operation], most: int, now: float, age_s: float, *, is_surplus: bool = False
+    ) -> None:
+        """Drop those that ended first, as long as each is so old, and there is too much where it is for that."""
+        ended, operations = self._ended, self.operations
+        while ended:
+            first = ended[0]
+            if operations.get(first.id) is first:
+                least_s = UNREAD_S if first.is_wanted else 0.0
+                if len(gone) >= most or now - first.ended_at < max(age_s, least_s):
+                    return
+                if is_surplus and not self.is_over:
+                    return
+                self._drop(first)
+                gone.append(first)
+            ended.popleft()
+
+    def _let_go_spare(self, gone: list[Operation], most: int) -> None:
+        """Drop those that nobody has wanted for longest, until there is some room."""
+        spare, operations, room = self._spare, self.operations, self.retention
+        least, least_bytes = room.most - room.most // ROOM, room.bytes - room.bytes // ROOM
+        while spare and len(gone) < most and (self._kept > least or self._result_bytes > least_bytes):
+            first = spare.popleft()
+            if operations.get(first.id) is first:
+                self._drop(first)
+                gone.append(first)
 
     def forget(self, operation: Operation) -> None:
         """Keep nothing of an operation."""
-        self.operations.pop(operation.id, None)
-        self.tracks.forget(operation.id)
-        self._spare.pop(operation.id, None)
-        if self._ended.pop(operation.id, None) is not None:
+        self._drop(operation)
+        self._tidy()
+
+    def forget_all(self, operations: Sequence[Operation]) -> None:
+        """Keep nothing of operations that neighbours asked for, so without keys, many at a time."""
+        known = self.operations
+        for operation in operations:
+            if known.pop(operation.id, None) is operation and operation.status is not None:
+                self._kept -= 1
+                self._result_bytes -= operation.result_bytes
+        self.tracks.forget_all([operation.id for operation in operations])
+        self._tidy()
+
+    def _drop(self, operation: Operation) -> None:
+        if self.operations.pop(operation.id, None) is operation and operation.status is not None:
+            self._kept -= 1
             self._result_bytes -= operation.result_bytes
+        self.tracks.forget(operation.id)
         if operation.key and self.keys.get(operation.key) == operation.id:
             del self.keys[operation.key]
+
+    def _tidy(self) -> None:
+        """Take the forgotten out of the lines where they are many."""
+        for line in (self._ended, self._spare):
+            if len(line) > self._kept + self._kept // 2 + FORGOTTEN_MOST:
+                left = dict.fromkeys(filter(self._is_kept, line))
+                line.clear()
+                line.extend(left)

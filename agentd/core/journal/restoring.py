@@ -11,8 +11,8 @@ import msgspec
 
 from agentd.core.commands import Alarm, CallBack, OpenLink
 from agentd.core.journal.ledger import Operation
-from agentd.core.neighbours.travelling import inline_bytes
 from agentd.core.tasks.task import State, Task
+from agentd.model.figures import counted
 from agentd.model.task import Failure, Outcome, Reason, Status, Template
 from schedulers.capacity import Capacity, Kind
 
@@ -102,7 +102,7 @@ class Restoring:
             for value in outcome.values:
                 state.objects.take(value, "")
             neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
-            neighbour.expect(operation.id, operation.sender_attempt, inline_bytes(outcome.value))
+            neighbour.expect(operation.id, operation.sender_attempt, outcome.value.inline_bytes)
 
     def _live(self, live: Live, now: float) -> None:
         state, accepted = self._state, live.accepted
@@ -123,18 +123,19 @@ class Restoring:
         )
         state.ledger.open(operation)
         state.objects.take(accepted.payload, accepted.path.sender or "")
-        task = self._intake.begin(operation, accepted.payload, attempt=live.attempts + 1)
+        made = accepted.attempt - 1 + live.attempts  # whoever was asked first counts them
+        task = self._intake.begin(operation, accepted.payload, attempt=made + 1)
         doubt = self._doubt(live)
         if live.is_cancelling:
             if live.holder:
-                state.neighbourhood.ensure(live.holder, state.rules.hop_limit).orphans[task.id] = live.attempts
+                state.neighbourhood.ensure(live.holder, state.rules.hop_limit).orphans[task.id] = made
             self._intake.stop(task, now)
         elif doubt is not None:
             state.queue.drop(task)
-            task.attempt = max(live.attempts, 1)
+            task.attempt = max(made, 1)
             self._endings.fail(task, doubt[1], now, doubt[0])
         elif live.holder:
-            task.attempt = max(live.attempts, 1)
+            task.attempt = max(made, 1)
             self._held(task, live.holder, now)
 
     def _doubt(self, live: Live) -> tuple[Status, Failure] | None:
@@ -150,7 +151,7 @@ class Restoring:
             words = "the agent stopped while it ran; whoever gave it decides about another attempt"
             return Status.LOST_UNKNOWN, Failure(Reason.SIGNAL, "AgentStopped", words, agent=name, attempt=live.attempts)
         if live.attempts >= template.max_attempts and not live.holder:
-            words = f"the agent stopped {live.attempts} times while it ran"
+            words = f"the agent stopped {counted(live.attempts, 'time')} while it ran"
             return Status.QUARANTINED, Failure(Reason.SIGNAL, "AgentStopped", words, agent=name, attempt=live.attempts)
         return None
 

@@ -13,7 +13,9 @@ from agentd.core.commands import DeclareTemplates
 from agentd.core.data.collecting import Collecting
 from agentd.core.journal.entries import Returned, Started
 from agentd.core.journal.ledger import Operation
+from agentd.core.neighbours.lots import Lots
 from agentd.core.neighbours.taking import NOWHERE, TRUE_ENDS, Taking
+from agentd.core.neighbours.travelling import MOST_BYTES
 from agentd.core.placing.ways import could_fit
 from agentd.core.tasks.estimates import learn, learn_all
 from agentd.core.tasks.task import State, Task
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.intake import Intake
+    from agentd.core.tasks.task import Shape
 
 DECLARED_MOST = 4096
 """Templates told over one link before they are told anew (the other end remembers at least so many)."""
@@ -48,6 +51,8 @@ class Exchange:
         self._collecting = Collecting(state, endings, supply)
         self.taking = Taking(state, endings, intake, supply)
         """The other direction: what neighbours give us."""
+        self.lots = Lots(state, self)
+        """Both directions, of tasks that are alike."""
         self._gated: set[int] = set()
         """Tasks that may run only once, booked at a neighbour, of which the start is not on the disk yet."""
 
@@ -61,7 +66,11 @@ class Exchange:
         neighbour.send(task)
         if most > 1 and state.queue.size:
             room = min(most, neighbour.room(task.shape)) - 1
-            for one in state.queue.take_alike(task, room):
+            following, _ = state.queue.take_alike(task, room, MOST_BYTES)
+            if following and neighbour.are_light(following):
+                tasks += following
+                following = []
+            for one in following:
                 if neighbour.objection(one) is None and neighbour.has_way(one):
                     tasks.append(one)
                     neighbour.send(one)
@@ -71,10 +80,14 @@ class Exchange:
             state.queue.charge(task, len(tasks) - 1)
         state.counters["forwarded"] += len(tasks)
         neighbour.book(*tasks)
+        name, offered, operations = neighbour.name, State.OFFERED, state.ledger.operations
         for one in tasks:
-            one.state = State.OFFERED
-            one.host, one.placed_at, one.epoch = neighbour.name, now, 0
-            operation = state.operation_of(one)
+            one.state = offered
+            one.host, one.placed_at, one.epoch = name, now, 0
+        if len(tasks) > 1 and self.lots.offer(tasks, neighbour):
+            return
+        for one in tasks:
+            operation = None if one.caller or one.family else operations.get(one.id)
             if operation is not None and operation.durable:
                 self._offer_durable(one, operation, neighbour)
             else:
@@ -119,30 +132,37 @@ class Exchange:
     def offer(self, task: Task, neighbour: Neighbour) -> None:
         """Offer a task that is booked there, once over each link."""
         state, shape, path = self._state, task.shape, task.path
-        if shape.number not in neighbour.declared_shapes:
-            if len(neighbour.declared_shapes) >= DECLARED_MOST:
-                neighbour.declared_shapes.clear()
-            neighbour.declared_shapes.add(shape.number)
-            state.outbox.add(DeclareTemplates(neighbour.name, ((shape.number, shape.template),)))
-        own = state.identity.agent_id
-        payload = task.payload
+        self.declare(shape, neighbour)
+        identity, payload, inputs = state.identity, task.payload, task.inputs
+        own = identity.agent_id
         if payload.parts and neighbour.fetches:
             task.payload = state.objects.share(payload)
             payload = state.objects.wire(task.payload)
+        if inputs:
+            inputs = tuple(map(state.objects.wire, inputs))
         offer = Offer(
-            task=task.id,
-            template=shape.number,
-            payload=payload,
-            attempt=task.attempt,
-            epoch=state.identity.epoch,
-            origin=path.origin or own,
-            hops=path.hops + 1,
-            visited=(*path.visited, own),
-            sequence=neighbour.unseen.sequence,
-            inputs=tuple(map(state.objects.wire, task.inputs)) if task.inputs else (),
-            makes=task.makes,
+            task.id,
+            shape.number,
+            payload,
+            task.attempt,
+            identity.epoch,
+            path.origin or own,
+            path.hops + 1,
+            (*path.visited, own),
+            neighbour.unseen.sequence,
+            inputs,
+            task.makes,
         )
         state.outbox.offer(neighbour.name, offer)
+
+    def declare(self, shape: Shape, neighbour: Neighbour) -> None:
+        """Tell a neighbour the template of tasks that it is offered, once over each link."""
+        declared = neighbour.declared_shapes
+        if shape.number not in declared:
+            if len(declared) >= DECLARED_MOST:
+                declared.clear()
+            declared.add(shape.number)
+            self._state.outbox.add(DeclareTemplates(neighbour.name, ((shape.number, shape.template),)))
 
     def offers_answered(self, event: e.OffersAnswered, now: float) -> None:
         """A neighbour accepted or declined, or hands unstarted tasks back."""
@@ -185,10 +205,13 @@ class Exchange:
             return
         state.counters["refused"] += 1
         neighbour.unbook(task)
-        neighbour.declined(task.shape, refusal.reason, is_final=refusal.final)
-        self._pardon_later(neighbour, now)
+        if not task.shape.template.is_line:  # which is declined for itself: that says nothing of the next one
+            neighbour.declined(task.shape, refusal.reason, is_final=refusal.final)
+            self._pardon_later(neighbour, now)
         if task.state is State.STOPPING:
             self._endings.stopped(task, now)
+        elif task.shape.template.is_line:
+            self._endings.fail(task, Failure(Reason.UNSCHEDULABLE, "NoLine", refusal.reason, agent=neighbour.name), now)
         else:
             self._endings.repeat(task)
             if refusal.final:
@@ -228,13 +251,13 @@ class Exchange:
         neighbour = self._state.neighbourhood.get(event.neighbour)
         if neighbour is None:
             return
-        plain = {} if self._state.stopping or self._state.families else self._plain(neighbour, event.ends)
+        plain = {} if self._state.stopping else self._plain(neighbour, event.ends)
+        if plain:  # before those that may have others given up, which have ended as well
+            self.end_plain(neighbour, [task for task, _ in plain.values()], [end for _, end in plain.values()], now)
         if len(plain) < len(event.ends):
             for end in event.ends:
                 if end.task not in plain:
                     self._end_received(neighbour, end, now)
-        if plain:
-            self._end_plain(neighbour, list(plain.values()), now)
         self._state.changes.add(Change.ROOM)
 
     @staticmethod
@@ -245,14 +268,14 @@ class Exchange:
             task, outcome = neighbour.held.get(end.task), end.outcome
             if task is None or task.attempt != end.attempt or task.host != neighbour.name:
                 continue
-            if outcome.status == 0 and not outcome.value.parts and not outcome.made:
+            if outcome.status == 0 and outcome.failure is None and not outcome.has_parts:
                 attempts = task.attempt
                 plain[end.task] = task, outcome if outcome.attempts == attempts else replace(outcome, attempts=attempts)
         return plain
 
-    def _end_plain(self, neighbour: Neighbour, ended: list[tuple[Task, Outcome]], now: float) -> None:
+    def end_plain(self, neighbour: Neighbour, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
+        """End tasks that went well there and brought nothing large; those of a lot are all of one attempt."""
         outbox = self._state.outbox
-        tasks, outcomes = [task for task, _ in ended], [outcome for _, outcome in ended]
         neighbour.unbook(*tasks)
         if neighbour.had_one and tasks[0].state is State.OFFERED:
             # The answer to a brief task's offer comes behind its end; this one was alone there, and waited for nobody.
@@ -266,6 +289,10 @@ class Exchange:
             self._state.queue.used_all(tasks, outcomes, 1.0)
             learn_all(tasks, outcomes, 1.0)
             self._endings.end_all(tasks, outcomes, now)
+        if neighbour.takes_lots and outbox.number == before and len({task.attempt for task in tasks}) == 1:
+            numbers, attempt = [task.id for task in tasks], tasks[0].attempt
+            outbox.after(before, lambda: outbox.acknowledge_lot(neighbour.name, attempt, numbers))
+            return
         named = [(task.id, task.attempt) for task in tasks]
         if outbox.number > before and (early := self._unrecorded(tasks)):  # they need not wait for the others' entries
             told, named = named[:early], named[early:]

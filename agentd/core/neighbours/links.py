@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentd.core.neighbours.exchange import Exchange
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
+    from agentd.core.tasks.task import Task
 
 WITH_LINK = frozenset({LinkState.CONNECTED, LinkState.SUSPECT, LinkState.DRAINING})
 OVERSLEPT_S = 1.0
@@ -49,7 +50,7 @@ class Links:
         neighbour.begin_link(has_restarted=has_restarted)
         neighbour.agent_id, neighbour.boot, neighbour.link = event.agent_id, event.boot, event.link
         neighbour.state, neighbour.heard_at = LinkState.CONNECTED, now
-        neighbour.fetches = event.fetches
+        neighbour.fetches, neighbour.takes_lots = event.fetches, event.takes_lots
         state.neighbourhood.arrange()
         neighbour.unlike, neighbour.python, neighbour.libraries = event.unlike, event.python, event.libraries
         if has_restarted:
@@ -70,7 +71,7 @@ class Links:
     def _guess(self, neighbour: Neighbour, now: float, *, has_restarted: bool, was_lost: bool) -> None:
         """It tells no inventory (version 1): one that has restarted has lost what it had of ours."""
         if has_restarted:
-            self._lose(neighbour, "it was restarted", now)
+            self._lose_all(neighbour, "it was restarted", now)
             self._sort_out_orphans(neighbour, now)
         elif was_lost:
             for operation in self.given_by(neighbour):
@@ -87,7 +88,10 @@ class Links:
             return
         self._exchange.taking.forget_unheld(neighbour, now)
         neighbour.link = 0
-        neighbour.why_not = event.reason
+        is_news, neighbour.why_not = event.reason != neighbour.why_not, event.reason
+        if neighbour.state is LinkState.CONNECTING and is_news:
+            state.outbox.add(Publish("neighbour", neighbour.name, {"state": "connecting", "reason": event.reason}))
+        self._end_lines(neighbour, event.reason, now)
         if neighbour.state in WITH_LINK:
             neighbour.state = LinkState.CUT
             state.outbox.add(Publish("neighbour", neighbour.name, {"state": "cut", "reason": event.reason}))
@@ -96,6 +100,13 @@ class Links:
         self._watch(neighbour, now)
         state.neighbourhood.arrange()
         state.fetches.link_closed(neighbour.name, now)
+
+    def _end_lines(self, neighbour: Neighbour, why: str, now: float) -> None:
+        """What serves a session over a connection does so only while the link is there, by which it was trusted."""
+        self._lose(neighbour, why, now, [task for task in neighbour.held.values() if task.shape.template.is_line])
+        for operation in self.given_by(neighbour):
+            if operation.template.is_line:
+                self._exchange.taking.stop(operation, now)
 
     # --- objects ----------------------------------------------------------------------------------------------
 
@@ -187,14 +198,16 @@ class Links:
         neighbour.state, neighbour.why_not = LinkState.LOST, f"{why}; {cut}" if cut else why
         state.neighbourhood.arrange()
         tasks = len(neighbour.held)
-        self._lose(neighbour, why, now)
+        self._lose_all(neighbour, why, now)
         self.host_gone(neighbour, now)
-        for operation in self.given_by(neighbour):
+        given = self.given_by(neighbour)
+        for operation in given:
             operation.orphan_since = now
             if operation.template.holds:  # for a task there, which is lost
                 self._exchange.taking.stop(operation, now)
         self.watch_orphans(neighbour, now)
-        state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
+        if tasks or given or neighbour.is_pooled:  # else nothing is lost: it was let go
+            state.outbox.add(Alarm("neighbour lost", {"neighbour": neighbour.name, "reason": why, "tasks": tasks}))
         state.outbox.add(Publish("neighbour", neighbour.name, {"state": "lost", "reason": why}))
         state.changes.add(Change.LOST)
         state.fetches.host_gone(now)
@@ -213,11 +226,14 @@ class Links:
 
     # --- what it held of ours -----------------------------------------------------------------------------------
 
-    def _lose(self, neighbour: Neighbour, why: str, now: float) -> None:
+    def _lose_all(self, neighbour: Neighbour, why: str, now: float) -> None:
         neighbour.doubted.clear()
         neighbour.has_restarted = False
+        self._lose(neighbour, why, now, list(neighbour.held.values()))
+
+    def _lose(self, neighbour: Neighbour, why: str, now: float, tasks: list[Task]) -> None:
         failure = Failure(Reason.SIGNAL, "NeighbourLost", f"{neighbour.name}: {why}", agent=neighbour.name)
-        for task in list(neighbour.held.values()):
+        for task in tasks:
             neighbour.orphans[task.id] = task.attempt
             neighbour.unbook(task)
             self._endings.host_lost(task, failure, now, blame=False)

@@ -37,7 +37,8 @@ def checked(report: Report) -> Report:
     """Give what may be believed of a report, and may be told to others in our name."""
     names = tuple(name for name in report.functions[:MODULES_MOST] if len(name) <= NAME_MOST)
     root = report.root if len(report.root) <= NAME_MOST else ""
-    return replace(report, tiers=believable(report.tiers), functions=names, root=root)
+    own = next(iter(believable((report.own,))), None) if report.own is not None else None
+    return replace(report, tiers=believable(report.tiers), functions=names, root=root, own=own)
 
 
 class Told:
@@ -55,33 +56,43 @@ class Told:
 class Unseen:
     """Offers that a neighbour's last report had not seen: how many, and how much work."""
 
-    __slots__ = ("_offers", "seconds", "sequence")
+    __slots__ = ("_runs", "_seen", "seconds", "sequence")
 
     def __init__(self) -> None:
         self.sequence = 0
         """Of the last offer sent."""
-        self._offers: deque[tuple[int, float]] = deque()
+        self._seen = 0
+        """Of the last one that a report had seen."""
+        self._runs: deque[tuple[int, float]] = deque()
+        """Of offers that were sent together: the last one's number, and the work of each."""
         self.seconds = 0.0
 
     def __len__(self) -> int:
-        return len(self._offers)
+        return self.sequence - self._seen
 
-    def add(self, seconds: float) -> None:
-        """Note an offer under the next sequence number."""
-        self.sequence += 1
-        self._offers.append((self.sequence, seconds))
-        self.seconds += seconds
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Note offers of so much work each under the next sequence numbers."""
+        self.sequence += count
+        self._runs.append((self.sequence, seconds))
+        self.seconds += seconds * count
 
     def seen(self, sequence: int) -> None:
         """A report had seen all offers up to this number."""
-        while self._offers and self._offers[0][0] <= sequence:
-            self.seconds -= self._offers.popleft()[1]
-        if not self._offers:
-            self.seconds = 0.0
+        runs = self._runs
+        while runs and self._seen < sequence:
+            last, seconds = runs[0]
+            up_to = min(last, sequence)
+            self.seconds -= (up_to - self._seen) * seconds
+            self._seen = up_to
+            if up_to == last:
+                runs.popleft()
+        if not runs:
+            self.clear()
 
     def clear(self) -> None:
         """Nothing is under way any more."""
-        self._offers.clear()
+        self._runs.clear()
+        self._seen = self.sequence
         self.seconds = 0.0
 
 
@@ -99,5 +110,5 @@ def less_unseen(tiers: Sequence[Tier], unseen: Unseen) -> list[Tier]:
 
 
 def share_held(tasks: dict[int, Task]) -> float:
-    """Say how much of a neighbour is held for tasks of several nodes: what else it has may wait for one of these."""
-    return sum([1 / task.worker for task in tasks.values() if task.shape.template.holds])
+    """Say how much of a neighbour is held by what lasts: what else it has comes and goes, and one of these may wait."""
+    return sum([1 / task.booked for task in tasks.values() if task.shape.template.lasts])

@@ -98,22 +98,22 @@ class Reports:
             self._look(connected, now)
 
     def _look(self, connected: list[Neighbour], now: float) -> None:
-        own, sums, tree = Sums(), Sums(), self._tree
+        own, sums, tree, tier = Sums(), Sums(), self._tree, self.own_tier()
         tree.grow(connected)
-        own.add(self.own_tier())
-        sums.add(self.own_tier())
+        own.add(tier)
+        sums.add(tier)
         branches = [row for row in self._state.neighbourhood.rows if tree.is_branch(row)]
         for row in branches:
             self._share(sums, row, 1.0)
         largest = self._largest(branches)
         for row in connected:
             if not tree.is_branch(row):
-                self._tell_one(row, own.tiers(), self._state.pool.capacity, (), now)
+                self._tell_one(row, tier, own.tiers(), self._state.pool.capacity, (), now)
                 continue
             capacity = next(capacity for capacity, side in largest if side is not row)
             if row.is_pooled:
                 self._share(sums, row, -1.0)
-            self._tell_one(row, sums.tiers(), capacity, branches, now)
+            self._tell_one(row, tier, sums.tiers(), capacity, branches, now)
             if row.is_pooled:
                 self._share(sums, row, 1.0)
 
@@ -127,12 +127,19 @@ class Reports:
         state = self._state
         cores, free = state.pool.total(), 0 if state.not_starting else state.pool.free()
         claimed = min(free, len(state.queue))
-        backlog = state.queue.backlog_s(UNKNOWN_S) + state.crew.backlog_s(UNKNOWN_S)
-        speed = state.rules.speed
-        return Tier(speed, float(max(free - claimed, 0)), float(cores), max(cores * speed, 0.001), backlog)
+        units, running_s = state.crew.prospect(UNKNOWN_S)
+        backlog = state.queue.backlog_s(UNKNOWN_S) + running_s
+        speed, usable = state.rules.speed, min(units, cores)
+        return Tier(speed, float(max(free - claimed, 0)), float(cores), max(usable * speed, 0.001), backlog)
 
     def _tell_one(
-        self, row: Neighbour, tiers: tuple[Tier, ...], capacity: Capacity, beyond: Sequence[Neighbour], now: float
+        self,
+        row: Neighbour,
+        own: Tier,
+        tiers: tuple[Tier, ...],
+        capacity: Capacity,
+        beyond: Sequence[Neighbour],
+        now: float,
     ) -> None:
         state, told = self._state, row.told
         report = Report(
@@ -146,6 +153,7 @@ class Reports:
             root=self._tree.root,
             distance=self._tree.distance,
             is_way=row.name == self._tree.way,
+            own=own,
         )
         wait = due(told.report, report, is_expecting=told.is_expecting)
         if wait is None:

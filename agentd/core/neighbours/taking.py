@@ -14,7 +14,9 @@ from agentd.core.journal.ledger import Operation
 from agentd.core.placing.ways import could_fit
 from agentd.core.tasks.task import HERE, Path, Shape, State, Task
 from agentd.model.exchange import End, Offer, Refusal
+from agentd.model.figures import counted
 from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.values import Payload
 from schedulers.view import Change
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
     from agentd.core.tasks.intake import Intake
+    from agentd.model.exchange import Lot
 
 BRIEF_S = 0.001
 """Below this run time a task's end is the better answer to its offer (chosen: twice what a frame of its own costs)."""
@@ -32,6 +35,9 @@ FEW = 8
 NOWHERE = "no host here or beyond fits what it needs"
 HOPE_S = 2.0
 """How often it is looked whether what only hosts beyond fit still has one (chosen: some reports of load)."""
+KEPT_BYTES = 1 << 20
+"""Of a delivered result: what is larger is let go at once with all that is known of its task, as whoever asked has it.
+Chosen: a helper's disk is not filled with what others have, and its list still shows most of what it did of late."""
 UNHELD = 1 << 62
 """Stands for the entry of the acceptance of what is to hold cores, until it does: nobody may count on it."""
 TRUE_ENDS = frozenset({Status.DONE, Status.FAILED})
@@ -50,6 +56,12 @@ class Taking:
         """The way on which the last offer came."""
         self._is_idle = False
         """Nothing waits for a host here, and what is being taken is little: it is begun in this very drain."""
+        self._fresh: list[Task] = []
+        """Of the offers at hand the last ones that were taken, all alike: they are about to be queued."""
+        self._fresh_bytes = 0
+        """Of their arguments."""
+        self._fitting: Shape | None = None
+        """Of the offers at hand the kind that was last found to fit here."""
         self._is_looking = False
         """A timer looks after what only hosts beyond this one fit."""
 
@@ -58,13 +70,33 @@ class Taking:
         state = self._state
         neighbour = state.neighbourhood.ensure(event.neighbour, state.rules.hop_limit)
         self._is_idle = len(event.offers) <= FEW and not state.queue.size
+        self._fitting = None
         for offer in event.offers:
             neighbour.received_sequence = max(neighbour.received_sequence, offer.sequence)
             refusal = self._take(neighbour, event.link, offer, now)
             if refusal is not None:
                 state.counters["refused"] += 1
                 state.outbox.refuse(event.neighbour, event.link, refusal)
+                brought = tuple([part.segment for part in offer.payload.parts if part.segment])
+                if brought:  # the connection of a line, which nobody will serve
+                    state.outbox.release(brought)
+        self._queue_fresh()
         state.changes.add(Change.READY)
+
+    def _let_wait(self, task: Task) -> None:
+        """Let a task wait for a host, together with those like it; all do when the offers at hand are taken."""
+        fresh = self._fresh
+        if fresh:
+            last = fresh[-1]
+            if last.shape is not task.shape or last.path is not task.path or last.places != task.places:
+                self._queue_fresh()
+        self._fresh.append(task)
+        self._fresh_bytes += task.payload.size_bytes
+
+    def _queue_fresh(self) -> None:
+        if self._fresh:
+            self._state.queue.extend(self._fresh)
+            self._fresh, self._fresh_bytes = [], 0
 
     def _take(self, neighbour: Neighbour, link: int, offer: Offer, now: float) -> Refusal | None:
         state = self._state
@@ -88,25 +120,69 @@ class Taking:
     def _refusal(self, neighbour: Neighbour, offer: Offer, shape: Shape, now: float) -> Refusal | None:
         """Say why a task that is not known here is not taken; None: it may be."""
         state, rules = self._state, self._state.rules
-        waiting = len(state.queue)
+        waiting = state.queue.size + len(self._fresh)
         if state.draining:
             return Refusal(offer.task, offer.attempt, "this agent is stopping")
         if neighbour.is_leaving:
             return Refusal(offer.task, offer.attempt, "this agent takes no more work of yours: it lets the link go")
         if state.disk_full:
             return Refusal(offer.task, offer.attempt, f"the journal's disk is full: {state.disk_full}")
-        if waiting >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
-            return Refusal(offer.task, offer.attempt, f"{waiting} tasks wait here already")
-        if _hops(offer) > rules.hop_limit:
-            words = f"the task has made {_hops(offer)} hops, the limit is {rules.hop_limit}"
+        if waiting >= rules.most_waiting or state.queue.bytes + self._fresh_bytes >= rules.most_waiting_bytes:
+            return Refusal(offer.task, offer.attempt, f"{counted(waiting, 'task', 'wait')} here already")
+        if (hops := _hops(offer)) > rules.hop_limit:
+            words = f"the task has made {hops} hops, the limit is {rules.hop_limit}"
             return Refusal(offer.task, offer.attempt, words)
+        if shape is self._fitting:
+            return None
         if could_fit(state.pool, shape):
+            self._fitting = shape
             return None
         probe = Task(offer.task, shape, offer.payload, _path(neighbour, offer), 0, inputs=offer.inputs)
         if any(row.admits(probe) for row in state.neighbourhood.rows):
             self._look_later(now)
             return None
         return Refusal(offer.task, offer.attempt, NOWHERE, final=True)
+
+    def fitting(self, neighbour: Neighbour, link: int, lot: Lot) -> Shape | None:
+        """Give the kind of tasks that may all be taken at once: nothing stands against any; None: look at each."""
+        state, rules, tasks = self._state, self._state.rules, lot.tasks
+        shape = state.declared.get(link, {}).get(lot.template)
+        if shape is None or shape.template.durable or shape.template.lasts:
+            return None
+        if state.identity.agent_id in lot.visited or _hops(lot) > rules.hop_limit:
+            return None
+        if state.draining or neighbour.is_leaving or state.disk_full or not could_fit(state.pool, shape):
+            return None
+        if state.queue.size + len(tasks) > rules.most_waiting:
+            return None
+        if state.queue.bytes + sum(map(len, lot.arguments)) > rules.most_waiting_bytes:
+            return None
+        is_new = state.tasks.keys().isdisjoint(tasks) and state.ledger.operations.keys().isdisjoint(tasks)
+        return shape if is_new else None
+
+    def open_lot(self, neighbour: Neighbour, shape: Shape, lot: Lot, now: float) -> None:
+        """Take tasks that are alike and let them wait for a host, in one pass over them."""
+        state, template = self._state, shape.template
+        path, wall, name = self._path_of(neighbour, lot), state.wall(now), template.name
+        codec, attempt, epoch, numbers = lot.codec, lot.attempt, lot.epoch, lot.tasks
+        opened = [
+            Operation(
+                number, template, now, wall, "", b"", name, "", path, False, sender_attempt=attempt, sender_epoch=epoch
+            )
+            for number in numbers
+        ]
+        share, waits = state.senders.number("", neighbour.name), State.WAITING
+        payloads = [Payload(codec, data) for data in lot.arguments]
+        new = zip(numbers, payloads, state.orders)  # noqa: B905 - the orders have no end
+        fresh = [
+            Task(number, shape, payload, path, order, 0, 0, now, waits, attempt, makes=lot.makes, share=share)
+            for number, payload, order in new
+        ]
+        state.ledger.operations.update(zip(numbers, opened, strict=True))
+        state.tasks.update(zip(numbers, fresh, strict=True))
+        state.counters["accepted"] += len(fresh)
+        state.queue.extend(fresh)
+        self._intake.watch_queue(now)
 
     def _look_later(self, now: float) -> None:
         if not self._is_looking:
@@ -150,11 +226,14 @@ class Taking:
         for value in (offer.payload, *offer.inputs):
             if value.parts:
                 state.objects.take(value, neighbour.name)
-        self._intake.begin(operation, offer.payload, inputs=offer.inputs, makes=offer.makes, shape=shape)
+        inputs, makes, let_wait = offer.inputs, offer.makes, self._let_wait
+        self._intake.begin(
+            operation, offer.payload, offer.attempt, inputs=inputs, makes=makes, shape=shape, let_wait=let_wait
+        )
         may_wait = self._is_idle and shape.estimate_s is not None and shape.estimate_s < BRIEF_S
         self._accept(neighbour, link, operation, offer, may_wait=may_wait)
 
-    def _path_of(self, neighbour: Neighbour, offer: Offer) -> Path:
+    def _path_of(self, neighbour: Neighbour, offer: Offer | Lot) -> Path:
         """Give the one object that stands for the way of an offer; most have come like the one before."""
         path, hops = self._last_path, _hops(offer)
         if (path.sender, path.hops, path.visited, path.origin) != (neighbour.name, hops, offer.visited, offer.origin):
@@ -231,7 +310,7 @@ class Taking:
         """A neighbour has recorded ends: nothing of them needs to be kept for it."""
         state = self._state
         neighbour = state.neighbourhood.get(event.neighbour)
-        delivered = []
+        delivered, forgotten = [], []
         for task_id, attempt in event.tasks:
             operation = state.ledger.get(task_id)
             if operation is None or operation.sender_attempt != attempt or not operation.is_terminal:
@@ -244,13 +323,17 @@ class Taking:
                 operation.outcome = None
             if neighbour is not None and neighbour.confirmed(task_id):
                 state.changes.add(Change.ROOM)
-            if operation.durable:
+            if operation.durable and operation.result_bytes <= KEPT_BYTES:
                 delivered.append(task_id)
                 state.ledger.spare(operation)
-            else:
-                state.ledger.forget(operation)
+                continue
+            if operation.durable:
+                forgotten.append(task_id)
+            state.ledger.forget(operation)
         if delivered:
             state.outbox.record(Delivered(tuple(delivered)))
+        if forgotten:
+            state.outbox.record(Forgotten(tuple(forgotten)))
 
     def cancel_received(self, event: e.CancelReceived, now: float) -> None:
         """A neighbour wants tasks stopped that it gave us; of those that are not here it is told that they are not."""
@@ -285,10 +368,10 @@ class Taking:
         self._intake.stop(task, now)
 
 
-def _hops(offer: Offer) -> int:
+def _hops(offer: Offer | Lot) -> int:
     """Count the links it has crossed; a neighbour cannot make it fewer than the agents that it names."""
     return max(offer.hops, len(offer.visited))
 
 
-def _path(neighbour: Neighbour, offer: Offer) -> Path:
+def _path(neighbour: Neighbour, offer: Offer | Lot) -> Path:
     return Path(offer.origin, neighbour.name, _hops(offer), offer.visited)

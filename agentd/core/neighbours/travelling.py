@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentd.core.tasks.task import Task
-    from agentd.model.values import Payload
 
 MOST_BYTES = 16 << 20
 """At a time, for each neighbour (chosen: one full frame; a link of 1 Gbit/s needs 12 MB to be full at 100 ms)."""
@@ -62,13 +61,7 @@ def carried_bytes(task: Task, *, fetches: bool) -> int:
         return len(task.payload.data)
     if not fetches:
         return task.size_bytes
-    return sum(map(inline_bytes, task.values))
-
-
-def inline_bytes(value: Payload) -> int:
-    """Count what a message carries of a value."""
-    size = len(value.data)
-    return size + sum([part.size for part in value.parts if part.data is not None]) if value.parts else size
+    return sum([value.inline_bytes for value in task.values])
 
 
 def overweight(task: Task, *, fetches: bool) -> str:

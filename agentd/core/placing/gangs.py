@@ -21,6 +21,7 @@ from agentd.core.placing.pool import simultaneous
 from agentd.core.placing.ways import could_fit
 from agentd.core.tasks.demands import demand_of_nodes
 from agentd.core.tasks.task import HERE, State, Task
+from agentd.model.figures import counted
 from agentd.model.task import Failure, Reason, Template
 from agentd.model.values import NO_VALUE
 from schedulers.capacity import shortfalls
@@ -82,12 +83,14 @@ class Gangs:
         execution: Execution,
         supply: Supply,
         stop: Callable[[Task, float], None],
+        stack: Callable[[float, Task], None],
     ) -> None:
         self._state = state
         self._endings = endings
         self._execution = execution
         self._supply = supply
         self._stop = stop
+        self._stack = stack
         self._random = Random(f"{state.identity.agent_id} {state.identity.boot}")  # noqa: S311 - no secret
         self._waiting: deque[Task] = deque()
         self._known: set[int] = set()
@@ -188,8 +191,9 @@ class Gangs:
             for name, had in lacks
         )
         words = (
-            f"{template.name or template.function} wants {template.nodes} nodes of {one.units()} cores at once, one of "
-            f"them on {own}; the nodes that there could be: {told}: ask for fewer, or for fewer computing_units on each"
+            f"{template.name or template.function} wants {counted(template.nodes, 'node')} of "
+            f"{counted(one.units(), 'core')} at once, one of them on {own}; the nodes that there could be: {told}: "
+            "ask for fewer, or for fewer computing_units on each"
         )
         return Failure(Reason.UNSCHEDULABLE, "Unschedulable", words, agent=own)
 
@@ -294,7 +298,9 @@ class Gangs:
         whole, main.shape = main.shape, state.shapes.over(main.shape, hosts, gang.plan[place][1])
         main.kept = ""
         state.queue.add(main)
-        if state.crew.is_idle(main) and self._execution.run(main, now):
+        if not (state.crew.is_idle(main) and self._execution.run(main, now)):
+            self._stack(now, main)
+        if main.state is not State.WAITING:
             self._gathering = None
             self._known.discard(main.id)
             self._failed.pop(main.id, None)

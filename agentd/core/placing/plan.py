@@ -13,6 +13,7 @@ from agentd.core.neighbours.neighbour import UNKNOWN_S, Neighbour
 from agentd.core.placing.ways import could_fit, has_way
 from agentd.core.tasks.task import WAITING, State, Task
 from agentd.model.errors import BrokenInvariant
+from agentd.model.figures import counted
 from schedulers.fifo import Fifo
 from schedulers.view import Change, Forward, Keep, Run
 
@@ -46,6 +47,8 @@ class OwnSide:
         self._is_deaf = is_deaf
         self.speed = speed
         self._backlog_s: float | None = None
+        self._units = 1.0
+        """Of the pool, as far as what waits may count on them."""
 
     def is_idle(self, task: Any) -> bool:
         """Tell whether cores for `task` are free this moment."""
@@ -82,9 +85,9 @@ class OwnSide:
         if self.is_idle(task):
             return 0.0
         if self._backlog_s is None:
-            self._backlog_s = self._crew.backlog_s(UNKNOWN_S) + self._queue.backlog_s(UNKNOWN_S)
-        cores = max(self._crew.pool.total(), 1) * self.speed
-        return self._backlog_s / cores
+            self._units, running_s = self._crew.prospect(UNKNOWN_S)
+            self._backlog_s = running_s + self._queue.backlog_s(UNKNOWN_S)
+        return self._backlog_s / (self._units * self.speed)
 
     def left(self, task: Task) -> None:
         """A task went elsewhere: the wait here is shorter."""
@@ -235,7 +238,7 @@ def explain(task: Task, window: Window, neighbourhood: Neighbourhood, shortfall:
     elif neighbourhood.asked.is_deaf(task.path.sender):
         words.append(f"{task.path.sender} does not take the results of its tasks, so no more of them are made")
     elif not window.own.has_room(task):
-        words.append(f"this agent: all fitting cores are busy, {ahead} tasks wait")
+        words.append(f"this agent: all fitting cores are busy, {counted(ahead, 'task', 'wait')}")
     for row in neighbourhood.by_name.values():
         if row.is_pooled:
             objection = row.objection(task)

@@ -1,38 +1,59 @@
-"""Tasks that wait for a host: those of one sender in its share, the shares in turn.
+"""Tasks that wait for a host: those of one program in its share, the shares of one sender in turn, the senders in turn.
 
-Law: while several senders have tasks waiting, each is given the same time of cores, however many tasks it has and
-whatever priority it asks for; of one sender the order is by priority, then age. To only one it costs nothing.
+Law: while several senders have tasks waiting, each is given the same time of cores, however many tasks and programs it
+has and whatever priority it asks for, and so are the programs of one sender; of one program the order is by priority,
+then age. To only one it costs nothing.
 
-Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996, section 2) with several tasks in service at once (Jin, Chase,
-Kaur, SIGMETRICS 2004): each share has a tag, the core-seconds that it was given, on one virtual clock; the least is
-served next; who comes, or comes back, begins at the clock, so that nobody saves up turns. A task is charged by what its
-kind has taken so far when it is placed, and by what it really took when it ends.
+By what rule they take turns stands in `turns.py`. A task is charged by what its kind has taken so far when it is
+placed, and by what it really took when it ends.
 """
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
-from itertools import count
 from math import inf
+from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core.placing.share import Bucket, Share
-from agentd.core.tasks.task import WAITING, Shape, Task
+from agentd.core.placing.turns import Turns
+from agentd.core.tasks.task import Shape, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agentd.core.workers.results import TaskResult
     from agentd.model.task import Outcome
 
-TURN_S = 0.001
-"""Core-seconds for which a share is served in one go while others wait (chosen: as much as stands in a line ahead)."""
 UNKNOWN_S = 0.1
 """What a function never seen is taken to run."""
-STALE_MOST = 64
-"""Entries that may stand in the heap of shares beside twice as many as there are shares (chosen)."""
-KNOWN_MOST = 1000
-"""Shares of which nothing waits that are remembered for what they used (chosen)."""
+OLDEST: Callable[[Share | Sender], Iterator[Task]] = methodcaller("oldest")
+NEWEST: Callable[[Share | Sender], Iterator[Task]] = methodcaller("newest")
+
+
+class Sender:
+    """A user with its programs, or a neighbour: all that it has waiting, and what it has used of this agent."""
+
+    __slots__ = ("number", "size", "stands", "tag", "turns")
+
+    def __init__(self, number: int, tag: float = 0.0) -> None:
+        self.number = number
+        self.size = 0
+        self.tag = tag
+        self.stands = -1.0
+        self.turns: Turns[Share] = Turns()
+        """Its shares: one of each of its programs."""
+
+    def oldest(self) -> Iterator[Task]:
+        """Yield tasks of its programs in turn, of each by priority, then age."""
+        return self.turns.begin(OLDEST)
+
+    def newest(self) -> Iterator[Task]:
+        """As `oldest`, of each program the newest first."""
+        return self.turns.begin(NEWEST)
+
+    def end_walk(self) -> None:
+        """End a walk that was not exhausted."""
+        self.turns.end_walk()
 
 
 class Standing(NamedTuple):
@@ -54,32 +75,20 @@ def _bytes_of(tasks: list[Task]) -> int:
 class Queue:
     """All tasks that wait at this agent."""
 
-    def __init__(self, *, is_fair: bool = True) -> None:
-        """Make an empty one; if not `is_fair` all tasks are one sender's."""
+    def __init__(self, users: Mapping[int, int] | None = None, *, is_fair: bool = True) -> None:
+        """Make an empty one; `users` gives the senders of sessions; if not `is_fair` all is one share."""
+        self._users = {} if users is None else users
         self._is_fair = is_fair
-        self._last = Share(0)
+        self._turns: Turns[Sender] = Turns()
+        self._shares: dict[int, Share] = {}
+        self._last = self._made(0)
         """The share that was asked for last: mostly the only one."""
-        self._shares: dict[int, Share] = {0: self._last}
         self.is_shared = False
-        """Several senders are known: what their tasks use is accounted."""
-        self._active = 0
-        """How many of them have tasks waiting."""
-        self._clock_s = 0.0
-        """The virtual clock: tag of the share that was served last, as it was before that."""
+        """Several shares are known: what their tasks use is accounted."""
         self.asked_at = 0.0
         """When the last question began, agent time in seconds."""
         self.was_empty = True
         """Nothing waited when it ended: since then the agent's cores were everybody's."""
-        self._turns: list[tuple[float, int, Share]] = []
-        """Heap of shares that have tasks waiting: by tag, then first come; stale entries are mended when met."""
-        self._serials = count()
-        self._turn_ends = inf
-        """Tag at which the turn at hand is over."""
-        self._walk: Generator[Task, None, None] | None = None
-        self._walked: list[Share] = []
-        """The shares that the walk at hand has come to."""
-        self._only: Share | None = None
-        """The share that is walked through alone, as no other has anything waiting."""
         self.size = 0
         self.bytes = 0
 
@@ -91,9 +100,11 @@ class Queue:
     def add(self, task: Task) -> None:
         """Let a task wait."""
         share = self._share(task)
+        sender = share.sender
         if not share.size:
             self._wake(share)
         share.add(task)
+        sender.size += 1
         self.size += 1
         self.bytes += task.payload.size_bytes
 
@@ -103,6 +114,7 @@ class Queue:
         if not share.size:
             self._wake(share)
         share.extend(tasks)
+        share.sender.size += len(tasks)
         self.size += len(tasks)
         self.bytes += _bytes_of(tasks)
 
@@ -111,9 +123,7 @@ class Queue:
         share, payload = self._share(task), task.payload
         share.bucket(task).take(task)
         share.size -= 1
-        if not share.size:
-            self._active -= 1
-        self.size -= 1
+        self._left(share, 1)
         self.bytes -= payload.size_bytes if payload.parts else len(payload.data)
 
     def place(self, task: Task) -> None:
@@ -126,45 +136,65 @@ class Queue:
             bucket.tasks.popleft()
         else:
             bucket.take(task)
+        sender, turns = share.sender, self._turns
         share.size -= 1
-        if not share.size:
-            self._active -= 1
+        sender.size -= 1
         self.size -= 1
+        if not share.size:
+            sender.turns.active -= 1
+            turns.active -= not sender.size
         self.bytes -= payload.size_bytes if payload.parts else len(payload.data)
-        start = share.tag
-        start = max(start, self._clock_s)
-        self._clock_s = start
-        share.tag = start + (shape.estimate_s or UNKNOWN_S) * (shape.units or shape.weigh())
+        seconds = (shape.estimate_s or UNKNOWN_S) * (shape.units or shape.weigh())
+        start = sender.tag
+        start = max(start, turns.clock_s)
+        turns.clock_s = start
+        sender.tag = start + seconds
+        if len(sender.turns.known) > 1:
+            sender.turns.charge(share, seconds)
 
     def drop(self, task: Task) -> None:
         """Remove a task that will not run."""
         share = self._share(task)
         share.drop(task)
-        self._active -= not share.size
-        self.size -= 1
+        self._left(share, 1)
         self.bytes -= task.payload.size_bytes
+
+    def _left(self, share: Share, count: int) -> None:
+        """So many tasks of a share wait no more."""
+        sender = share.sender
+        sender.size -= count
+        self.size -= count
+        if not share.size:
+            sender.turns.active -= 1
+            if not sender.size:
+                self._turns.active -= 1
 
     def head_alike(self, task: Task) -> Task | None:
         """Give the oldest of those like a task that was just taken, unless the walk has another before it."""
         number, share = task.caller or task.share, self._last
         if share.number != number:
             share = self._find(number)
-        first = share.bucket(task).first()
-        return first if first is not None and share.is_next(first) and share.tag < self._turn_ends else None
+        first, sender = share.bucket(task).first(), share.sender
+        if first is None or not share.is_next(first):
+            return None
+        return first if share.tag < sender.turns.ends and sender.tag < self._turns.ends else None
 
-    def take_alike(self, task: Task, most: int) -> list[Task]:
-        """Remove up to so many of those that `head_alike` would give one after the other.
+    def take_alike(self, task: Task, most: int, most_bytes: int) -> tuple[list[Task], int]:
+        """Remove up to so many of those that `head_alike` would give one after the other, and weigh their arguments.
 
-        It ends before one with inputs beside its arguments, which must be looked for.
+        It ends with the one by which they weigh so many bytes, and before one with inputs beside its arguments, which
+        must be looked for.
         """
         share = self._share(task)
-        if self._turn_ends != inf:
-            most = min(most, max(int((self._turn_ends - share.tag) / cost_s(task.shape)), 0))
-        taken = share.take_alike(task, most)
-        self._active -= not share.size and bool(taken)
-        self.size -= len(taken)
-        self.bytes -= _bytes_of(taken)
-        return taken
+        sender = share.sender
+        left_s = min(sender.turns.ends - share.tag, self._turns.ends - sender.tag)
+        if left_s != inf:
+            most = min(most, max(int(left_s / cost_s(task.shape)), 0))
+        taken, weight = share.take_alike(task, most, most_bytes)
+        if taken:
+            self._left(share, len(taken))
+            self.bytes -= weight
+        return taken, weight
 
     def buckets(self) -> Iterator[Bucket]:
         """Yield the buckets that hold something."""
@@ -206,55 +236,66 @@ class Queue:
         return share
 
     def _made(self, number: int) -> Share:
-        """Make a share; those are forgotten that wait for nothing and have used no more than others."""
-        idle = [one for one in self._shares.values() if not one.size]
-        for one in idle:
-            if one.tag <= self._clock_s or len(idle) > KNOWN_MOST:
-                one.stands = -1.0
-                del self._shares[one.number]
-        share = self._shares[number] = Share(number, self._clock_s)
+        """Make a share, and its sender if that has none yet; those that owe nothing are forgotten."""
+        turns, user = self._turns, self._users.get(number, number)
+        sender = turns.known.get(user)
+        if sender is None:
+            sender = Sender(user, turns.clock_s)
+            for gone in turns.enter(sender):
+                for one in gone.turns.known:
+                    del self._shares[one]
+        share = self._shares[number] = Share(number, sender, sender.turns.clock_s)
+        for idle in sender.turns.enter(share):
+            del self._shares[idle.number]
         self.is_shared = len(self._shares) > 1
         return share
 
     def _wake(self, share: Share) -> None:
         """A share has something waiting again."""
-        self._active += 1
-        if share.stands < 0:
-            self._stand(share)
-
-    def _stand(self, share: Share) -> None:
-        share.stands = share.tag
-        heappush(self._turns, (share.tag, next(self._serials), share))
-        if len(self._turns) > 2 * len(self._shares) + STALE_MOST:
-            self._turns = [row for row in self._turns if row[0] == row[2].stands]
-            heapify(self._turns)
+        sender = share.sender
+        turns = sender.turns
+        if not turns.active:
+            turns.clock_s = max(turns.clock_s, turns.most_s)  # what its programs used while none waited is forgiven
+            self._turns.wake(sender)
+        turns.wake(share)
 
     def others(self, task: Task) -> list[Standing]:
         """Name the other senders that have tasks waiting, those with most first."""
-        own = self._share(task).number
+        own = self._share(task).sender.number
         return [row for row in self.standings() if row.number != own]
 
     def standings(self) -> list[Standing]:
         """Name the senders that have tasks waiting, those with most first."""
-        rows = [Standing(share.number, share.size) for share in self._shares.values() if share.size]
+        rows = [Standing(sender.number, sender.size) for sender in self._turns.known.values() if sender.size]
         return sorted(rows, key=lambda row: -row.tasks)
 
     def waiting_with(self, task: Task) -> int:
         """Count the tasks of the same sender that wait."""
-        return self._share(task).size
+        return self._share(task).sender.size
+
+    def programs_with(self, task: Task) -> int:
+        """Count the programs of the same sender that have tasks waiting, its own included."""
+        return self._share(task).sender.turns.active
 
     # --- what they use ----------------------------------------------------------------------------------------
 
     def rested(self, now: float, cores: int) -> None:
         """Before a question: since the last one nothing had waited, so the clock went on with the agent's cores."""
-        self._clock_s += (now - self.asked_at) * cores
+        self._turns.clock_s += (now - self.asked_at) * cores
         self.was_empty = False
 
     def charge(self, task: Task, count: int = 1) -> None:
         """Tasks like this one were placed."""
-        share = self._share(task)
-        start = self._clock_s = max(share.tag, self._clock_s)
-        share.tag = start + cost_s(task.shape) * count
+        self._charge(self._share(task), cost_s(task.shape) * count)
+
+    def _charge(self, share: Share, seconds: float) -> None:
+        sender, turns = share.sender, self._turns
+        start = sender.tag
+        start = max(start, turns.clock_s)
+        turns.clock_s = start
+        sender.tag = start + seconds
+        if len(sender.turns.known) > 1:
+            sender.turns.charge(share, seconds)
 
     def refund(self, task: Task) -> None:
         """A task that was placed comes back, or is not to be charged by the time that it takes."""
@@ -272,94 +313,44 @@ class Queue:
 
     def used_all(self, tasks: Sequence[Task], outcomes: Sequence[Outcome | TaskResult], speed: float) -> None:
         """As `used`, for many that ran on cores of this speed."""
-        if self.is_shared:
-            for task, outcome in zip(tasks, outcomes, strict=True):
-                self.used(task, outcome.seconds * speed)
+        if not self.is_shared or not tasks:
+            return
+        first, shape = tasks[0], tasks[0].shape
+        if len({task.shape for task in tasks}) == 1 == len({task.caller or task.share for task in tasks}):
+            seconds = sum([outcome.seconds for outcome in outcomes]) * speed
+            charged = (shape.estimate_s or UNKNOWN_S) * len(tasks)
+            self._correct(first, (seconds - charged) * (shape.units or shape.weigh()))
+            return
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            self.used(task, outcome.seconds * speed)
 
     def _correct(self, task: Task, seconds: float) -> None:
-        share = self._shares.get(task.caller or task.share) if self._is_fair else None
+        """Charge so much more, or less; of a program that is gone its user."""
+        if not self._is_fair:
+            return
+        number = task.caller or task.share
+        share = self._shares.get(number)
+        sender = self._turns.known.get(self._users.get(number, number)) if share is None else share.sender
+        if sender is not None:
+            self._turns.correct(sender, seconds)
         if share is not None:
-            share.tag += seconds
-            if share.tag < share.stands:
-                self._stand(share)
+            share.sender.turns.correct(share, seconds)
 
     # --- walks ------------------------------------------------------------------------------------------------
 
     def oldest(self) -> Iterator[Task]:
-        """Yield tasks of the senders in turn, of each by priority, then age.
+        """Yield tasks of the senders in turn, of each of their programs by priority, then age.
 
         What is not taken is passed over with all that are alike. One walk at a time: a new one ends the one before.
         """
-        return self._begin(Share.oldest)
+        return self._turns.begin(OLDEST)
 
     def newest(self) -> Iterator[Task]:
-        """As `oldest`, of each sender the newest first; costs O(b log b) in its buckets once per question."""
-        return self._begin(Share.newest)
-
-    def _begin(self, look: Callable[[Share], Iterator[Task]]) -> Iterator[Task]:
-        if self._walk is not None or self._only is not None:
-            self.end_walk()
-        if self._active > 1:
-            walk = self._walk = self._in_turn(look)
-            return walk
-        share = self._last
-        if not share.size and self._active:
-            share = next(one for one in self._shares.values() if one.size)
-        self._only = share
-        return look(share)
+        """As `oldest`, of each program the newest first; costs O(b log b) in its buckets once per question."""
+        return self._turns.begin(NEWEST)
 
     def end_walk(self) -> None:
         """End a walk that was not exhausted, so that what it passed over is met again by the next."""
         if not self.size:
             self.was_empty = True
-        if self._only is not None:
-            self._only.end_walk()
-            self._only = None
-        elif self._walk is not None:
-            self._walk.close()
-            self._walk, self._turn_ends = None, inf
-            for share in self._walked:
-                share.end_walk()
-                if share.stands < 0 and share.size:
-                    self._stand(share)
-            self._walked.clear()
-
-    def _in_turn(self, look: Callable[[Share], Iterator[Task]]) -> Generator[Task, None, None]:
-        """Walk through the shares: one that had its turn stands behind, one whose task was passed over behind all."""
-        walks: dict[int, Iterator[Task]] = {}
-        again: list[tuple[int, float, int, Share]] = []
-        while True:
-            share, passes = self._next_share(), 0
-            if share is None:
-                if not again:
-                    return
-                passes, _, _, share = heappop(again)
-            walk = walks.get(share.number)
-            if walk is None:
-                self._walked.append(share)
-                walk = walks[share.number] = look(share)
-            self._turn_ends = max(share.tag, self._clock_s) + TURN_S if self._turns or again else inf
-            is_taken = True
-            while is_taken and share.tag < self._turn_ends and (task := next(walk, None)) is not None:
-                yield task
-                is_taken = task.state is not WAITING
-            if is_taken and share.tag < self._turn_ends:
-                continue  # all of it was looked at
-            if is_taken and not passes:
-                self._stand(share)
-            else:
-                heappush(again, (passes + (not is_taken), share.tag, next(self._serials), share))
-
-    def _next_share(self) -> Share | None:
-        """Take the one with the least tag out of those that have tasks waiting."""
-        turns = self._turns
-        while turns:
-            tag, _, share = heappop(turns)
-            if tag != share.stands:
-                continue
-            share.stands = -1.0
-            if share.size:
-                if share.tag == tag:
-                    return share
-                self._stand(share)
-        return None
+        self._turns.end_walk()

@@ -1,4 +1,4 @@
-"""Tasks of one sender that wait for a host, in buckets of tasks that are alike.
+"""Tasks of one program, or one neighbour, that wait for a host, in buckets of tasks that are alike.
 
 Law: adding, taking and looking at the next candidate cost O(log b) in the number of buckets, whatever waits in them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING
 
 from agentd.core.tasks.task import HERE, WAITING, Path, Shape, Task
@@ -14,6 +15,8 @@ from schedulers.view import Held
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from agentd.core.placing.queue import Sender
 
 Key = tuple[int, Path, tuple[Held, ...]]
 
@@ -75,7 +78,7 @@ class Bucket:
 
 
 class Share:
-    """All that one sender has waiting, and what it has used of this agent."""
+    """All that one program of a sender has waiting, and what it has used of its sender's share."""
 
     __slots__ = (
         "_dropped",
@@ -86,17 +89,19 @@ class Share:
         "buckets",
         "limit",
         "number",
+        "sender",
         "size",
         "stands",
         "tag",
     )
 
-    def __init__(self, number: int, tag: float = 0.0) -> None:
+    def __init__(self, number: int, sender: Sender, tag: float = 0.0) -> None:
         self.number = number
+        self.sender = sender
         self.size = 0
         """Tasks that wait, without those that were dropped."""
         self.tag = tag
-        """Core-seconds that it was given, on the queue's virtual clock: the least is served next."""
+        """Core-seconds that it was given, on its sender's virtual clock: the least is served next."""
         self.stands = -1.0
         """Tag under which it stands among those that are served in turn; negative: it does not."""
         self.buckets: dict[Key, Bucket] = {}
@@ -150,23 +155,38 @@ class Share:
         """Tell whether the walk at hand has no other kind before this task."""
         return self.limit is None or (-task.shape.template.priority, task.order) <= self.limit
 
-    def take_alike(self, task: Task, most: int) -> list[Task]:
-        """Remove up to so many of those that `head_alike` would give one after the other.
+    def take_alike(self, task: Task, most: int, most_bytes: int) -> tuple[list[Task], int]:
+        """Remove up to so many of those that `head_alike` would give one after the other, and weigh their arguments.
 
-        It ends before one with inputs beside its arguments, which must be looked for.
+        It ends with the one by which they weigh so many bytes, and before one with inputs beside its arguments, which
+        must be looked for.
         """
-        waiting = self.bucket(task).tasks
+        waiting, last = self.bucket(task).tasks, self._last_before(task)
         taken: list[Task] = []
-        while waiting and len(taken) < most:
-            first = waiting[0]
-            if first.dropped:
-                waiting.popleft()
-            elif first.payload.parts or first.inputs or not self.is_next(first):
-                break
-            else:
-                taken.append(waiting.popleft())
+        weight = met = 0
+        for one in waiting if most > 0 and most_bytes > 0 else ():
+            if not one.dropped:
+                payload = one.payload
+                if payload.parts or one.inputs or one.order > last:
+                    break
+                taken.append(one)
+                weight += len(payload.data)
+                if len(taken) >= most or weight >= most_bytes:
+                    met += 1
+                    break
+            met += 1
+        for _ in range(met):
+            waiting.popleft()
         self.size -= len(taken)
-        return taken
+        return taken, weight
+
+    def _last_before(self, task: Task) -> float:
+        """Say up to which age tasks like this one come before the next kind of the walk at hand."""
+        if self.limit is None:
+            return inf
+        other, order = self.limit
+        rank = -task.shape.template.priority
+        return order if rank == other else inf if rank < other else -1
 
     def drop(self, task: Task) -> None:
         """Remove a task that will not run; its record is skipped when it is met, and swept out when there are many."""
@@ -262,17 +282,17 @@ class Share:
 
     def newest(self) -> Iterator[Task]:
         """As `oldest`, newest first; costs O(b log b) in the buckets once per question."""
-        heads: list[tuple[int, int, Bucket]] = []
+        heads: list[tuple[int, int, int, Bucket]] = []
         for bucket in list(self.buckets.values()):
             last = bucket.last()
             if last is not None:
-                heappush(heads, (-bucket.shape.template.priority, -last.order, bucket))
+                heappush(heads, (-bucket.shape.template.priority, -last.order, -bucket.serial, bucket))
             else:
                 bucket.heap_order = -1
                 self._forget(bucket)
         self._thin()
         while heads:
-            rank, _, bucket = heappop(heads)
+            rank, _, _, bucket = heappop(heads)
             task = bucket.last()
             if task is None:
                 continue
@@ -281,7 +301,7 @@ class Share:
                 continue
             last = bucket.last()
             if last is not None:
-                heappush(heads, (rank, -last.order, bucket))
+                heappush(heads, (rank, -last.order, -bucket.serial, bucket))
 
     def _thin(self) -> None:
         """Keep the heap of heads from growing while nobody asks for the oldest."""

@@ -139,7 +139,7 @@ class Spreading:
         if task.state is not State.WAITING or task.shape.only is None or base is None:
             return
         state.queue.take(task)
-        if task.shape.template.holds:
+        if task.shape.template.lasts:
             self._endings.cancel(task, now)
             return
         family = state.families.get(task.family)

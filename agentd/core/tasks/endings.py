@@ -5,6 +5,7 @@ Law: the first end of a task counts; an end of an operation is told only after t
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,19 +14,23 @@ from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.families.blames import BLAMES
 from agentd.core.journal.entries import Ended, Forgotten, Returned
 from agentd.core.journal.ledger import STATES
-from agentd.core.neighbours.travelling import inline_bytes
+from agentd.core.neighbours.lots import sorted_out
 from agentd.core.tasks.task import ENDED, State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import End, Refusal, Settled
 from agentd.model.task import Failure, Outcome, Reason, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from agentd.core.families.families import Families
     from agentd.core.journal.ledger import Operation
     from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.state import AgentState
+    from agentd.core.workers.rides import Rides
     from agentd.model.values import Payload
 
+_ID, _CALLER, _REF, _INPUTS, _PARTS = map(attrgetter, ("id", "caller", "ref", "inputs", "payload.parts"))
 RETRIES = 3
 """Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
 
@@ -34,7 +39,8 @@ class Endings:
     """Ends tasks, or lets them try again."""
 
     families: Families
-    """Joined by the engine: each of the two needs the other."""
+    rides: Rides
+    """Joined by the engine: each needs the other."""
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
@@ -67,6 +73,8 @@ class Endings:
             for value in task.inputs:
                 self.release(value)
         if task.caller:
+            if state.rides:
+                outcome = self.rides.over(task, outcome, now)
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
         self._end_root(task, outcome, now)
@@ -84,13 +92,18 @@ class Endings:
     def end_all(self, tasks: list[Task], outcomes: list[Outcome], now: float) -> None:
         """Give each task its outcome, as `end` does; for many at once, of which most are plain calls."""
         state, ended = self._state, ENDED
-        is_simple = not (state.families or state.stopping or state.census or self.families.blames.by_root)
+        is_simple = not (state.rides or state.stopping or state.census or self.families.blames.by_root)
+        if is_simple and tasks and not state.families and self._end_alike(tasks, outcomes, now):
+            return
         known, operations = state.tasks, state.ledger.operations
         settled: list[Settled] = []
         caller = 0
         kept: list[tuple[Operation, Outcome]] = []
         given: list[tuple[Operation, Outcome]] = []
-        for task, outcome in zip(tasks, outcomes, strict=True):
+        ends: Iterable[tuple[Task, Outcome]] = zip(tasks, outcomes, strict=True)
+        if is_simple and state.families:
+            ends = self._end_children(ends, now)
+        for task, outcome in ends:
             if not is_simple or task.payload.parts or task.inputs:
                 self.end(task, outcome, now)
                 continue
@@ -121,20 +134,67 @@ class Endings:
             state.counters["ended"] += len(kept)
             self._end_kept(kept, now)
         if given:
-            self._end_given(given, now)
+            self._end_given([operation for operation, _ in given], [outcome for _, outcome in given], now)
 
-    def _end_given(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+    def _end_children(self, ends: Iterable[tuple[Task, Outcome]], now: float) -> list[tuple[Task, Outcome]]:
+        """End those that running tasks asked for, and those that asked for some themselves; gives the others."""
+        families = self._state.families
+        children: list[tuple[Task, Outcome]] = []
+        others: list[tuple[Task, Outcome]] = []
+        for pair in ends:
+            task, outcome = pair
+            if task.id in families:
+                self.end(task, outcome, now)
+            else:
+                (children if task.family else others).append(pair)
+        for task, outcome in self.families.end_plain(children, now):
+            self.end(task, outcome, now)
+        return others
+
+    def _end_alike(self, tasks: Sequence[Task], outcomes: Sequence[Outcome], now: float) -> bool:
+        """End plain tasks where all are calls of one session, or all are neighbours'; false: they are not, none did."""
+        state, ended, known = self._state, ENDED, self._state.tasks
+        caller, numbers = tasks[0].caller, [*map(_ID, tasks)]
+        if any(map(_PARTS, tasks)) or any(map(_INPUTS, tasks)) or {*map(_CALLER, tasks)} != {caller}:
+            return False
+        found = () if caller else map(state.ledger.operations.get, numbers)
+        operations = [one for one in found if one is not None and not one.durable and one.path.sender is not None]
+        if not caller and len(operations) < len(tasks):
+            return False
+        for task in tasks:
+            task.state = ended
+            del known[task.id]
+        if caller:
+            self._settle_all(caller, [*map(Settled, map(_REF, tasks), outcomes)])
+            return True
+        for operation, task in zip(operations, tasks, strict=True):
+            operation.host = task.host
+        self._end_given(operations, outcomes, now)
+        return True
+
+    def _end_given(self, operations: Sequence[Operation], outcomes: Sequence[Outcome], now: float) -> None:
         """Tell neighbours how tasks of theirs ended that need not survive."""
-        state, wall = self._state, self._state.wall(now)
-        state.counters["ended"] += len(ended)
-        for operation, outcome in ended:
-            operation.outcome, operation.ended_wall = outcome, wall
-            state.ledger.close(operation, outcome, now)
-            for caller in operation.watchers:
-                state.outbox.add(Reply(caller, operation.id))
-            operation.watchers = ()
-            self.deliver(operation, outcome, operation.path.sender or "")
-            state.outbox.publish_end(operation.id, STATES[outcome.status])
+        state = self._state
+        state.counters["ended"] += len(operations)
+        for operation in operations:
+            if operation.watchers:
+                for caller in operation.watchers:
+                    state.outbox.add(Reply(caller, operation.id))
+                operation.watchers = ()
+        state.ledger.close_given(operations, outcomes, now, state.wall(now))
+        for sender, head, some, its_outcomes in sorted_out(operations, outcomes):
+            neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
+            if head is None or not neighbour.takes_lots:
+                for operation, outcome in zip(some, its_outcomes, strict=True):
+                    self.deliver(operation, outcome, sender)
+                continue
+            numbers = [operation.id for operation in some]
+            neighbour.expect_lot(numbers, head[0])
+            neighbour.told.is_expecting = True
+            state.outbox.end_lot(sender, head, numbers, its_outcomes)
+        state.outbox.publish_ends(
+            [(operation.id, STATES[outcome.status]) for operation, outcome in zip(operations, outcomes, strict=True)]
+        )
 
     def _end_kept(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
         """Record how operations ended that sessions wait for, and tell those when it is safe."""
@@ -224,10 +284,10 @@ class Endings:
         """Tell a neighbour the end of its task; said again over each new link until it confirms."""
         state = self._state
         neighbour = state.neighbourhood.ensure(sender, state.rules.hop_limit)
-        neighbour.expect(operation.id, operation.sender_attempt, inline_bytes(outcome.value))
+        neighbour.expect(operation.id, operation.sender_attempt, outcome.value.inline_bytes)
         neighbour.told.is_expecting = True
         told = replace(outcome, hops=outcome.hops + 1)
-        if outcome.value.parts or outcome.made:
+        if outcome.has_parts:
             share, export = state.objects.share, state.objects.export
             value, made = share(outcome.value), tuple(map(share, outcome.made))
             operation.outcome = replace(outcome, value=value, made=made)
@@ -282,7 +342,7 @@ class Endings:
         """Let a task wait again without counting an attempt: nothing had been started, or its owner wants it so."""
         state = self._state
         operation = state.operation_of(task)
-        if operation is not None and operation.durable and not operation.is_put_off:
+        if operation is not None and operation.durable and operation.id not in state.acceptances.unwritten:
             state.outbox.record(Returned((task.id,)))
         self.back(task)
 

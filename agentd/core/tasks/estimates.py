@@ -38,6 +38,17 @@ def learn_made(shape: Shape, made: Iterable[Payload]) -> None:
     shape.made_bytes += (SMOOTHING if shape.runs else 1.0) * (size - shape.made_bytes)
 
 
+def learn_made_all(tasks: Sequence[Task], outcomes: Sequence[Outcome]) -> None:
+    """As `learn_made`, for many: of each kind of task, those that end together as one."""
+    sizes: dict[Shape, list[int]] = {}
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if outcome.made:
+            sizes.setdefault(task.shape, []).append(max([value.size_bytes for value in outcome.made]))
+    for shape, its_own in sizes.items():
+        weight = 1 - (1 - SMOOTHING) ** len(its_own) if shape.runs else 1.0
+        shape.made_bytes += weight * (sum(its_own) / len(its_own) - shape.made_bytes)
+
+
 def learn(shape: Shape, seconds: float, result_bytes: int) -> None:
     """Fold one run into the moving means; `seconds` on a core of speed 1, whatever somebody says that it took."""
     _fold(shape, 1, seconds, float(result_bytes))
@@ -45,17 +56,18 @@ def learn(shape: Shape, seconds: float, result_bytes: int) -> None:
 
 def learn_all(tasks: Sequence[Task], outcomes: Sequence[Outcome], speed: float) -> None:
     """Fold runs on a core of this speed into the moving means: of each kind of task, those that end together as one."""
-    first = tasks[0].shape if tasks else None
-    if first is not None and all(task.shape is first for task in tasks):
-        kinds = {first: list(outcomes)}
-    else:
-        kinds = {}
+    kinds: dict[Shape, Sequence[Outcome]] = dict.fromkeys([task.shape for task in tasks], outcomes)
+    if len(kinds) > 1:
+        each: dict[Shape, list[Outcome]] = {shape: [] for shape in kinds}
         for task, outcome in zip(tasks, outcomes, strict=True):
-            kinds.setdefault(task.shape, []).append(outcome)
+            each[task.shape].append(outcome)
+        kinds = {**each}
     for shape, its_outcomes in kinds.items():
         count = len(its_outcomes)
         seconds = sum([outcome.seconds for outcome in its_outcomes]) / count * speed
-        _fold(shape, count, seconds, sum([outcome.value.size_bytes for outcome in its_outcomes]) / count)
+        values = [outcome.value for outcome in its_outcomes]
+        size = sum([value.size_bytes if value.parts else len(value.data) for value in values])
+        _fold(shape, count, seconds, size / count)
 
 
 def _fold(shape: Shape, runs: int, seconds: float, result_bytes: float) -> None:

@@ -5,6 +5,8 @@ Law: nothing is answered as accepted before the journal has it; what cannot be t
 
 from __future__ import annotations
 
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import Alarm, Publish, Reply
@@ -12,18 +14,21 @@ from agentd.core.journal.acceptances import accepted
 from agentd.core.journal.entries import CalledBack, Cancelling, WasRead
 from agentd.core.journal.ledger import Operation
 from agentd.core.placing.ways import could_fit, lacking
-from agentd.core.tasks.task import HERE, State, Task
+from agentd.core.tasks.ride import Ride, carries, line_of
+from agentd.core.tasks.task import HERE, Shape, State, Task
 from agentd.model.errors import RequestError
 from agentd.model.exchange import Settled
-from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.figures import counted
+from agentd.model.task import Failure, Form, Outcome, Reason, Status
 from schedulers.view import Change
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentd.core import events as e
     from agentd.core.data.supply import Supply
     from agentd.core.state import AgentState
     from agentd.core.tasks.endings import Endings
-    from agentd.core.tasks.task import Shape
     from agentd.core.workers.execution import Execution
     from agentd.model.exchange import Submission
     from agentd.model.task import Template
@@ -31,8 +36,10 @@ if TYPE_CHECKING:
 
 
 _READY = Change.READY
+_TEMPLATE, _PARTS = attrgetter("template"), attrgetter("payload.parts")
 REFS_MOST = 1000
 """Ended calls that may stand in a caller's list beside twice as many as there are tasks (chosen)."""
+_PARKED = frozenset({State.WAITING, State.HELD, State.LACKING, State.RIDING})
 READ_S = 0.5
 """How long the note that a result was read may wait for others (chosen: few entries, little forgotten by a crash)."""
 
@@ -56,56 +63,70 @@ class Intake:
 
     def templates_declared(self, event: e.TemplatesDeclared, now: float) -> None:  # noqa: ARG002 - all are alike
         """A caller will name these templates by number."""
+        self._state.senders.join(event.caller, event.user)
         known = self._state.declared.setdefault(event.caller, {})
         for number, template in event.templates:
-            shape = known[number] = self._state.shapes.intern(template)
+            shape = self._state.shapes.intern(template)
             shape.is_here = number not in event.elsewhere
+            known[number] = self._state.shapes.bound(shape, event.only) if event.only else shape
 
     def calls_submitted(self, event: e.CallsSubmitted, now: float) -> None:
         """A session asks for calls."""
         state = self._state
         shapes = state.declared.get(event.caller, {})
-        refusal = self._refusal()
-        caller, tasks, ids, orders = event.caller, state.tasks, state.ids, state.orders
-        known, wall = self._by_ref.get(caller), state.wall(now)
-        operations, opened, payloads = state.ledger.operations, [], []
-        fresh: list[Task] = []
-        for call in event.calls:
-            shape = shapes.get(call.template)
+        refusal = self.refusal()
+        for template, alike in groupby(event.calls, _TEMPLATE):
+            shape, calls = shapes.get(template), [*alike]
             if shape is None or refusal is not None:
-                self._decline(event.caller, call, refusal)
-            elif shape.template.durable and (call.payload.parts or not shape.template.idempotent):
-                number = self._durable_call(event.caller, call, shape.template, now)
-                if known is not None:
-                    known[call.ref] = number
+                for call in calls:
+                    self._decline(event.caller, call, refusal)
+            elif shape.template.durable:
+                self._durable_calls(event.caller, calls, shape, now)
             else:
-                number = next(ids)
-                if shape.template.durable:
-                    operation = Operation(
-                        number, shape.template, now, wall, caller=caller, ref=call.ref, is_put_off=True
-                    )
-                    opened.append(operation)
-                    payloads.append(call.payload)
-                    operations[number] = operation
-                    task = Task(number, shape, call.payload, HERE, next(orders), 0, 0, now)
-                    task.share = caller
-                else:
-                    task = Task(number, shape, call.payload, HERE, next(orders), caller, call.ref, now)
-                tasks[number] = task
-                if fresh and fresh[0].shape is not shape:
-                    state.queue.extend(fresh)
-                    fresh = []
-                fresh.append(task)
-                if known is not None:
-                    known[call.ref] = number
-        if opened:
-            state.acceptances.put_off_all(opened, payloads, now)
-        if fresh:
-            state.queue.extend(fresh)
+                self._plain_calls(event.caller, calls, shape, now)
         state.counters["accepted"] += len(event.calls)
         state.changes.add(_READY)
         if state.rules.unschedulable_after_s is not None:
-            self._watch_queue(now)
+            self.watch_queue(now)
+
+    def _plain_calls(self, caller: int, calls: list[Submission], shape: Shape, now: float) -> None:
+        """Take calls that end with their session: what nearly all calls are, so it makes one pass over them."""
+        state = self._state
+        new = zip(calls, state.ids, state.orders)  # noqa: B905 - the other two have no end
+        fresh = [Task(number, shape, call.payload, HERE, order, caller, call.ref, now) for call, number, order in new]
+        state.tasks.update([(task.id, task) for task in fresh])
+        known = self._by_ref.get(caller)
+        if known is not None:
+            known.update([(task.ref, task.id) for task in fresh])
+        state.queue.extend(fresh)
+        if shape.template.form is Form.DIRECT:
+            state.rides[caller, fresh[0].ref] = Ride(fresh[0].id)
+
+    def _durable_calls(self, caller: int, calls: list[Submission], shape: Shape, now: float) -> None:
+        """Take calls that are operations; what lies in shared memory, or may run but once, is recorded at once."""
+        state, template = self._state, shape.template
+        if not template.idempotent or any(map(_PARTS, calls)):
+            for call in [call for call in calls if call.payload.parts or not template.idempotent]:
+                self._accept(self.asked(caller, call, template, now), call.payload, None, is_patient=True)
+            calls = [call for call in calls if template.idempotent and not call.payload.parts]
+            if not calls:
+                return
+        wall, user, numbers = state.wall(now), state.senders.user(caller), [*islice(state.ids, len(calls))]
+        opened = [
+            Operation(number, template, now, wall, caller=caller, ref=call.ref, user=user)
+            for call, number in zip(calls, numbers, strict=True)
+        ]
+        state.ledger.operations.update(zip(numbers, opened, strict=True))
+        payloads = [call.payload for call in calls]
+        state.acceptances.put_off_all(opened, payloads, now)
+        orders = islice(state.orders, len(calls))
+        new = zip(numbers, payloads, orders, strict=True)
+        fresh = [Task(number, shape, payload, HERE, order, 0, 0, now, share=caller) for number, payload, order in new]
+        state.tasks.update(zip(numbers, fresh, strict=True))
+        known = self._by_ref.get(caller)
+        if known is not None:
+            known.update([(operation.ref, operation.id) for operation in opened])
+        state.queue.extend(fresh)
 
     def _decline(self, caller: int, call: Submission, refusal: RequestError | None) -> None:
         words = str(refusal) if refusal else f"template {call.template} was not declared on this connection"
@@ -113,11 +134,14 @@ class Intake:
         failure = Failure(Reason.NOT_CALLABLE, "RequestError", words, agent=self._state.identity.name)
         self._state.outbox.settle(caller, Settled(call.ref, Outcome(Status.FAILED, failure=failure)))
 
-    def _durable_call(self, caller: int, call: Submission, template: Template, now: float) -> int:
+    def asked(self, caller: int, call: Submission, template: Template, now: float) -> Operation:
+        """Open an operation that a session asks for."""
         operation = self._open(template, now, "", b"", "", "")
-        operation.caller, operation.ref = caller, call.ref
-        self._accept(operation, call.payload, None, is_patient=True)
-        return operation.id
+        operation.caller, operation.ref, operation.user = caller, call.ref, self._state.senders.user(caller)
+        known = self._by_ref.get(caller)
+        if known is not None:
+            known[call.ref] = operation.id
+        return operation
 
     def calls_cancelled(self, event: e.CallsCancelled, now: float) -> None:
         """A session gives up some of its calls."""
@@ -145,11 +169,12 @@ class Intake:
         """A session is gone: what it alone wanted is stopped; its durable operations go on."""
         state, caller = self._state, event.caller
         state.declared.pop(caller, None)
+        state.senders.leave(caller)
         self._by_ref.pop(caller, None)
         for task in list(state.tasks.values()):
             operation = state.operation_of(task)
             if operation is None:
-                if task.caller == caller:
+                if task.caller == caller and not carries(state.rides.get((caller, task.ref))):
                     self.stop(task, now)
                 continue
             if operation.caller == caller:
@@ -195,7 +220,7 @@ class Intake:
                 again = Reply(caller, (known.id, False))
                 self._state.outbox.after(known.accepted, lambda: self._state.outbox.add(again))
             return known, False
-        refusal = self._refusal()
+        refusal = self.refusal()
         if refusal is not None:
             self._endings.release(event.payload)
             self._state.counters["refused"] += 1
@@ -236,31 +261,31 @@ class Intake:
         inputs: tuple[Payload, ...] = (),
         makes: int = 0,
         shape: Shape | None = None,
+        let_wait: Callable[[Task], None] | None = None,
     ) -> Task:
-        """Make the root task of an operation; one that may run only once waits for its acceptance to be safe."""
+        """Make an operation's root; one that may run only once is held until that is safe, others `let_wait`."""
         state = self._state
         shape = shape or state.shapes.intern(operation.template)
         task = Task(operation.id, shape, payload, state.path(operation.path), state.next_order())
-        task.submitted_at = operation.submitted_at
+        task.attempt, task.submitted_at = attempt, operation.submitted_at
         task.inputs, task.makes = inputs, makes
         task.share = operation.caller or state.senders.number(operation.user, operation.path.sender)
         if task.payload.parts or inputs:
             task.places = state.fetches.places(task.values)
-        task.attempt = attempt
         state.tasks[task.id] = task
         if operation.template.idempotent or operation.accepted <= state.outbox.committed:
-            state.wait(task)
+            (let_wait or state.wait)(task)
         else:
             task.state = State.HELD
             state.outbox.after(operation.accepted, lambda: self._unhold(task))
-        self._watch_queue(operation.submitted_at)
+        self.watch_queue(operation.submitted_at)
         return task
 
     def _unhold(self, task: Task) -> None:
         if task.state is State.HELD:
             self._state.wait(task)
 
-    def _watch_queue(self, now: float) -> None:
+    def watch_queue(self, now: float) -> None:
         """Where the operator wants it: look now and then for tasks that no host fits; one timer for all of them."""
         limit_s = self._state.rules.unschedulable_after_s
         if limit_s is None or self._is_watching:
@@ -297,7 +322,7 @@ class Intake:
         rows = (f"{row.name}: {row.objection(task)}" for row in state.neighbourhood.rows if row.is_pooled)
         return "; ".join([f"this agent: {own}", *rows])
 
-    def _refusal(self) -> RequestError | None:
+    def refusal(self) -> RequestError | None:
         """Say why nothing more can be taken; None when it can."""
         state, rules = self._state, self._state.rules
         if state.draining:
@@ -305,7 +330,7 @@ class Intake:
         if state.disk_full:
             return RequestError(f"nothing can be accepted: {state.disk_full}", status=507)
         if state.queue.size >= rules.most_waiting or state.queue.bytes >= rules.most_waiting_bytes:
-            waiting = f"{len(state.queue)} tasks with {state.queue.bytes >> 20} MiB of arguments wait"
+            waiting = f"{counted(state.queue.size, 'task', 'wait')} with {state.queue.bytes >> 20} MiB of arguments"
             words = f"{waiting}, which is all that this agent holds: come back later"
             return RequestError(words, status=429, retry_after_s=1)
         return None
@@ -365,7 +390,7 @@ class Intake:
         task = state.tasks.get(event.operation)
         operation = state.ledger.get(event.operation)
         if task is None and operation is None:
-            error = RequestError(f"no operation {event.operation} is known here", status=404)
+            error = RequestError(f"no operation {event.operation} is known here; it may have expired", status=404)
             state.outbox.add(Reply(event.caller, error))
             return
         if operation is not None:
@@ -386,12 +411,8 @@ class Intake:
     def stop(self, task: Task, now: float) -> None:
         """Stop a task wherever it is."""
         state = self._state
-        if task.state in {State.WAITING, State.HELD}:
-            if task.state is State.WAITING:
-                state.queue.drop(task)
-            self._endings.cancel(task, now)
-        elif task.state is State.LACKING:
-            self._endings.cancel(task, now)
+        if task.state in _PARKED:
+            self._cancel_parked(task, now)
         elif task.state is State.HOLDING:
             self._execution.holding.let_go(task)
             self._endings.cancel(task, now)
@@ -411,6 +432,16 @@ class Intake:
             state.move(task, State.STOPPING)
             state.stopping[task.id] = None
             state.outbox.cancel(task.host, task.id, task.attempt)
+
+    def _cancel_parked(self, task: Task, now: float) -> None:
+        """Cancel a task that has no cores of its own; the line over which a call is made is stopped with it."""
+        state = self._state
+        if task.state is State.WAITING:
+            state.queue.drop(task)
+        line = state.tasks.get(line_of(state.rides, task)) if task.state is State.RIDING else None
+        self._endings.cancel(task, now)
+        if line is not None:
+            self.stop(line, now)
 
 
 def _without(callers: tuple[int, ...], caller: int) -> tuple[int, ...]:

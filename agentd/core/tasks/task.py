@@ -43,6 +43,8 @@ class State(IntEnum):
     """It left the line of a worker before what it reads was made, or that was lost: it waits for it, in no queue."""
     HOLDING = 13
     """It runs nothing: cores of this agent are held for a task of several nodes, until it is stopped."""
+    RIDING = 14
+    """Its session makes it over a direct line: it runs in the worker, and on the core, of the task that serves that."""
 
 
 WAITING, ASSIGNED, RUNNING, ENDED = State.WAITING, State.ASSIGNED, State.RUNNING, State.ENDED
@@ -66,6 +68,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.COLLECTING: frozenset({State.WAITING, State.ENDED}),
     State.LACKING: frozenset({State.WAITING, State.ASSIGNED, State.ENDED}),
     State.HOLDING: frozenset({State.ENDED}),
+    State.RIDING: frozenset({State.WAITING, State.ENDED}),
 }
 """Row: from; entries: to. A task that had started goes back to WAITING when its host was lost, or its code raised."""
 
@@ -145,7 +148,9 @@ class Task(Struct, eq=False, gc=False):
     host: str = ""
     """Neighbour that holds it; empty: this agent."""
     worker: int = 0
-    """Of this agent's workers the one that has it; at a neighbour: what it was booked as."""
+    """Of this agent's workers the one that has it, or had it last; 0: none."""
+    booked: int = 0
+    """Where a neighbour holds it: how many like it the neighbour could hold, when it was sent; otherwise 0."""
     epoch: int = 0
     """Lease epoch under which a neighbour holds it."""
     placed_at: float = 0.0

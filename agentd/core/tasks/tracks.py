@@ -15,6 +15,8 @@ from agentd.model.task import Status, Template
 from schedulers.capacity import Capacity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentd.core.data.versions import Child
     from agentd.core.tasks.task import Task
     from agentd.model.task import Failure, Outcome
@@ -104,6 +106,17 @@ class Tracks:
         if self._rows > ALL_ROWS_MOST:
             self._thin(root)
 
+    def add_done(self, root: int, track: Track, rows: list[Row]) -> None:
+        """Keep rows of tasks that ended well."""
+        track.counts[0] += len(rows)
+        track.rows += rows
+        self._rows += len(rows)
+        while len(track.rows) > ROWS_MOST:
+            track.rows.popleft()
+            self._rows -= 1
+        if self._rows > ALL_ROWS_MOST:
+            self._thin(root)
+
     def _thin(self, root: int) -> None:
         """Let the rows of the operation go that was opened first, not of the one at hand unless it is alone."""
         for number, track in self._by_root.items():
@@ -111,6 +124,12 @@ class Tracks:
                 self._rows -= len(track.rows)
                 track.rows.clear()
                 return
+
+    def forget_all(self, roots: Sequence[int]) -> None:
+        """Keep nothing of operations; nearly none has asked for tasks."""
+        if self._by_root:
+            for root in roots:
+                self.forget(root)
 
     def forget(self, root: int) -> None:
         """Keep nothing of an operation."""

@@ -47,13 +47,17 @@ class Crew:
         """False while starting workers backs off."""
         self._filling: Line | None = None
         self.now_s = 0.0
-        """Agent time of the plan at hand."""
+        """Agent time of the event or plan at hand."""
 
     # --- questions --------------------------------------------------------------------------------------------
 
     def is_idle(self, task: Task) -> bool:
-        """Tell whether cores for the task are free, and a worker to run it is there or may be started."""
-        may_begin = (bool(self._idle) or self._may_grow()) and not self.is_promised
+        """Tell whether cores for the task are free, and a worker to run it is there or may be started.
+
+        What only holds cores needs none.
+        """
+        has_worker = bool(self._idle) or self._may_grow() or task.shape.template.holds
+        may_begin = has_worker and not self.is_promised
         return may_begin and self.pool.fits_now(task.shape.demand) and not self._is_too_light(task)
 
     def takes(self, task: Task) -> bool:
@@ -117,13 +121,23 @@ class Crew:
         """Tell whether a task waits for others."""
         return self._blocked > 0
 
-    def backlog_s(self, unknown_s: float) -> float:
-        """Sum what was handed out and has not ended, in seconds of one core."""
-        total = 0.0
+    def prospect(self, unknown_s: float) -> tuple[float, float]:
+        """Say how many units what waits may count on, and how much work is before it, in seconds of one core.
+
+        A task that has run far longer than its kind does is taken to go on for as long as it has run: its units are
+        counted on only where there are no others.
+        """
+        units, total, late_s = float(max(self.pool.total(), 1)), 0.0, inf
+        left = units
         for line in self.lines.values():
-            for_one = unknown_s if line.exclusive else line.ahead_s
-            total += for_one if line.tasks else 0.0
-        return total
+            if line.is_late and line.demand is not None:
+                left -= line.demand.units()
+                late_s = min(late_s, self.now_s - line.since)
+            elif line.tasks:
+                total += unknown_s if line.exclusive else line.ahead_s
+        if left >= 1:
+            return left, total
+        return units, total + units * late_s if late_s < inf else total
 
     @property
     def is_crowded(self) -> bool:
@@ -162,7 +176,7 @@ class Crew:
         changed = line.hold(reservation, shape.demand)
         self._weigh(line)
         line.exclusive = shape.estimate_s is None or needs_line_alone(shape)
-        line.revocable = True
+        line.revocable, line.since = True, self.now_s
         line.append(task)
         line.changed()
         task.state = RUNNING
@@ -253,7 +267,7 @@ class Crew:
     def settle(self, line: Line) -> Task | None:
         """After tasks left a line: its new first task runs, or its units go back to the pool."""
         line.changed()
-        line.revocable = True
+        line.revocable, line.is_late, line.since = True, False, self.now_s
         if line.depth:
             self._release(line)
             self._wait(line, is_so=True)
@@ -277,7 +291,7 @@ class Crew:
 
     def _release(self, line: Line) -> None:
         line.ahead_s = 0.0
-        line.exclusive = False
+        line.exclusive = line.is_late = False
         line.changed()
         line.demand = None
         if line.reservation is not None:

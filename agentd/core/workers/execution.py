@@ -5,13 +5,14 @@ Law: nothing starts twice; each task that was given is ended, taken back, or pas
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import RevokeTasks, RunTasks, StartWorker, StopWorker
 from agentd.core.journal.entries import Started
 from agentd.core.placing.holding import Holding
 from agentd.core.placing.ways import first_way
-from agentd.core.tasks.estimates import learn, learn_all, learn_made
+from agentd.core.tasks.estimates import learn, learn_all, learn_made, learn_made_all
 from agentd.core.tasks.task import State, Task
 from agentd.core.workers.clocks import Clocks, is_forgiven
 from agentd.core.workers.line import hold_ms
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from agentd.core.workers.line import Line
 
 _ROOM = Change.ROOM
+_STATUS, _FAILURE, _TASK = map(attrgetter, ("status", "failure", "task"))
 SPARE_S = 30.0
 """How long workers beyond the pool's are kept after the last task waited (chosen: a start costs 50 ms)."""
 
@@ -80,12 +82,13 @@ class Execution:
     def _fill(self, task: Task, most: int, now: float) -> int:
         """Seat tasks right behind one that stands behind others, as far as its line has room; gives how many."""
         state, line = self._state, self._state.crew.lines[task.worker]
-        count = min(most, line.left(task.shape))
+        count, most_bytes = line.left(task.shape)
+        count = min(most, count)
         if count <= 0:
             return 0
-        tasks = state.queue.take_alike(task, count)
+        tasks, weight = state.queue.take_alike(task, count, most_bytes)
         self._note_runs(tasks, now)
-        line.extend(tasks)
+        line.extend(tasks, weight)
         if tasks:
             state.queue.charge(task, len(tasks))
             state.outbox.run_more(line.worker, tasks, hold_ms(tasks[-1], now))
@@ -94,13 +97,13 @@ class Execution:
     def _note_runs(self, tasks: Sequence[Task], now: float) -> None:
         """Note that tasks are handed to a worker, and of which operations that is to be written."""
         state = self._state
-        operations, wall = state.ledger.operations, state.wall(now)
+        operations, wall, unwritten = state.ledger.operations, state.wall(now), state.acceptances.unwritten
         for task in tasks:
             task.host, task.placed_at = "", now
             operation = None if task.caller else operations.get(task.id)
             if operation is not None:
                 operation.started_wall = operation.started_wall or wall
-                if operation.durable and not operation.is_put_off:
+                if operation.durable and operation.id not in unwritten:
                     state.started.append(operation.id)
 
     def _seat(self, task: Task, now: float) -> bool:
@@ -255,9 +258,10 @@ class Execution:
         line = state.crew.lines.get(event.worker)
         if line is None:
             return
-        stopping = state.stopping
-        if len(event.results) > 1 and not (stopping or state.families or self._clocks.are_running or line.depth):
-            self._end_in_order(line, event.results, now)
+        results = event.results
+        is_plain = len(results) > 1 and not (state.stopping or self._clocks.are_running or line.depth)
+        if is_plain and (not state.families or self._are_plain(results)):
+            self._end_in_order(line, results, now)
             self._settle(line)
             return
         pop = state.crew.pop
@@ -268,37 +272,43 @@ class Execution:
                 raise BrokenInvariant(f"worker {event.worker} ended task {result.task}, which was not its next")
             if state.queue.is_shared:
                 self._use.ended(task, result.seconds, now)
-            if result.status or stopping:
-                self._ended_otherwise(task, result, now)
-            else:
-                self._done(task, result, now)
+            self.take_end(task, result, now)
         self._settle(line)
+
+    def _are_plain(self, results: Sequence[TaskResult]) -> bool:
+        """Tell whether no end among them may have another task given up, or waits for what its task asked for."""
+        if any(map(_STATUS, results)) or any(map(_FAILURE, results)):
+            return False
+        return self._state.families.keys().isdisjoint(map(_TASK, results))
+
+    def take_end(self, task: Task, result: TaskResult, now: float) -> None:
+        """Take how a task ended, as its worker says it."""
+        if result.status or self._state.stopping:
+            self._ended_otherwise(task, result, now)
+        else:
+            self._done(task, result, now)
 
     def _end_in_order(self, line: Line, results: Sequence[TaskResult], now: float) -> None:
         """Take the ends of the first tasks of a line while nothing else hangs on any of them: the common, hot case."""
         tasks, name = self._state.crew.pop_first(line, [result.task for result in results]), self._name
         self._state.queue.used_all(tasks, results, self._speed)
-        done, outcomes = [], []
-        for task, result in zip(tasks, results, strict=True):
-            if result.status:
-                self._ended_otherwise(task, result, now)
-                continue
-            done.append(task)
-            outcomes.append(
-                Outcome(
-                    0,
-                    result.value,
-                    result.failure,
-                    result.seconds,
-                    name,
-                    0,
-                    task.attempt,
-                    result.made,
-                    result.output_bytes,
-                )
+        if any(map(_STATUS, results)):
+            ended = [*zip(tasks, results, strict=True)]
+            for task, result in ended:
+                if result.status:
+                    self._ended_otherwise(task, result, now)
+            tasks = [task for task, result in ended if not result.status]
+            results = [result for result in results if not result.status]
+        outcomes = [
+            Outcome(
+                0, result.value, result.failure, result.seconds, name, 0, task.attempt, result.made, result.output_bytes
             )
-        learn_all(done, outcomes, self._speed)
-        self._endings.end_all(done, outcomes, now)
+            for task, result in zip(tasks, results, strict=True)
+        ]
+        if self._state.families:
+            learn_made_all(tasks, outcomes)
+        learn_all(tasks, outcomes, self._speed)
+        self._endings.end_all(tasks, outcomes, now)
 
     def _settle(self, line: Line) -> None:
         """After tasks left a line: what it kept for them is free, or the next one's."""

@@ -1,7 +1,7 @@
 """One worker and the tasks that it was given ahead of time.
 
-Law: no more stands in a line than its worker does within about a millisecond, or one short task behind another; for
-what has waited long already that is a tenth of the wait, up to ten milliseconds.
+Law: no more stands in a line than its worker reads and does within about a millisecond, or one short task behind
+another; for what has waited long already that is a tenth of the wait, up to twenty milliseconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import HOLD_MS, Binding
-from agentd.core.tasks.task import Shape, State, Task
+from agentd.core.tasks.task import ASSIGNED, Shape, Task
 from schedulers.capacity import Capacity, Kind
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 AHEAD_S = 0.001
 """Work handed out ahead of time per line (measured: depth 1 → adaptive is twentyfold throughput)."""
-AHEAD_LONGEST_S = 0.01
+AHEAD_LONGEST_S = 0.02
 """The same for tasks that have waited long: with one turn of the agent and of its user for each task of a millisecond
-these get in the workers' way for a fifth of the time (measured; with five tasks a turn, for a twentieth)."""
+these get in the workers' way for a fifth of the time (measured; with five tasks a turn, for a twentieth, and with ten,
+for a thirtieth)."""
 AHEAD_SHARE = 0.1
 """Of the time that a task has waited: for so long work is handed out ahead of time, if that is more than `AHEAD_S`."""
 HELD_SHARE = 0.05
@@ -31,8 +32,17 @@ HELD_LONGEST_S = 0.05
 machine lets a process wait for a core; a worker sends what it has after half of `AHEAD_LONGEST_S`)."""
 LARGE_BYTES = 16 * 1024.0
 """Results above this size do not wait for each other beyond `AHEAD_S` (chosen: a worker sends four of them at once)."""
-AHEAD_MOST = 256
-"""Tasks in a line at the most (measured: no gain beyond)."""
+AHEAD_MOST = 512
+"""Tasks in a line at the most (measured: half a line, of which the agent is told at once, pays for a turn of the agent
+and of its user; with 256 these take a tenth more CPU for each task, with 1,024 no less)."""
+CARRY_S = 3e-9
+"""For each byte of arguments: what it takes until its worker has it (measured: calls of 200 kB, 0.35 to 0.6 ms each).
+Without it what stands in lines, and is written to workers, would be bounded by the number of tasks alone."""
+LATE_S = 0.2
+"""A task that has run for so long is late if that is also `LATE_TIMES` what its line was estimated to take (chosen:
+above what a result may be held back, and what a machine at work lets a process wait)."""
+LATE_TIMES = 4.0
+"""See there (chosen: of run times that are spread exponentially, one in fifty is longer)."""
 PAIRS_BELOW_S = 0.05
 """Tasks shorter than this are followed without a gap by one more in the line (chosen: the gap is ~0.2 ms)."""
 
@@ -43,6 +53,7 @@ class Line:
     __slots__ = (
         "_estimates",
         "_left",
+        "_left_bytes",
         "_left_shape",
         "ahead_s",
         "asked",
@@ -53,6 +64,7 @@ class Line:
         "doomed",
         "exclusive",
         "is_idle",
+        "is_late",
         "is_light",
         "is_started",
         "is_stopping",
@@ -61,6 +73,7 @@ class Line:
         "reservation",
         "revocable",
         "revoking",
+        "since",
         "tasks",
         "worker",
     )
@@ -80,7 +93,7 @@ class Line:
         """The granted units of which the binding is made."""
         self.demand: Capacity | None = None
         self.ahead_s = 0.0
-        """Estimated work in the line, in seconds."""
+        """Estimated work in the line, in seconds: to run its tasks, and to read their arguments."""
         self.exclusive = False
         """Its one task must have the line for itself (time-out, not idempotent, unknown run time)."""
         self.asked: deque[int] = deque()
@@ -91,6 +104,10 @@ class Line:
         """False after a revocation that yielded nothing, until the line changes."""
         self.is_idle = False
         """It stands among those that may be given work."""
+        self.since = 0.0
+        """Agent time at which the first of its tasks became the first, as far as the agent knows."""
+        self.is_late = False
+        """The first of its tasks has run far longer than those of its kind do: nothing is to stand behind it."""
         self.is_light = False
         """Its task runs without units of the pool."""
         self.doomed = 0
@@ -102,10 +119,12 @@ class Line:
         self._left_shape: Shape | None = None
         self._left = 0
         """How many more of `_left_shape` fit: worked out once, counted down, forgotten when anything else changes."""
+        self._left_bytes = 0
+        """How many bytes of arguments they may have together, but for the last of them."""
 
     def has_room(self, shape: Shape, ahead_s: float = AHEAD_S) -> bool:
         """Tell whether a task of this shape may stand behind those of the line, which are done within `ahead_s`."""
-        if self._left > 0 and shape is self._left_shape:
+        if self._left > 0 and self._left_bytes > 0 and shape is self._left_shape:
             return True
         left = self._room_for(shape, ahead_s)
         self._left, self._left_shape = left, shape
@@ -115,39 +134,53 @@ class Line:
         """Count how many tasks of this shape may stand behind those of the line."""
         if self.exclusive or self.revoking or self.is_stopping or self.depth or self.demand is not shape.demand:
             return 0
+        if self.is_late:
+            return 0
         estimate = shape.estimate_s
         if estimate is None or needs_line_alone(shape):
             return 0
         waiting = len(self.tasks)
+        self._left_bytes = max(int((ahead_s - self.ahead_s) / CARRY_S), 1)
         if self.ahead_s < ahead_s and waiting < AHEAD_MOST:
             return min(AHEAD_MOST - waiting, int((ahead_s - self.ahead_s) / estimate) + 1)
         return int(waiting < 2 and estimate < PAIRS_BELOW_S)
 
+    def runs_late(self, now: float) -> bool:
+        """Tell whether the first of its tasks, which waits for no others, has run far longer than it was to take."""
+        return bool(self.tasks) and not self.depth and now - self.since >= max(LATE_S, LATE_TIMES * self.ahead_s)
+
     def append(self, task: Task) -> None:
         """Put a task at the end."""
-        estimate = task.shape.estimate_s or 0.0
+        carried = task.payload.inline_bytes
+        estimate = (task.shape.estimate_s or 0.0) + carried * CARRY_S
         self.tasks.append(task)
         self._estimates.append(estimate)
         self.ahead_s += estimate
         self._left -= 1
+        self._left_bytes -= carried
         task.worker = self.worker
 
-    def left(self, shape: Shape) -> int:
-        """Count how many more like the task that was appended last may stand behind it."""
-        return self._left if shape is self._left_shape else 0
+    def left(self, shape: Shape) -> tuple[int, int]:
+        """Count how many more like the task that was appended last may stand behind it, and their bytes together.
 
-    def extend(self, tasks: list[Task]) -> None:
-        """Put tasks at the end that are alike, not more than there is room for."""
+        The last of them may have more than that: what they have is known only when they are there.
+        """
+        return (self._left, self._left_bytes) if shape is self._left_shape else (0, 0)
+
+    def extend(self, tasks: list[Task], carried: int) -> None:
+        """Put tasks at the end that are alike, not more than there is room for; their arguments have so many bytes."""
         if not tasks:
             return
-        estimate, worker, count = tasks[0].shape.estimate_s or 0.0, self.worker, len(tasks)
+        worker, count = self.worker, len(tasks)
+        estimate = (tasks[0].shape.estimate_s or 0.0) + carried * CARRY_S / count
         self.tasks.extend(tasks)
         self._estimates.extend(repeat(estimate, count))
         self.ahead_s += estimate * count
         self._left -= count
+        self._left_bytes -= carried
         for task in tasks:
             task.worker = worker
-            task.state = State.ASSIGNED
+            task.state = ASSIGNED
 
     def popleft(self) -> Task:
         """Take the first task out."""
@@ -182,6 +215,11 @@ class Line:
             return half
         free = [count - place for place, task in enumerate(self.tasks) if place and not task.lacks]
         return min(free, key=lambda taken: abs(taken - half), default=0)
+
+    def loose(self) -> int:
+        """Count tasks at the end that need not wait for the first: what reads what that makes stays behind it."""
+        count = len(self.tasks)
+        return next((count - place for place, task in enumerate(self.tasks) if place and not task.lacks), 0)
 
     def hold(self, reservation: Reservation, demand: Capacity) -> Binding | None:
         """Take what was granted; gives the units to bind to where they are others than before."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.commands import Publish, StopWorker
 from agentd.core.tasks.task import State, Task
+from agentd.model.figures import counted
 from agentd.model.task import Failure, Reason
 from schedulers.view import Change
 
@@ -113,7 +114,8 @@ class Losses:
         if over <= 0 or state.not_starting:
             return
         pause = min(0.5 * 2.0 ** min(over, 6), 30.0)
-        state.not_starting = f"{len(self._lately)} workers ended within {STORM_S:g} s, the last because: {why}"
+        ended = counted(len(self._lately), "worker")
+        state.not_starting = f"{ended} ended within {STORM_S:g} s, the last because: {why}"
         state.crew.may_start = False
         state.timers.at(now + pause, self._resume)
 

@@ -1,11 +1,13 @@
 """Results that are too large for a message, for programs on other devices: named in it, and fetched in chunks.
 
-Law: what a program was told of stays until it has let go of it or its session is over, and nobody else gets it.
+Law: what a program was told of stays until it has let go of it or its session is over, and nobody else gets it. A
+session whose connection was cut is not over: what it was told of stays for a while (`agentd.daemon.data.returns`).
 """
 
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from agentd.wire.messages import DataRelease
 if TYPE_CHECKING:
     from agentd.comm.door import Door
     from agentd.comm.link import Link
+    from agentd.daemon.data.returns import Returns
     from agentd.model.exchange import Settled
     from agentd.model.values import ObjectKey
     from agentd.wire.messages import Message
@@ -29,11 +32,11 @@ LENT_BYTES = 1 << 20
 class Loans:
     """Every value that a program on another device was told of by a reference."""
 
-    def __init__(self, door: Door, segments: Segments) -> None:
+    def __init__(self, door: Door, segments: Segments, returns: Returns) -> None:
         self._identity = door.identity
         self._segments = segments
-        self._lent: dict[int, dict[ObjectKey, Object]] = {}
-        """By link."""
+        self._returns = returns
+        self._lent: dict[Link, dict[ObjectKey, Object]] = {}
         door.route(DataRelease, self._let_go)
 
     def lend(self, link: Link, settled: Settled) -> Settled:
@@ -65,24 +68,35 @@ class Loans:
         found.place = Part(size, None, place[0], 0, place[1])
         if place[0]:
             self._segments.retain(place[0])
-        self._lent.setdefault(link.number, {})[found.key] = found
+        self._lent.setdefault(link, {})[found.key] = found
         return found
 
     def find(self, link: Link, key: ObjectKey) -> Object | None:
-        """Give what the program at the other end was lent."""
-        return self._lent.get(link.number, {}).get(key)
+        """Give what the program at the other end was lent, also before it came back."""
+        found = self._lent.get(link, {}).get(key)
+        if found is None and link.program:
+            found = self._returns.take(link.program, key)
+            if found is not None:
+                self._lent.setdefault(link, {})[key] = found
+        return found
 
     def _let_go(self, link: Link, message: Message) -> None:
         assert isinstance(message, DataRelease)
-        lent = self._lent.get(link.number, {})
         for key, _ in message.objects:
-            self._release(lent.pop(key, None))
+            found = self.find(link, key)
+            if found is not None:
+                del self._lent[link][key]
+                self._release(found)
 
     def left(self, link: int) -> None:
-        """A program is gone: it needs nothing any more."""
-        for found in self._lent.pop(link, {}).values():
-            self._release(found)
+        """A program is gone: it needs nothing any more, but for one that may come back."""
+        for gone in [one for one in self._lent if one.number == link]:
+            for key, found in self._lent.pop(gone).items():
+                if gone.may_return:
+                    self._returns.keep(gone.program, key, found, found.remote.size, partial(self._release, found))
+                else:
+                    self._release(found)
 
-    def _release(self, found: Object | None) -> None:
-        if found is not None and found.place is not None and found.place.segment:
+    def _release(self, found: Object) -> None:
+        if found.place is not None and found.place.segment:
             self._segments.release(found.place.segment)

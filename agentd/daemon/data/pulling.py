@@ -1,7 +1,8 @@
 """Arguments too large for a message, of programs that share no memory with us: fetched before their calls go on.
 
 Law: the engine hears of a call when all of its arguments are here. What is here for one program, or on its way, of
-calls that have not ended is bounded, whatever it asks for; when the program is gone nothing is left of it.
+calls that have not ended is bounded, whatever it asks for; when the program is gone nothing is left of it, but for a
+while what was here for one that was cut off (`agentd.daemon.data.returns`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from agentd.comm.link import Link
     from agentd.core.events import CallsCancelled, Event
     from agentd.core.state import AgentState
+    from agentd.daemon.data.returns import Returns
     from agentd.daemon.data.transfers import Transfers
     from agentd.model.exchange import Submission
     from agentd.model.values import ObjectKey, Remote
@@ -49,11 +52,14 @@ LOOK_S = 1.0
 class Pulling:
     """Calls of which arguments are still with their programs."""
 
-    def __init__(self, state: AgentState, door: Door, segments: Segments, transfers: Transfers) -> None:
+    def __init__(
+        self, state: AgentState, door: Door, segments: Segments, transfers: Transfers, returns: Returns
+    ) -> None:
         self._state = state
         self._door = door
         self._segments = segments
         self._transfers = transfers
+        self._returns = returns
         self._loop = asyncio.get_running_loop()
         self._keys = itertools.count(1)
         self._programs: dict[int, _Program] = {}
@@ -98,15 +104,23 @@ class Pulling:
         if program is None:
             return
         for one in settled:
-            program.bytes -= program.unended.pop(one.ref, 0)
+            ended = program.unended.pop(one.ref, None)
+            if ended is not None:
+                program.bytes -= ended.size
+                ended.drop()
         program.is_short = False
         self._go_on(program)
 
     def left(self, caller: int) -> None:
         """A program is gone."""
         program = self._programs.pop(caller, None)
-        for call in program.held() if program is not None else ():
-            call.give_up()
+        if program is None:
+            return
+        for call in [*program.active, *program.unended.values()]:
+            if program.link.may_return:
+                call.leave()
+            else:
+                call.drop()
 
     def close(self) -> None:
         """Look at nothing any more."""
@@ -147,24 +161,29 @@ class Pulling:
         is_little = program.bytes + call.size <= AHEAD_BYTES
         return is_little or pulled < max(AHEAD_CALLS, 2 * self._state.crew.pool.total())
 
-    def key(self, program: _Program) -> ObjectKey:
+    def key(self) -> ObjectKey:
         """Make the name of an object on its way."""
-        return "", str(program.link.number), next(self._keys)
+        return "", "", next(self._keys)
 
     @property
     def transfers(self) -> Transfers:
         """What brings objects."""
         return self._transfers
 
-    def release(self, segments: Iterable[int]) -> None:
-        """Let go of segments."""
-        for segment in segments:
-            self._segments.release(segment)
+    @property
+    def returns(self) -> Returns:
+        """What is kept for programs that are away."""
+        return self._returns
+
+    @property
+    def segments(self) -> Segments:
+        """Where objects are."""
+        return self._segments
 
     def whole(self, program: _Program, call: _Call) -> None:
         """All that a call needs is here."""
         program.active.remove(call)
-        program.unended[call.submission.ref] = call.size
+        program.unended[call.submission.ref] = call
         call.submit()
         self._go_on(program)
 
@@ -194,8 +213,8 @@ class _Program:
         self.link = link
         self.waiting: deque[_Call] = deque()
         self.active: list[_Call] = []
-        self.unended: dict[int, int] = {}
-        """Calls that the engine has, by reference: the size of their arguments."""
+        self.unended: dict[int, _Call] = {}
+        """Calls that the engine has, by reference."""
         self.bytes = 0
         self.is_short = False
         """There was no room for the next, and nothing has changed since."""
@@ -243,7 +262,10 @@ class _Call:
         self._pulling.broken(self.program, self, why, is_no_room=is_no_room)
 
     def submit(self) -> None:
-        """Let the engine hear of it, with what is here of it."""
+        """Let the engine hear of it, with what is here of it.
+
+        What the engine holds it lets go of by itself; for a program that may come back all of it is held here, too.
+        """
         places = {one.number: one.segment for one in self._objects}
         parts = tuple(
             Part(part.size, None, places[part.remote.number], part.offset)
@@ -251,6 +273,10 @@ class _Call:
             else part
             for part in self.submission.payload.parts
         )
+        if not self.program.link.program:
+            self._objects = []
+        for one in self._objects:
+            one.retain()
         payload = replace(self.submission.payload, parts=parts)
         self._post(CallsSubmitted(self.program.link.number, [replace(self.submission, payload=payload)]))
 
@@ -261,9 +287,26 @@ class _Call:
             self.program.bytes -= self.size
         else:
             self.program.waiting.remove(self)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of what is held here of it, and ask for no more."""
         for one in self._objects:
             one.drop()
         self._objects = []
+
+    def leave(self) -> None:
+        """Keep what is here of it until its program comes back."""
+        for one in self._objects:
+            one.leave()
+        self._objects = []
+
+
+class _Kept(NamedTuple):
+    """What is here of an object whose program is away: all of it in a segment, else what has come by that key."""
+
+    segment: int
+    key: ObjectKey
 
 
 class _Object:
@@ -276,11 +319,28 @@ class _Object:
         self._call = call
         self._pulling = pulling
         self._remote = remote
-        self._key = pulling.key(call.program)
+        self._key = pulling.key()
         self._tries = 0
 
     def begin(self) -> None:
-        self._pulling.transfers.pull(self._key, self._call.program.link, self._remote, self)
+        """Have it brought here, as far as it was not before its program was cut off."""
+        link = self._call.program.link
+        kept = self._pulling.returns.take(link.program, self._name) if link.program else None
+        if kept is None:
+            self._pulling.transfers.pull(self._key, link, self._remote, self)
+        elif kept.segment:
+            self.arrived(kept.segment)
+        else:
+            self._key = kept.key
+            self._pulling.transfers.resume(self._key, link, self)
+
+    @property
+    def _name(self) -> tuple[int, int]:
+        return self._remote.number, self._remote.size
+
+    def retain(self) -> None:
+        """Hold it once more."""
+        self._pulling.segments.retain(self.segment)
 
     def arrived(self, segment: int) -> None:
         self.segment = segment
@@ -295,10 +355,22 @@ class _Object:
 
     def drop(self) -> None:
         if self.segment:
-            self._pulling.release((self.segment,))
+            self._pulling.segments.release(self.segment)
             self.segment = 0
         else:
             self._pulling.transfers.drop(self._key)
+
+    def leave(self) -> None:
+        """Keep what is here of it until its program comes back."""
+        kept = _Kept(self.segment, self._key)
+        if self.segment:
+            drop = partial(self._pulling.segments.release, self.segment)
+        elif self._pulling.transfers.halt(self._key):
+            drop = partial(self._pulling.transfers.drop, self._key)
+        else:
+            self.drop()
+            return
+        self._pulling.returns.keep(self._call.program.link.program, self._name, kept, self._remote.size, drop)
 
 
 def _named(call: Submission) -> dict[int, Remote]:

@@ -57,7 +57,7 @@ class Serving:
         self._relaying = Relaying()
         self._warned: set[int] = set()
         """Links over which somebody asked for what is not for it."""
-        door.guard(state.fetches.may_name)
+        door.judge(state.fetches.objection)
         self.served_bytes = 0
 
     # --- requests ---------------------------------------------------------------------------------------------

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentd.core.commands import SettleCalls
-from agentd.core.events import CallerLeft, CallsCancelled, CallsSubmitted
+from agentd.core.events import CallerLeft, CallsCancelled, CallsSubmitted, LinkOpened
 from agentd.daemon.data.loans import Loans
+from agentd.daemon.data.returns import Returns
 from agentd.daemon.data.shelving import Shelving
 from agentd.daemon.users.direct_lines import asked_for
+from agentd.daemon.users.far_lines import FarLines
 from agentd.model.errors import AgentdError, PeerError
 from agentd.model.values import Part, Payload
 from agentd.wire.messages import DirectLine, Segment, SegmentFree, SegmentRelease
@@ -79,12 +81,14 @@ class Sharing:
         self._door: Door | None = None
         self.pulling: Pulling | None = None
         """Fetches what programs on other devices name; there is one when the agent is whole."""
+        self.returns = Returns()
         self._post: Callable[[Event], None] = lambda _: None
 
     def serve(self, door: Door, objects: Objects) -> None:
         """Take part in the messages about shared memory."""
         self._door, self._objects = door, objects
-        self.loans = Loans(door, self.segments)
+        self.far = FarLines(door, self.segments, self._post)
+        self.loans = Loans(door, self.segments, self.returns)
         door.route(Segment, self._shown)
         door.route(SegmentFree, self._given_up)
         door.route(SegmentRelease, self._let_go)
@@ -120,6 +124,9 @@ class Sharing:
     def _called_for(self, link: Link, message: Message) -> None:
         """A program wants to call a worker directly: its socket is the one argument of a task of its own."""
         assert isinstance(message, DirectLine)
+        if message.at:
+            self.far.asked(link, message)
+            return
         descriptor = link.take_descriptor()
         try:
             segment = self.segments.adopt_socket(descriptor)
@@ -149,13 +156,22 @@ class Sharing:
                     if self.pulling is not None:
                         event = self.pulling.held(event, post)
                     event = CallsSubmitted(event.caller, [self._adopted(event.caller, call) for call in event.calls])
-            elif type(event) is CallsCancelled and self.pulling is not None:
-                self.pulling.cancelled(event)
+                if event.caller in self.far.ready:
+                    post(event)
+                    self.far.called(event.caller)
+                    return
+            elif type(event) is CallsCancelled:
+                self.far.cancelled(event.caller, event.refs)
+                if self.pulling is not None:
+                    self.pulling.cancelled(event)
             elif type(event) is CallerLeft:
                 self._left(event.caller)
                 self.loans.left(event.caller)
+                self.far.left(event.caller)
                 if self.pulling is not None:
                     self.pulling.left(event.caller)
+            elif type(event) is LinkOpened:
+                self.far.linked(event.neighbour)
             post(event)
 
         return take
@@ -229,7 +245,8 @@ class Sharing:
         link.flush()
 
     def close(self) -> None:
-        """Wait for what is on its way to the disk."""
+        """Wait for what is on its way to the disk, and keep nothing for who is away."""
+        self.returns.close()
         self._shelving.close()
 
     def _lend(self, link: Link, settled: Settled) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from agentd.core.events import FetchFailed, ObjectFetched
+from agentd.daemon.data.returns import Returns
 from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
 
@@ -37,6 +38,9 @@ STALLED_S = 30.0
 """Without a byte for so long a transfer is tried anew."""
 PROGRAM_STALLED_S = 60.0
 """The same for a program, whose own code may keep the thread that answers from running (chosen)."""
+FAULTS_MOST = 4
+"""Times in a row that a neighbour may send what is of no use, or nothing, before it is taken not to have the object.
+Chosen: one fault of a cable or of memory is tried again, and who lies is not waited for."""
 LONG_S = 1.0
 """Transfers that take longer are told of, so often (chosen: what a person notices)."""
 
@@ -72,6 +76,8 @@ class Transfer:
         """Up to here it has come."""
         self.written = 0
         """Up to here it is written: where to go on."""
+        self.faults = 0
+        """So often in a row what came was of no use."""
         self.is_landing = False
         """The next chunk is read straight to its place."""
         self.began_s = now
@@ -95,13 +101,16 @@ class Transfers:
         post: Callable[[Event], None],
         publish: Callable[[str, str, dict[str, object]], None],
         now: Callable[[], float],
+        returns: Returns | None = None,
     ) -> None:
+        """Begin with nothing; what `returns` keeps may be done without where there is no room."""
         self._door = door
         self._serving = serving
         self._arrivals = arrivals
         self._post = post
         self._publish = publish
         self._now = now
+        self._returns = Returns() if returns is None else returns
         self._loop = asyncio.get_running_loop()
         self._transfers: dict[ObjectKey, Transfer] = {}
         self._by_stream: dict[tuple[int, int], Transfer] = {}
@@ -134,6 +143,7 @@ class Transfers:
         return {
             "transfers": len(self._transfers),
             "fetched_bytes": self.fetched_bytes,
+            "kept_bytes": self._returns.bytes,
             "served_bytes": self._serving.served_bytes,
             "relayed_bytes": self._serving.relayed_bytes,
             "spilled_bytes": self._arrivals.spilled_bytes,
@@ -181,6 +191,18 @@ class Transfers:
         """Go on with an object of a program of which the last chunk was of no use."""
         self._begin_on(self._transfers[key], link)
 
+    def halt(self, key: ObjectKey) -> int:
+        """Wait with an object of a program until `resume` or `drop`; give how much of it is here."""
+        transfer = self._transfers[key]
+        self._stop(transfer)
+        return transfer.written
+
+    def resume(self, key: ObjectKey, link: Link, awaiting: Awaiting) -> None:
+        """Go on with an object of a program that has come back, over its new link."""
+        transfer = self._transfers[key]
+        transfer.awaiting = awaiting
+        self._begin_on(transfer, link)
+
     def _begin(self, transfer: Transfer) -> None:
         link = self._door.link_to(transfer.neighbour)
         if link is None:
@@ -191,7 +213,7 @@ class Transfers:
     def _begin_on(self, transfer: Transfer, link: Link) -> None:
         if transfer.place is None:
             try:
-                transfer.place = self._arrivals.make(transfer.remote.size, on_disk=transfer.remote.is_file)
+                transfer.place = self._room_of(transfer.remote)
             except OSError as error:
                 self._fail(transfer, str(error), is_no_room=True)
                 return
@@ -201,6 +223,19 @@ class Transfers:
         self._by_stream[link.number, transfer.stream] = transfer
         self._ask(transfer)
         self._keep_watch()
+
+    def _room_of(self, remote: Remote) -> Place:
+        """Make room for an object.
+
+        Raises:
+            OSError: there is none, also without what may be done without.
+        """
+        while True:
+            try:
+                return self._arrivals.make(remote.size, on_disk=remote.is_file)
+            except OSError:
+                if not self._returns.spare():
+                    raise
 
     def _ask(self, transfer: Transfer) -> None:
         """Ask for more, as far as what was asked for is written."""
@@ -247,9 +282,9 @@ class Transfers:
         size = sum(map(len, chunk.pieces))
         has_landed, transfer.is_landing = transfer.is_landing, False
         if not transfer.awaits(chunk, size):
-            self._fail(transfer, f"{transfer.neighbour} sent what was not asked for")
+            self._fault(transfer, f"{transfer.neighbour} sent what was not asked for")
         elif is_damaged(link, chunk):
-            self._fail(transfer, f"a chunk from {transfer.neighbour} was damaged on its way", is_damaged=True)
+            self._fault(transfer, f"a chunk from {transfer.neighbour} was damaged on its way", is_damaged=True)
         else:
             transfer.taken += size
             transfer.moved_s = self._now()
@@ -267,6 +302,7 @@ class Transfers:
             self._fail(transfer, f"it cannot be written: {error}", is_no_room=True)
             return
         transfer.written += size
+        transfer.faults = 0
         self.fetched_bytes += size
         if transfer.written >= transfer.remote.size:
             self._finish(transfer)
@@ -300,6 +336,14 @@ class Transfers:
         self._stop(transfer)
         self._told_failure(transfer, why, is_gone=is_gone, is_no_room=is_no_room, is_damaged=is_damaged)
         self._begin_waiting()
+
+    def _fault(self, transfer: Transfer, why: str, *, is_damaged: bool = False) -> None:
+        """What came is of no use: it is tried again, and given up with who gives nothing else."""
+        transfer.faults += 1
+        is_given_up = transfer.faults >= FAULTS_MOST
+        if is_given_up:
+            transfer.faults = 0  # another one begins anew
+        self._fail(transfer, why, is_gone=is_given_up, is_damaged=is_damaged)
 
     def _told_failure(
         self, transfer: Transfer, why: str, *, is_gone: bool = False, is_no_room: bool = False, is_damaged: bool = False
@@ -368,7 +412,7 @@ class Transfers:
             if transfer.link is not None and transfer.link.is_paused:
                 transfer.moved_s = now  # we do not read
             elif now - transfer.moved_s >= patience_s:
-                self._fail(transfer, f"nothing came from {transfer.neighbour} for {patience_s:g} s")
+                self._fault(transfer, f"nothing came from {transfer.neighbour} for {patience_s:g} s")
         self._keep_watch()
 
 

@@ -39,6 +39,10 @@ ROUTED = frozenset(
         c.SendOffers,
         c.AnswerOffers,
         c.SendEnds,
+        c.OfferLot,
+        c.AcceptLot,
+        c.EndLot,
+        c.AcknowledgeLot,
         c.AcknowledgeEnds,
         c.CancelTasks,
         c.SendReport,
@@ -95,10 +99,13 @@ class Links:
         if found is not None:
             found[2].cancel()
 
-    async def output(self, neighbour: str, task: int, stream: str, offset: int, limit: int) -> bytes:
-        """Read what a task wrote at a neighbour that has no Comm link; nothing when there is nothing (more)."""
+    async def output(self, neighbour: str, task: int, stream: str, offset: int, limit: int) -> bytes | None:
+        """Read what a task wrote at a neighbour that has no Comm link; nothing where there is nothing (more).
+
+        None: it is not there.
+        """
         found = self._couriers.get(neighbour)
-        return b"" if found is None else await found[0].output(task, stream, offset, limit)
+        return None if found is None else await found[0].output(task, stream, offset, limit)
 
     def performers(self) -> dict[type[Command], Performer]:
         """Tell which function performs which command that concerns a user or a neighbour."""

@@ -18,7 +18,7 @@ from schedulers.capacity import Capacity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agentd.comm.security import Security
+    from agentd.comm.trust.security import Security
     from agentd.comm.whereabouts import Met
     from agentd.core.neighbours.neighbour import Neighbour
     from agentd.model.peers import Peer
@@ -34,6 +34,8 @@ def located(security: Security, pooled: Iterable[str], name: str, properties: di
     Raises:
         RequestError: it is on another device and not paired with; says what to run on which of the two.
     """
+    if "Host" in properties:  # an address of IPv6 as it stands in a URL is one, too
+        properties = {**properties, "Host": properties["Host"].removeprefix("[").removesuffix("]")}
     peer = security.book.named(name)
     if peer is not None and "Host" not in properties and peer.addresses:
         return {**placed(peer.addresses[0]), **properties}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,10 +48,12 @@ class Feed:
 
     def publish_ends(self, ends: list[tuple[int, str]]) -> None:
         """Tell everyone who watches how operations ended, by number and state."""
-        notes: list[_Note] = [
-            (number, "operation", operation, state) for number, (operation, state) in enumerate(ends, self._last + 1)
-        ]
-        self._last += len(notes)
+        if not ends:
+            return
+        first = self._last + 1
+        self._last += len(ends)
+        operations, states = zip(*ends, strict=True)
+        notes: list[_Note] = [*zip(range(first, self._last + 1), repeat("operation"), operations, states, strict=False)]
         self._recent.extend(notes)
         if self._watchers:
             for note in notes:

@@ -2,6 +2,7 @@
 
 Law: each attempt's output is asked for once, when its end has come and says that there is any; who reads the log of an
 operation to its end waits for what is on its way. Of each no more is read than would be kept, whatever a neighbour has.
+What a cut interrupts goes on over the next link, and what is lost for good is told where it would stand.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ AT_ONCE = 8
 """Tasks whose output is read at a time (chosen)."""
 KNOWN_MOST = 10_000
 """Attempts of which it is remembered that they were asked for (chosen: an end may come again over the next link)."""
+AWAY_S = 60.0
+"""How long a neighbour that is cut off is waited for (specified: so long it keeps what was written, at the least)."""
+TRIES = 20
+"""How often one is asked that is there and does not answer in its time, which makes that as long."""
+AWAY_MOST = 1_000
+"""Tasks that wait for their neighbours at a time; what more of them wrote is lost (chosen: a few MB of memory)."""
 PATIENCE_S = 3.0
 """How long a reader waits for what is on its way (chosen: as for the output of one task)."""
 
@@ -42,6 +49,9 @@ class Gathering:
         self._known: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._under_way: dict[int, set[asyncio.Task[None]]] = {}
         """By operation."""
+        self._away: dict[str, asyncio.Event] = {}
+        """Neighbours that are waited for; set when they are there."""
+        self._waiting = 0
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -79,16 +89,50 @@ class Gathering:
 
         task.add_done_callback(over)
 
+    def linked(self, neighbour: str) -> None:
+        """A neighbour is there again."""
+        found = self._away.pop(neighbour, None)
+        if found is not None:
+            found.set()
+
     async def _bring(self, neighbour: str, task: int, root: int) -> None:
-        async with self._slots:
-            for stream, number in STREAMS.items():
-                offset = 0
-                while offset < self._written.limit_bytes:
-                    data = await self._output.read(neighbour, task, stream, offset, CHUNK_BYTES)
-                    if not data:
-                        break
-                    self._written.add(root, NAMES[number], data)
-                    offset += len(data)
+        offsets = dict.fromkeys(STREAMS, 0)
+        for _ in range(TRIES):
+            async with self._slots:
+                if await self._read_on(neighbour, task, root, offsets):
+                    return
+            if not await self._back(neighbour):
+                break
+        self._written.add(root, "err", b"[what a task wrote on %b could not be read]\n" % neighbour.encode())
+
+    async def _read_on(self, neighbour: str, task: int, root: int, offsets: dict[str, int]) -> bool:
+        """Read each stream from where that stopped; false: the neighbour does not answer."""
+        for stream, number in STREAMS.items():
+            while offsets[stream] < self._written.limit_bytes:
+                data = await self._output.ask(neighbour, task, stream, offsets[stream], CHUNK_BYTES)
+                if data is None:
+                    return False
+                if not data:
+                    break
+                self._written.add(root, NAMES[number], data)
+                offsets[stream] += len(data)
+        return True
+
+    async def _back(self, neighbour: str) -> bool:
+        """Wait until a neighbour is there; false: it stays away for too long, or too many wait."""
+        if self._output.is_linked(neighbour):
+            return True
+        if self._waiting >= AWAY_MOST:
+            return False
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(AWAY_S):
+                await self._away.setdefault(neighbour, asyncio.Event()).wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
 
     def after(self, operation: int, act: Callable[[], None]) -> None:
         """Do something when the output of an operation's tasks that have ended by now is here, or does not come."""

@@ -17,12 +17,17 @@ _HELP = {
     "worker_losses": "Worker processes that ended unasked.",
     "remade": "Tasks that ran again since what they had made was lost with another agent.",
     "revoked": "Tasks taken back from a worker's line.",
-    "direct_calls": "Calls of sessions that workers took without this daemon.",
+    "direct_calls": "Calls that workers took straight from sessions; this daemon is told of durable ones meanwhile.",
 }
 
 
 def _label(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _digits(figure: float) -> str:
+    """Write all digits of a whole number: of one that is counted in bytes the last ones matter, too."""
+    return str(int(figure)) if figure == int(figure) else f"{figure:g}"
 
 
 def render(engine: Engine, extra: dict[str, float], counted: dict[str, int]) -> str:
@@ -46,7 +51,7 @@ def render(engine: Engine, extra: dict[str, float], counted: dict[str, int]) -> 
         **extra,
     }
     for name, figure in gauges.items():
-        lines += [f"# TYPE agentd_{name} gauge", f"agentd_{name} {figure:g}"]
+        lines += [f"# TYPE agentd_{name} gauge", f"agentd_{name} {_digits(figure)}"]
     lines.append("# TYPE agentd_operations gauge")
     lines += [f'agentd_operations{{state="{name}"}} {count}' for name, count in state.ledger.counts.items()]
     lines.append("# TYPE agentd_neighbour_held gauge")

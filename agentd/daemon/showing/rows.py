@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import platform
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,9 +16,9 @@ from agentd.core.placing.ways import could_fit, lacking
 from agentd.core.tasks.demands import demand_of
 from agentd.core.tasks.task import State
 from agentd.daemon.capacity import beyond_hardware
+from agentd.daemon.showing.forms import inline_of
 from agentd.daemon.showing.task_rows import LIVE, TaskRows
 from agentd.model.task import Constraints, Outcome, Status
-from agentd.model.values import Codec
 from agentd.model.views import (
     AgentView,
     ErrorView,
@@ -41,51 +39,21 @@ if TYPE_CHECKING:
     from agentd.core.neighbours.neighbour import Neighbour
     from agentd.core.placing.pool import Pool
     from agentd.core.tasks.task import Task
+    from agentd.model.exchange import Report
     from agentd.model.values import ObjectKey
-
-INLINE_BYTES = 16 << 10
-"""A JSON result up to this size is shown with its operation (chosen: a screenful)."""
 
 UNCONSTRAINED = Constraints()
 SENDERS_SHOWN = 20
 """Senders of waiting tasks that are shown one by one (chosen: a screen)."""
+CALLS_SHOWN = 5
+"""Functions of which calls wait, shown with the reason (chosen: as many as operations in `agentd status`)."""
 NAMED = 3
 """Of them so many in the reason why a task waits (chosen: a line)."""
 _ENDED = {status: status.name.lower() for status in Status}
 
 
-def json_of(outcome: Outcome) -> bytes | None:
-    """Take the JSON out of a value, where it has any."""
-    value = outcome.value
-    if value.codec == Codec.JSON:
-        return value.data
-    if value.codec == Codec.NONE:
-        return b"null"
-    if value.codec == Codec.BOTH:
-        size = int.from_bytes(value.data[:4], "big")
-        return value.data[4 : 4 + size]
-    return None
-
-
-def pickle_of(outcome: Outcome) -> bytes | None:
-    """Give the pickle of a value; for plain data it is written here, since there is nothing to unpickle."""
-    value = outcome.value
-    if value.parts:
-        return None
-    if value.codec == Codec.NONE:
-        return pickle.dumps(None, 5)
-    if value.codec == Codec.BYTES:
-        return pickle.dumps(value.data, 5)
-    if value.codec == Codec.JSON:
-        return pickle.dumps(json.loads(value.data), 5)
-    if value.codec == Codec.PICKLE:
-        return value.data
-    if value.codec == Codec.BOTH:
-        size = int.from_bytes(value.data[:4], "big")
-        return value.data[4 + size :]
-    return None
-
-
+SHOWN_BYTES = 1_000_000
+"""From here on people are told how large a result is that is being written (chosen: less is there before they look)."""
 STUCK_LOOKS = 200
 """Tasks of an operation that are looked at for one that no host can run; chosen: some microseconds."""
 
@@ -107,9 +75,10 @@ class Showing:
         if operation.status is None:
             outcome = None
         task = self._state.tasks.get(operation.id)
-        reason = "" if operation.status is not None or task is None else self.reason(task)
+        reason = "" if operation.status is not None else self.reason(task) if task is not None else _ending(operation)
+        told = operation.outcome if operation.status is None and task is None else None
         failure = (outcome.failure if outcome is not None else None) or operation.failure
-        raw = json_of(outcome) if outcome is not None and outcome.status == Status.DONE else None
+        said = inline_of(outcome.value) if outcome is not None and outcome.status == Status.DONE else None
         number = str(operation.id)
         links = {
             "self": f"/v1/operations/{number}",
@@ -127,11 +96,11 @@ class Showing:
             started_at=operation.started_wall or None,
             ended_at=operation.ended_wall if operation.status is not None else None,
             agent=self._state.identity.name,
-            ran_on=operation.ran_on or self._host(task),
-            hops=operation.hops,
-            attempts=operation.attempts if operation.status is not None else (task.attempt if task else 1),
+            ran_on=operation.ran_on or (told.agent or None if told is not None else self._host(task)),
+            hops=told.hops if told is not None else operation.hops,
+            attempts=self._attempts(operation, task, told),
             tasks=self._rows.counts(operation, task),
-            result=msgspec.Raw(raw) if raw is not None and len(raw) <= INLINE_BYTES else None,
+            result=None if said is None else msgspec.Raw(said),
             error=ErrorView(failure.type, failure.message, failure.traceback) if failure is not None else None,
             assumed=self._assumed(operation, task),
             links=links,
@@ -142,6 +111,12 @@ class Showing:
         if operation.status is not None:
             return _ENDED[Status(operation.status)]
         return self._live(self._state.tasks.get(operation.id))
+
+    @staticmethod
+    def _attempts(operation: Operation, task: Task | None, told: Outcome | None) -> int:
+        if operation.status is not None:
+            return operation.attempts
+        return told.attempts if told is not None else task.attempt if task is not None else 1
 
     def _assumed(self, operation: Operation, task: Task | None) -> list[str]:
         """Name what its host meets only by ignorance, once it has one."""
@@ -198,13 +173,15 @@ class Showing:
     def _in_turn(self, task: Task) -> str:
         """Say with whom whoever asked for a task shares this agent; empty where nobody else has any waiting."""
         queue, name = self._state.queue, self._state.senders.name
-        others = queue.others(task)
+        others, programs = queue.others(task), queue.programs_with(task)
+        own = f"its sender has {programs} programs with tasks waiting, which are served in turn" if programs > 1 else ""
         if not others:
-            return ""
+            return own
         shown = [f"{name(row.number)} ({row.tasks})" for row in others[:NAMED]]
         more = [f"{len(others) - NAMED} more"] if len(others) > NAMED else []
         names = ", ".join(shown + more)
-        return f"it is one of {queue.waiting_with(task)} of its sender, which is served in turn with {names}"
+        said = f"it is one of {queue.waiting_with(task)} of its sender, which is served in turn with {names}"
+        return "; ".join(filter(None, (said, own)))
 
     def _stuck(self, parent: int) -> str:
         """Say which of the tasks that one asked for has no host, and why; nothing if none is seen among the first."""
@@ -219,9 +196,7 @@ class Showing:
                 if task.state is State.BLOCKED:
                     parents.append(task.id)
                 elif task.state is State.WAITING and not could_fit(state.pool, task.shape):
-                    return (
-                        f"{task.shape.template.name or task.shape.template.function} has no host: {self.reason(task)}"
-                    )
+                    return f"{_named(task)} has no host: {self.reason(task)}"
         return ""
 
     def _on_its_way(self, task: Task) -> str:
@@ -292,6 +267,7 @@ class Showing:
             running=state.crew.running(),
             ended=state.counters["ended"],
             waiting_for=self._waiting_for(),
+            why_waiting=self._why_waiting(),
             **told,
         )
 
@@ -305,6 +281,11 @@ class Showing:
         if rest:
             shown[f"{len(rest)} more"] = sum(row.tasks for row in rest)
         return shown
+
+    def _why_waiting(self) -> dict[str, str]:
+        """Say why calls wait that are no operations, so that nothing else tells of them."""
+        calls = (task for bucket in self._state.queue.buckets() if (task := bucket.first()) is not None and task.caller)
+        return {_named(task): self.reason(task) for task in islice(calls, CALLS_SHOWN)}
 
     # --- the pool ---------------------------------------------------------------------------------------------
 
@@ -343,7 +324,6 @@ class Showing:
 
     def neighbour(self, row: Neighbour, now: float) -> NeighbourView:
         """Show one link."""
-        tiers = row.report.tiers
         properties = dict(row.properties)
         return NeighbourView(
             name=row.name,
@@ -352,11 +332,7 @@ class Showing:
             address=f"{properties.get('Host', row.name)}:{properties.get('Port', '')}".rstrip(":"),
             rtt_s=2 * row.latency_s if row.link else None,
             bytes_per_s=1 / row.seconds_per_byte if row.seconds_per_byte else None,
-            advertised={
-                "cores": sum(tier.cores for tier in tiers),
-                "free": sum(tier.free for tier in tiers),
-                "backlog_s": sum(tier.backlog_s for tier in tiers),
-            },
+            advertised=_advertised(row.report),
             report_age_s=now - row.reported_at if row.reported_at else None,
             lease_s=max(row.heard_at + self._state.rules.lease_s - now, 0.0) if row.heard_at else 0.0,
             running=len(row.held),
@@ -367,6 +343,31 @@ class Showing:
             unread_bytes=row.unread.bytes,
             why_not="" if row.state is LinkState.CONNECTED else row.why_not,
         )
+
+
+def _ending(operation: Operation) -> str:
+    """Say what an operation waits for whose code has ended, while its end is not on the disk."""
+    if not operation.is_ending or operation.outcome is None:
+        return ""
+    size = operation.outcome.value.size_bytes
+    what = f"its result ({size / 1e6:.1f} MB) is" if size >= SHOWN_BYTES else "its end is"
+    return f"its code has ended, and {what} being written to the disk"
+
+
+def _advertised(report: Report) -> dict[str, float]:
+    """Sum what a neighbour says of its side of the link, and tell its own cores apart."""
+    tiers, own = report.tiers, report.own
+    sums = {
+        "cores": sum(tier.cores for tier in tiers),
+        "free": sum(tier.free for tier in tiers),
+        "backlog_s": sum(tier.backlog_s for tier in tiers),
+    }
+    return sums if own is None else {**sums, "own_cores": own.cores, "own_free": own.free}
+
+
+def _named(task: Task) -> str:
+    template = task.shape.template
+    return template.name or template.function
 
 
 def _resource(name: str, adaptor: str, state: str, pool: Pool) -> ResourceView:

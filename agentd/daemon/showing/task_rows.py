@@ -25,6 +25,7 @@ LIVE = {
     State.WAITING: "queued",
     State.ASSIGNED: "queued",
     State.RUNNING: "running",
+    State.RIDING: "running",
     State.OFFERED: "queued",
     State.FORWARDED: "forwarded",
     State.BLOCKED: "running",
@@ -37,7 +38,9 @@ LIVE = {
     State.HOLDING: "running",
 }
 """What people are told of a task that has not ended."""
-BUSY = frozenset({State.RUNNING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING})
+BUSY = frozenset(
+    {State.RUNNING, State.RIDING, State.BLOCKED, State.FORWARDED, State.STOPPING, State.JOINING, State.COLLECTING}
+)
 
 
 class TaskRows:

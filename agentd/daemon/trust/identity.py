@@ -29,13 +29,17 @@ async def ensure_identity(disk: Disk, folder: Path, name: str) -> KeyFile:
     """
     try:
         found = read_identity(disk, folder)
-        return found if found is not None else keep_identity(disk, folder, await _made(name))
+        return found if found is not None else keep_identity(disk, folder, await made(name))
     except OSError as error:
         raise DiskError(f"the key of this device cannot be kept in {folder}: {error.strerror or error}") from error
 
 
-async def _made(name: str) -> bytes:
-    """Have another process make it: what that has to load would stay in this one's memory for good."""
+async def made(name: str) -> bytes:
+    """Have another process make a key and its certificate (PEM): what that loads would stay in this one's memory.
+
+    Raises:
+        ConfigError: it cannot be made; says what to do.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # nothing beside that file is meant when it imports

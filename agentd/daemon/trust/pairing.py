@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import replace
 
-from agentd.comm.admission import Denial
-from agentd.comm.joining import join
-from agentd.comm.security import Security, check_certificate
 from agentd.comm.settings import CommSettings
+from agentd.comm.trust.admission import Denial
+from agentd.comm.trust.joining import join
+from agentd.comm.trust.security import Security, check_certificate
 from agentd.comm.whereabouts import host_of, told
 from agentd.daemon.neighbours.addresses import reachable
 from agentd.daemon.neighbours.located import placed
 from agentd.daemon.repeats import Repeats
-from agentd.daemon.trust.invitations import Invitations, used_already
+from agentd.daemon.trust.invitations import Invitations, Issued, used_already
 from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.model.views import InvitationView, LoginView, PeerView
@@ -263,12 +263,21 @@ class Pairing:
             invitation=invitation,
         )
 
-    async def login(self, secret: bytes) -> LoginView:
+    async def login(self, secret: bytes, where: str) -> LoginView:
         """Give a user that comes with an invitation a token, shown this once.
 
         Raises:
             RequestError: 403, the invitation does not let anybody in; 422, the user has a token already.
         """
+        try:
+            issued, token = await self._log_in(secret)
+        except RequestError as error:
+            self._repeats.warn(where, "a login from %s was refused: %s", where, error)
+            raise
+        log.info("user %s came in from %s, with scope %s", issued.name, where, issued.scope)
+        return LoginView(issued.name, issued.scope, token, self._agent.agent().name)
+
+    async def _log_in(self, secret: bytes) -> tuple[Issued, str]:
         async with self._writing:
             issued = self._invitations.look(secret, strings.USER)
             issued.used_by = issued.name
@@ -277,8 +286,7 @@ class Pairing:
             except ConfigError as error:
                 issued.used_by = ""
                 raise RequestError(str(error)) from error
-        log.info("user %s came in, with scope %s", issued.name, issued.scope)
-        return LoginView(issued.name, issued.scope, token, self._agent.agent().name)
+        return issued, token
 
     # --- joining --------------------------------------------------------------------------------------------------
 
@@ -330,12 +338,12 @@ class Pairing:
         """List all peers, revoked ones included."""
         return [self._view(peer) for peer in self._book.peers]
 
-    async def change(self, name: str, new_name: str | None, limits: Limits | None) -> PeerView:
+    async def change(self, name: str, new_name: str | None, limits: Callable[[Limits], Limits] | None) -> PeerView:
         """Call a peer something else, or limit what it may ask for; both hold from this moment on."""
         async with self._writing:
             book = self._book
             if limits is not None:
-                book = book.limit(name, limits)
+                book = book.limit(name, limits(book.get(name).limits))
             if new_name is not None:
                 if new_name == self._agent.agent().name:
                     raise RequestError(f"{new_name} is this agent's own name")

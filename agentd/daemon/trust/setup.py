@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.comm.security import Security
+from agentd.comm.trust.security import Security
 from agentd.daemon.derived import comm_settings
 from agentd.daemon.trust.identity import ensure_identity
 from agentd.daemon.trust.pairing import Pairing

@@ -25,13 +25,12 @@ from msgspec import Meta, Struct
 from agentd.api.private_files import open_private, read_private, replace_private
 from agentd.model.errors import ConfigError
 from agentd.model.unreadable import UNREADABLE
+from agentd.model.users import OWNER
 from agentd.rest.port import SCOPES
 
 PREFIX = "agentd_"
 """Lets secret scanners, and people, see what it is."""
 
-OWNER = "default"
-"""Name of the token that the agent's own user gets at the first start."""
 FIRST = "first"
 """Of the token that is made at the first start of an agent that nobody reaches locally."""
 
@@ -42,8 +41,6 @@ MOST = 1000
 """Tokens of one agent. Chosen: each is compared on every request."""
 
 NAME_RULE = "1 to 64 letters, digits, and . _ - @, beginning with a letter or a digit"
-LOOK_S = 1.0
-"""Seconds between two looks at whether the file has changed. Chosen: how late a revocation may be."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -73,6 +70,7 @@ class TokenBook:
     Owns `tokens.json`, `tokens.lock` and `token` in the state folder, all 0600.
 
     Attributes:
+        on_changed: told when a token is asked for and the book is another one than before.
         fault: why the book cannot be read, for the operator; empty when it can. Until then no token is known.
     """
 
@@ -80,16 +78,15 @@ class TokenBook:
         self,
         folder: Path,
         *,
-        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
-        self._clock = clock
+        self._path = str(folder / BOOK)
         self._wall = wall
         self._book = Book(salt="")
         self._hashes: list[tuple[bytes, Entry]] = []
         self._mark: tuple[int, int, int] | None = None
-        self._look_at: float | None = None
+        self.on_changed: Callable[[], object] = lambda: None
         self.fault = ""
 
     # --- what the daemon asks -----------------------------------------------------------------------------------
@@ -133,7 +130,7 @@ class TokenBook:
             raise ConfigError(f"there is a token {name!r} already: revoke it, or take another name")
 
     def revoke(self, name: str) -> None:
-        """Make a token worthless; a running daemon notices within a second.
+        """Make a token worthless, also for a running daemon.
 
         Raises:
             ConfigError: there is no such token.
@@ -190,19 +187,17 @@ class TokenBook:
     # --- the file -----------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        """Read the book again if it has changed, looking at most once in `LOOK_S`."""
-        now = self._clock()
-        if self._look_at is not None and now < self._look_at:
-            return
-        self._look_at = now + LOOK_S
-        mark = _mark(self._folder / BOOK)
+        """Read the book again if it has changed: to look at that costs little against what is asked (1 µs)."""
+        mark = _mark(self._path)
         if mark != self._mark:
-            self._mark = mark
+            is_first, self._mark = self._mark is None, mark
             try:
                 self._book, self.fault = self._read(), ""
             except ConfigError as error:
                 self._book, self.fault = Book(salt=""), str(error)
             self._hashes = [(bytes.fromhex(entry.hash), entry) for entry in self._book.tokens]
+            if not is_first:
+                self.on_changed()
 
     def _read(self) -> Book:
         check_folder(self._folder)
@@ -240,7 +235,6 @@ class TokenBook:
     def _write(self, book: Book, tokens: list[Entry]) -> None:
         changed = Book(salt=book.salt, tokens=tokens)
         replace_private(self._folder / BOOK, msgspec.json.format(msgspec.json.encode(changed)) + b"\n")
-        self._look_at = None
 
     def _owner_token(self) -> str:
         data = read_private(self._folder / OWNER_FILE)
@@ -255,6 +249,9 @@ def check_folder(folder: Path) -> None:
     """
     try:
         found = folder.lstat()
+    except FileNotFoundError as error:
+        words = f"there is no state folder {folder}: `agentd start` makes it, or name another with --state"
+        raise ConfigError(words) from error
     except OSError as error:
         raise ConfigError(f"the state folder {folder} cannot be used: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
@@ -282,10 +279,10 @@ def _is_hash(text: str) -> bool:
     return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def _mark(path: str) -> tuple[int, int, int] | None:
     """Tell one state of a file from another: it is only ever replaced, so it has another inode then."""
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

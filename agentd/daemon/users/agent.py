@@ -7,13 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
-from agentd.comm.same_user import owner_uid
+from agentd.comm.trust.same_user import owner_uid
 from agentd.core import events as e
 from agentd.daemon.showing.feed import Feed
+from agentd.daemon.showing.forms import json_of, pickle_of
 from agentd.daemon.showing.metrics import render
 from agentd.daemon.showing.pages import page
-from agentd.daemon.showing.rows import json_of, pickle_of
 from agentd.daemon.users.direct_lines import is_core_wanted
 from agentd.daemon.users.reshaping import Reshaping
 from agentd.model.errors import RequestError
@@ -104,7 +105,7 @@ class Agent(Reshaping):
         self._transfers = transfers
         self.showing.progress = transfers.progress
         self._output = output
-        output.holder_of = self._holder
+        output.holder_of, output.may_read = self._holder, self._may_read
 
     def unended(self) -> Sized:
         """Give all tasks that have not ended, as they come and go."""
@@ -231,9 +232,10 @@ class Agent(Reshaping):
         outcome = None
         if found.is_terminal and not (found.status == Status.DONE and found.result_bytes > CHUNK_BYTES):
             outcome = await self._results.read(operation)
-        if outcome is not None and found.read_at is None and outcome.status == Status.DONE and json_of(outcome):
+        row = self.showing.operation(found, outcome)
+        if row.result is not None and found.read_at is None:
             self._lane.post(e.ResultRead(operation))
-        return self.showing.operation(found, outcome)
+        return row
 
     async def _wait(self, operation: int, wait_s: float) -> None:
         caller, waiter = self._ask()
@@ -263,8 +265,9 @@ class Agent(Reshaping):
         if found.read_at is None:
             self._lane.post(e.ResultRead(operation))
         outcome = await self._results.whole(outcome)
-        raw = outcome.value.data if outcome.value.codec == Codec.BYTES else None
-        return ResultView(self.showing.operation(found, outcome), json_of(outcome), pickle_of(outcome), raw)
+        value = outcome.value
+        raw = value.data if value.codec == Codec.BYTES else None
+        return ResultView(self.showing.operation(found, outcome), json_of(value), pickle_of(value), raw)
 
     async def tasks(self, operation: int) -> list[TaskView]:
         """List the tasks of an operation."""
@@ -313,6 +316,11 @@ class Agent(Reshaping):
             return task.host
         found = self._state.ledger.get(operation)
         return found.host if found is not None else ""
+
+    def _may_read(self, neighbour: str, task: int) -> bool:
+        """Tell whether a neighbour gave us a task; of what is not known any more nothing is kept for long."""
+        found = self._state.ledger.get(task) or self._state.tasks.get(task)
+        return found is None or found.path.sender == neighbour
 
     async def cancel(self, operation: int) -> OperationView:
         """Stop an operation."""
@@ -424,7 +432,7 @@ class Agent(Reshaping):
     def declared(self, event: e.TemplatesDeclared) -> e.TemplatesDeclared:
         """Note which of the templates that came in name functions that only neighbours have."""
         elsewhere = frozenset(number for number, one in event.templates if self._functions.objection(one) is not None)
-        return e.TemplatesDeclared(event.caller, event.templates, elsewhere) if elsewhere else event
+        return replace(event, elsewhere=elsewhere) if elsewhere else event
 
 
 def _with_caller(event: e.OperationSubmitted, caller: int) -> e.OperationSubmitted:

@@ -126,7 +126,7 @@ class Callbacks:
 
     async def _stop(self, agent: str) -> None:
         """Ask another agent to stop, over the link where it is a neighbour; one that does not is named in the log."""
-        from agentd.rest.callbacks import objection  # loads what only the user port needs
+        from agentd.rest.bodies.callbacks import objection  # loads what only the user port needs
 
         stopping = self._operations.stopping
         neighbour = await stopping.neighbour_at(agent)
@@ -194,7 +194,7 @@ async def _resolve(host: str, port: int) -> str:
         ValueError: it leads where nothing may be called.
         OSError: it cannot be resolved.
     """
-    from agentd.rest.callbacks import is_never_called  # loads what only the user port needs
+    from agentd.rest.bodies.callbacks import is_never_called  # loads what only the user port needs
 
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     address = str(found[0][4][0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
-import re
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 MOST_SOURCE_BYTES = 8 << 20
 """A module larger than this is not read (chosen: far above anything written by hand)."""
 
@@ -69,7 +67,7 @@ class Functions:
         Whether it really is a task is found by the worker that runs it.
         """
         module, separator, name = template.function.partition(":")
-        if not separator or not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(name):
+        if not separator or not _is_dotted(module) or not _is_dotted(name):
             return f"{template.function!r} is no task: its name is package.module:name"
         if template.code or self.has_module(template) or _is_installed(module):
             return None
@@ -80,7 +78,7 @@ class Functions:
         if self._is_carried(template):
             return None
         module, separator, name = template.function.partition(":")
-        if not separator or not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(name):
+        if not separator or not _is_dotted(module) or not _is_dotted(name):
             return f"{template.function!r} is no function: write it as package.module:function"
         private = next((part for part in (*module.split("."), *name.split(".")) if part.startswith("_")), None)
         if private is not None:
@@ -112,7 +110,7 @@ class Functions:
             for path in _sources(folder, DEEPEST):
                 parts = path.relative_to(folder).with_suffix("").parts
                 parts = parts[:-1] if parts[-1] == "__init__" else parts
-                if parts and all(_DOTTED.fullmatch(part) and not part.startswith("_") for part in parts):
+                if parts and all(part.isidentifier() and not part.startswith("_") for part in parts):
                     found.add(".".join(parts))
                 if len(found) >= MOST_MODULES:
                     return frozenset(found)
@@ -261,3 +259,8 @@ def _bound(statement: ast.Assign) -> list[str]:
         return []
     targets = [target.id for target in statement.targets if isinstance(target, ast.Name)]
     return [name for name in targets if not name.startswith("_")]
+
+
+def _is_dotted(text: str) -> bool:
+    """Tell whether a text is names of Python with dots between them."""
+    return all(part.isidentifier() for part in text.split("."))

@@ -143,7 +143,7 @@ class Reshaping(Asking):
         caller, waiter = self._ask()
         self._lane.post(e.ResourceReduced(caller, name, capacity))
         await self._answer(caller, waiter)
-        return self._resource(name, before)
+        return self._resource(name, _gone(before, "removed"))
 
     async def remove_resource(self, name: str, lost: bool) -> ResourceView:
         """Remove a host: drained, or lost at once."""
@@ -151,7 +151,7 @@ class Reshaping(Asking):
         caller, waiter = self._ask()
         self._lane.post(e.ResourceRemoved(caller, name, lost))
         await self._answer(caller, waiter)
-        return self._resource(name, before)
+        return self._resource(name, _gone(before, "lost" if lost else "removed"))
 
     def _tell_refusal(self, where: str, error: BaseException | None) -> None:
         if error is not None:
@@ -219,3 +219,10 @@ class Reshaping(Asking):
     def neighbours(self) -> list[NeighbourView]:
         """List the links."""
         return self.showing.neighbours(self._clock.now())
+
+
+def _gone(row: ResourceView, state: str) -> ResourceView:
+    """Give the row of a host that is not in the pool any more: it has nothing there."""
+    return replace(
+        row, state=state, total={}, free={}, owed={}, processors=[], memory_mib=None, rtt_s=None, warnings=[]
+    )

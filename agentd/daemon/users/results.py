@@ -11,6 +11,8 @@ import msgspec
 from agentd.model.values import Part, Payload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agentd.core.journal.recovery import Recovered
     from agentd.model.task import Outcome
     from agentd.store.journal import Journal
@@ -43,11 +45,10 @@ class Results:
             _, gone = self._recent.popitem(last=False)
             self._bytes -= gone.value.size_bytes + OVERHEAD_BYTES
 
-    def forget(self, operation: int) -> None:
-        """Drop an outcome that nobody may ask for any more."""
-        gone = self._recent.pop(operation, None)
-        if gone is not None:
-            self._bytes -= gone.value.size_bytes + OVERHEAD_BYTES
+    def forget_all(self, operations: Iterable[int]) -> None:
+        """Drop outcomes that nobody may ask for any more."""
+        for operation in self._recent.keys() & operations:
+            self._bytes -= self._recent.pop(operation).value.size_bytes + OVERHEAD_BYTES
 
     def at_hand(self, operation: int) -> Outcome | None:
         """Give an outcome if it is in memory."""

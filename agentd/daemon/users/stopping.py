@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.comm.door import Door
+    from agentd.comm.ends.peer_end import PeerEnd
     from agentd.comm.link import Link
-    from agentd.comm.peer_end import PeerEnd
     from agentd.wire.messages import Message
 
 log = logging.getLogger("agentd")

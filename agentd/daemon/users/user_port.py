@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from agentd.comm.security import serving
+from agentd.comm.trust.security import serving
 from agentd.comm.whereabouts import joined
 from agentd.daemon.neighbours.addresses import reachable_here
 from agentd.daemon.readings import OFF
-from agentd.rest.listening import listen
+from agentd.rest.serving.listening import listen
 from agentd.rest.settings import RestSettings
 from agentd.store.identity import FILE_NAME as KEY_FILE
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agentd.daemon.settings import Settings
     from agentd.daemon.users.agent import Agent
-    from agentd.rest.server import RestServer
+    from agentd.rest.serving.server import RestServer
 
 STOP_S = 2.0
 """How long requests have to end when the agent stops (chosen)."""
@@ -72,6 +72,6 @@ def _load() -> tuple[type[RestServer], Callable[..., Any], tuple[Any, ...]]:
     """Import what only this port needs: FastAPI and uvicorn take longer than all the rest together."""
     from agentd.rest.app import create_app
     from agentd.rest.compss.routes import ROUTES
-    from agentd.rest.server import RestServer
+    from agentd.rest.serving.server import RestServer
 
     return RestServer, create_app, ROUTES

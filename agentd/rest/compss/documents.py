@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from agentd.rest.answering.problems import Problem
 from agentd.rest.compss.description import DESCRIPTION
 from agentd.rest.compss.values import argument
-from agentd.rest.problems import Problem
 from resources_xml.errors import ResourcesXmlError
 from resources_xml.parse import parse
 from resources_xml.schema import Shape, leaf, listing, many, maybe, one

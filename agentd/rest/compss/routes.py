@@ -16,9 +16,10 @@ from starlette.responses import Response
 from agentd.model.errors import RequestError
 from agentd.model.task import Template
 from agentd.model.values import Codec, Payload
-from agentd.rest.answers import TEXT, Answer
+from agentd.rest.answering.answers import TEXT, Answer
+from agentd.rest.answering.problems import Problem
+from agentd.rest.bodies.callbacks import check_callback
 from agentd.rest.call import Call, current
-from agentd.rest.callbacks import check_callback
 from agentd.rest.compss.documents import (
     StartApplication,
     read_end,
@@ -30,7 +31,6 @@ from agentd.rest.compss.documents import (
 from agentd.rest.compss.hooks import Hooks, written
 from agentd.rest.compss.written import resources_dump, resources_json
 from agentd.rest.port import Request
-from agentd.rest.problems import Problem
 from agentd.rest.routes import Route
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def _route(method: str, path: str, scope: str, endpoint: Callable[..., Awaitable
         answers={200: None},
         media=("text/plain",),
         problems=(500,) if method == "PUT" else (),
+        told_as_text=(400, 406, 500),
         **more,  # type: ignore[arg-type]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol import TEMPLATE_HEAD
@@ -18,6 +19,15 @@ NAME, VALUE, SCRIPT, CHUNK, TASK, DIRECT = range(6)
 """As `agentd.model.task.Form`, which this side cannot import."""
 _FADE = 0.98
 """How much of the slowest run is remembered after each further run; chosen: an outlier counts for some 100 runs."""
+_IS_COROUTINE = 0x80
+"""`inspect.CO_COROUTINE`, without loading `inspect`."""
+
+
+def _completed(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a coroutine function, in an event loop of its own."""
+    import asyncio  # most workers never need it
+
+    return asyncio.run(function(*args, **kwargs))
 
 
 class Declared(NamedTuple):
@@ -47,13 +57,15 @@ class Callee:
         Refused: by `__init__`, when it is not there or may not be called.
     """
 
-    __slots__ = ("_function", "_is_chunk", "definition", "hosts", "slowest_s", "wants_json")
+    __slots__ = ("_function", "_is_chunk", "_longest_s", "definition", "hosts", "slow_s", "wants_json")
 
     def __init__(self, declared: Declared, finder: Finder) -> None:
         self.wants_json = declared.wants_json
         self.hosts = declared.hosts
-        self.slowest_s = 0.0
-        """The longest of the last runs, fading: how long the next one may hold back the results before it."""
+        self._longest_s = 0.0
+        self.slow_s = 0.0
+        """The longest of the last runs but for one, fading: how long the next may hold back the results before it. One
+        alone is no pattern: a busy machine lets any process wait for a core now and then."""
         self._is_chunk = declared.form == CHUNK
         self.definition: Any = None
         """What a decorated function says about itself, where it was asked for as a task."""
@@ -66,6 +78,8 @@ class Callee:
             function = body_of(load_value(declared.code))
         else:
             function = body_of(finder.find(declared.function))
+        if declared.form != TASK and getattr(getattr(function, "__code__", None), "co_flags", 0) & _IS_COROUTINE:
+            function = partial(_completed, function)
         self._function = function
 
     def _task(self, declared: Declared, finder: Finder) -> Callable[..., Any]:
@@ -104,5 +118,9 @@ class Callee:
 
     def learn(self, seconds: float) -> None:
         """Take note of how long a run took."""
-        faded = self.slowest_s * _FADE
-        self.slowest_s = max(faded, seconds)
+        longest, second = self._longest_s * _FADE, self.slow_s * _FADE
+        if seconds > longest:
+            longest, second = seconds, longest
+        elif seconds > second:
+            second = seconds
+        self._longest_s, self.slow_s = longest, second

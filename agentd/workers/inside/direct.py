@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..page import CALLS, FLAGGED, INTERRUPTED, WANTED
-from ..protocol import SEGMENT, ProtocolError, frame
+from ..protocol import NUMBER, SEGMENT, Kind, ProtocolError, frame
 from .borrowed import load
 from .callees import Callee, Declared
 from .failures import DONE, FAILED, Failure, Reason, Refused, failure_of
+from .far_link import FarLink
 from .link import Link
+from .nearness import come_over
 from .results import Outbox
 from .values import JSON
 
@@ -54,7 +56,9 @@ class DirectLines:
         known: Callable[[Declared], Callee | None],
         encode: Callable[[int, Any, Callee], Encoded],
         cpu_limit: CpuLimit | None,
+        agent: Link,
     ) -> None:
+        self.agent = agent
         self.words = words
         self.guard = guard
         self.writer = writer
@@ -69,8 +73,10 @@ class DirectLines:
         """This is a child that users' code has forked: the line is its parent's."""
         self._callees: dict[Declared, Callee] = {}
 
-    def serve(self, task: int, parts: Sequence[Part]) -> Encoded:
+    def serve(self, task: int, parts: Sequence[Part], data: bytes | memoryview = b"") -> Encoded:
         """Serve until nobody calls any more, the time is over, or others want the core; gives the task's result.
+
+        `data` is what the agent says of a line to another one.
 
         Raises:
             Refused: the socket is not here: another worker had it before.
@@ -80,9 +86,16 @@ class DirectLines:
         descriptor = self.sockets.pop(number, None) if kind == SEGMENT else None
         if descriptor is None:
             raise Refused(Reason.NOT_DECODABLE, "the session's socket is no longer on this agent")
-        with socket.socket(fileno=descriptor) as sock:
-            sock.setblocking(False)
-            return _Service(self, task, Link(sock, _FRAME_MOST)).run()
+        sock = socket.socket(fileno=descriptor)
+        sock.setblocking(False)
+        if not data:
+            with closing(Link(sock, _FRAME_MOST)) as link:
+                return _Service(self, task, link).run()
+        with closing(_far_link(sock, data)) as far:
+            (idle_s, _) = _frames.FAR_HEAD.unpack_from(data)
+            if far.begin(frame(_frames.READY), idle_s):
+                return _Service(self, task, far, idle_s).run()
+        return JSON, b"0", None
 
     def callee(self, declared: Declared) -> Callee:
         """Find a function; it is the same for all lines, and for tasks, as long as the worker lives.
@@ -102,15 +115,21 @@ class DirectLines:
 class _Service:
     """One line, from its first call to its last."""
 
-    def __init__(self, lines: DirectLines, task: int, link: Link) -> None:
+    def __init__(self, lines: DirectLines, task: int, link: Link, far_idle_s: float = 0.0) -> None:
+        """Make one; `far_idle_s` for a line to another agent, on which no call waits yet."""
+        self._is_far = far_idle_s > 0
+        self._idle_s: float = far_idle_s or _frames.IDLE_S
         self._lines = lines
         self._task = task
         self._link = link
         self._words = lines.words
         self._outbox = Outbox(link, deque())
+        self._rode = Outbox(lines.agent, deque(), Kind.RODE)
         self._declared: dict[int, Declared] = {}
         self._callees: dict[int, Callee] = {}
         self._end_s = monotonic() + _frames.SLICE_S
+        self._ref = 0
+        """The session's number of the call at hand, where that is durable."""
         self._begun = 0
         """How many calls were begun."""
         self._has_asked = False
@@ -128,27 +147,32 @@ class _Service:
                 come = self._link.take()
             except (EOFError, OSError):  # the session has let go
                 break
+            if not self._begun:
+                come_over(self._link.socket)
             for kind, body in come:
                 if kind == _frames.TEMPLATE:
                     self._declare(body)
                     continue
-                if kind != _frames.CALL:
+                if kind not in {_frames.CALL, _frames.DURABLE_CALL}:
                     raise ProtocolError(f"a frame of kind {kind} came over a direct line")
-                last = self._call(body)
+                last = self._call(body, is_durable=kind == _frames.DURABLE_CALL)
                 if last is not None:
                     return last
         self._say_over(is_last_mine=False)
         return JSON, b"%d" % self._begun, None
 
     def _goes_on(self) -> bool:
-        """Wait for bytes; false when the line is over. Whoever waited for a line has one call in any case."""
+        """Wait for bytes; false when the line is over. Whoever waited on a line has one call in any case."""
+        if self._is_to_stop():
+            return False
+        if (self._begun or self._is_far) and (self._words[WANTED] == self._task or monotonic() >= self._end_s):
+            return False
+        return self._link.poll(self._idle_s) and not self._is_to_stop()
+
+    def _is_to_stop(self) -> bool:
+        """Tell whether the line is cancelled: then not one more call is begun."""
         words, task = self._words, self._task
-        if task in {words[FLAGGED], words[INTERRUPTED]}:
-            return False
-        if self._begun and (words[WANTED] == task or monotonic() >= self._end_s):
-            return False
-        idle_s: float = _frames.IDLE_S
-        return self._link.poll(idle_s)
+        return words[FLAGGED] == task or words[INTERRUPTED] == task
 
     def _declare(self, body: memoryview) -> None:
         number, form, length = _frames.TEMPLATE_HEAD.unpack_from(body)
@@ -156,7 +180,7 @@ class _Service:
         name = bytes(body[_frames.TEMPLATE_HEAD.size : middle]).decode()
         self._declared[number] = Declared(name, form, False, bytes(body[middle:]))
 
-    def _call(self, body: memoryview) -> Encoded | None:
+    def _call(self, body: memoryview, *, is_durable: bool) -> Encoded | None:
         """Answer one call; gives its result where that is the task's.
 
         Raises:
@@ -166,11 +190,13 @@ class _Service:
         self._words[CALLS] += 1
         if self._lines.cpu_limit is not None:
             self._lines.cpu_limit.renew()
-        number, codec = _frames.CALL_HEAD.unpack_from(body)
+        head = _frames.DURABLE_HEAD if is_durable else _frames.CALL_HEAD
+        number, codec, *ref = head.unpack_from(body)
+        self._ref = ref[0] if ref else 0
         status, failure = DONE, None
         started = monotonic()
         try:
-            encoded = self._perform(number, codec, body[_frames.CALL_HEAD.size :])
+            encoded = self._perform(number, codec, body[head.size :])
         except BaseException as error:
             self._lines.guard.task = 0
             if self._lines.is_fork:
@@ -193,8 +219,9 @@ class _Service:
         if callee is not None:
             callee.learn(seconds)
         with suppress(OSError):  # the session is gone, which the next look at the socket finds
-            self._outbox.add(self._begun, status, encoded, failure, started, seconds, 0.0)
-            self._outbox.flush()
+            outbox = self._rode if self._ref else self._outbox
+            outbox.add(self._ref or self._begun, status, encoded, failure, started, seconds, 0.0)
+            outbox.flush()
         return None
 
     def _perform(self, number: int, codec: int, data: memoryview) -> Encoded:
@@ -222,8 +249,21 @@ class _Service:
 
     def _say_over(self, *, is_last_mine: bool) -> None:
         """Tell the session which calls were begun: only of those it is not known whether they ran."""
+        if is_last_mine and self._ref:
+            self._lines.agent.send(frame(Kind.LAST, NUMBER.pack(self._ref)))
         with suppress(OSError):
             self._link.send(frame(_frames.OVER, _frames.OVER_BODY.pack(self._begun, is_last_mine)))
+
+
+def _far_link(sock: socket.socket, data: bytes | memoryview) -> FarLink:
+    """Make the worker's end of a line to another agent, of what the agent says of it."""
+    key = bytes(data[_frames.FAR_HEAD.size :])
+    if not key:
+        return FarLink(sock, _FRAME_MOST)
+    from .tls_link import TlsLink  # with all of OpenSSL, which most workers never need
+
+    _, secret = _frames.FAR_HEAD.unpack_from(data)
+    return TlsLink(sock, _FRAME_MOST, key, secret, _frames.HANDSHAKE_S)
 
 
 def _is_large(encoded: Encoded) -> bool:

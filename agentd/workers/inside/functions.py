@@ -103,7 +103,7 @@ class Finder:
         if spec is None:
             raise Refused(Reason.NOT_CALLABLE, f"there is no module {top} on this agent's path")
         places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-        if not any(self._is_users(place) for place in places):
+        if not any(self.is_users(place) for place in places):
             raise Refused(Reason.NOT_CALLABLE, _forbidden(module))
 
     def _may_hold(self, module_name: str, asked: str = "") -> bool:
@@ -113,12 +113,13 @@ class Finder:
         if module_name[:1] == "_" and module_name[1:] in asked.split(".") and self._is_allowed(asked):
             return True
         file = getattr(sys.modules.get(module_name), "__file__", None)
-        return isinstance(file, str) and self._is_users(file)
+        return isinstance(file, str) and self.is_users(file)
 
     def _is_allowed(self, module: str) -> bool:
         return any(module == name or module.startswith(name + ".") for name in self._allow)
 
-    def _is_users(self, file: str) -> bool:
+    def is_users(self, file: str) -> bool:
+        """Tell whether a file is users' code: under one of their folders, and no installed package."""
         real = os.path.realpath(file)
         if real.startswith(self._own):
             return False

@@ -17,32 +17,46 @@ if TYPE_CHECKING:
 
     from ..page import Page
 
+_IMPORTING = "<frozen importlib._bootstrap>"
+"""The file of the code of all imports that load something, as the interpreter calls it."""
 _AGAIN_S = 0.2
 """A task that swallowed the exception is interrupted again after this; chosen: longer than its way out takes."""
 
 
 class Guard:
-    """Says which task may be interrupted. `task` is set just before users' code and cleared just after it."""
+    """Says which task may be interrupted. `task` is set just before users' code and cleared just after it.
 
-    __slots__ = ("_raised_at", "_raised_in", "_words", "task")
+    `has_cut_import`: an import was interrupted. Of a package that is half loaded some modules stay and others go, and
+    it can be loaded again by nobody in this process.
+    """
+
+    __slots__ = ("_raised_at", "_raised_in", "_words", "has_cut_import", "task")
 
     def __init__(self, page: Page) -> None:
         self._words = page.words
         self._raised_in = 0
         self._raised_at = 0.0
+        self.has_cut_import = False
         self.task = 0
 
     def install(self) -> None:
         """Take over SIGINT."""
         signal.signal(signal.SIGINT, self._on_sigint)
 
-    def _on_sigint(self, _signal: int, _frame: FrameType | None) -> None:
+    def _on_sigint(self, _signal: int, frame: FrameType | None) -> None:
         task, now = self.task, time.monotonic()
         if task and self._words[INTERRUPTED] == task and (task != self._raised_in or now - self._raised_at > _AGAIN_S):
             self._raised_in, self._raised_at = task, now
+            self.has_cut_import = self.has_cut_import or _is_importing(frame)
             raise KeyboardInterrupt
 
     def is_cancelled(self) -> bool:
         """Tell users' code whether the task that runs is asked to end."""
         task = self._words[RUNNING]
         return bool(task) and task in {self._words[FLAGGED], self._words[INTERRUPTED]}
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != _IMPORTING:
+        frame = frame.f_back
+    return frame is not None

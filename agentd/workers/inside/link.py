@@ -22,10 +22,10 @@ _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 class Link:
     """Frames in, frames out, with descriptors; everything blocks, but for `poll`."""
 
-    __slots__ = ("_lock", "_poll", "_read_bytes", "_reader", "_sock", "fds")
+    __slots__ = ("_lock", "_poll", "_read_bytes", "_reader", "fds", "socket")
 
     def __init__(self, sock: socket.socket, limit: int) -> None:
-        self._sock = sock
+        self.socket = sock
         self._lock = threading.Lock()
         self._reader = FrameReader(limit)
         self._poll = select.poll()
@@ -36,24 +36,24 @@ class Link:
 
     def fileno(self) -> int:
         """Give the socket's descriptor."""
-        return self._sock.fileno()
+        return self.socket.fileno()
 
     def close(self) -> None:
         """Let the socket go."""
-        self._sock.close()
+        self.socket.close()
 
     def send(self, data: bytes) -> None:
         """Send it all, also where several threads send."""
         with self._lock:
-            self._sock.sendall(data)
+            self.socket.sendall(data)
 
     def send_with(self, data: bytes, fds: list[int]) -> None:
         """Send it all, with descriptors, which stay the caller's."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         with self._lock:
-            sent = self._sock.sendmsg([data], rights)
+            sent = self.socket.sendmsg([data], rights)
             if sent < len(data):
-                self._sock.sendall(memoryview(data)[sent:])
+                self.socket.sendall(memoryview(data)[sent:])
 
     def receive(self) -> list[tuple[int, memoryview]]:
         """Wait for bytes and give the frames that they complete, possibly none.
@@ -73,7 +73,7 @@ class Link:
             EOFError: the other end is gone.
         """
         size = self._read_bytes
-        data, ancillary, _, _ = self._sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
+        data, ancillary, _, _ = self.socket.recvmsg(size, _ANCILLARY, _CLOEXEC)
         self._read_bytes = BULK_BYTES if len(data) == size else READ_BYTES
         for level, kind, packed in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

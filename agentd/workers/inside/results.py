@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 FLUSH_BYTES = 64 * 1024
 """Results wait for each other in at most so many bytes."""
-TOGETHER_S = 0.005
+LEAST_TOGETHER = 32
+"""So many at least are sent together while more are to come soon (chosen: by then a frame costs little for each)."""
+TOGETHER_S = 0.01
 """What has waited for so long is sent with the next result, though it might be held longer (chosen: half of the work
 that the agent hands out ahead, so that more of it comes before the line is empty)."""
 
@@ -28,9 +30,11 @@ _HEAD = struct.Struct(">BBQBBBBI")
 """array of n, uint64 task, status, array of m, codec, bin32 length."""
 _HEAD_WITHOUT = struct.Struct(">BBQBBB")
 """The same where the value is in no bytes: an array with the codec alone."""
+_WITHOUT = struct.Struct(">BBQBBBBBdBd")
+"""All of a result without a value: `_HEAD_WITHOUT` and `_TAIL`."""
 _TAIL = struct.Struct(">BBdBd")
 """nil, float64 started, float64 seconds."""
-_pack_head, _pack_tail = _HEAD.pack, _TAIL.pack
+_pack_head, _pack_tail, _pack_without = _HEAD.pack, _TAIL.pack, _WITHOUT.pack
 _TIMES = struct.Struct(">BdBd")
 _U32 = struct.Struct(">BI")
 _U64 = struct.Struct(">BQ")
@@ -67,13 +71,15 @@ def _parts(parts: list[tuple[int, bytes | memoryview, int, int]]) -> list[bytes 
 class Outbox:
     """Collects results and sends many of them in one frame."""
 
-    __slots__ = ("_bytes", "_chunks", "_count", "_link", "_outputs", "hold_s", "oldest", "released")
+    __slots__ = ("_bytes", "_chunks", "_count", "_kind", "_link", "_most", "_outputs", "hold_s", "oldest", "released")
 
-    def __init__(self, link: Link, released: deque[int]) -> None:
+    def __init__(self, link: Link, released: deque[int], kind: int = Kind.RESULTS) -> None:
+        self._kind = kind
         self._link = link
         self._chunks: list[bytes | memoryview] = []
         self._bytes = 0
         self._count = 0
+        self._most = LEAST_TOGETHER
         self._outputs: list[bytes] = []
         self.oldest = 0.0
         """When the first result that waits was ready; 0 when none waits."""
@@ -81,6 +87,10 @@ class Outbox:
         """For so long after that those that wait may do so, if it must be: as long as the least patient of them."""
         self.released = released
         """Segments that were let go; filled from anywhere."""
+
+    def expect(self, tasks: int) -> None:
+        """Take note of how many results are to come: they are sent by halves, so that more work comes meanwhile."""
+        self._most = max(tasks // 2, LEAST_TOGETHER)
 
     def add(
         self,
@@ -106,8 +116,7 @@ class Outbox:
                 head = _pack_head(fields, 0xCF, task, status, 0x92, codec, 0xC6, len(data))
                 chunks.append(head + data + _pack_tail(0xC0, 0xCB, started, 0xCB, seconds))
             else:
-                head = _HEAD_WITHOUT.pack(fields, 0xCF, task, status, 0x91, 0)
-                chunks.append(head + _pack_tail(0xC0, 0xCB, started, 0xCB, seconds))
+                chunks.append(_pack_without(fields, 0xCF, task, status, 0x91, 0, 0xC0, 0xCB, started, 0xCB, seconds))
         else:
             self._add_large(task, status, encoded, failure, started, seconds, fields)
         if written is not None:
@@ -122,7 +131,7 @@ class Outbox:
         elif hold_s < self.hold_s:
             self.hold_s = hold_s
         held_s = ended - self.oldest
-        if held_s > TOGETHER_S or held_s > self.hold_s or self._bytes > FLUSH_BYTES:
+        if held_s > TOGETHER_S or held_s > self.hold_s or self._count >= self._most or self._bytes > FLUSH_BYTES:
             self.flush()
 
     def _add_large(
@@ -187,7 +196,7 @@ class Outbox:
         self._chunks.clear()
         self._count = self._bytes = 0
         self.oldest = 0.0
-        self._link.send(HEADER.pack(len(count) + len(body), Kind.RESULTS) + count + body)
+        self._link.send(HEADER.pack(len(count) + len(body), self._kind) + count + body)
 
     def _send_released(self) -> None:
         gone = []

@@ -25,6 +25,7 @@ from .link import Link
 from .port import TaskPort
 from .results import Outbox
 from .shared import SegmentMap, SegmentPool
+from .sources import Sources
 from .surroundings import CpuLimit, TaskVariable, Units
 from .values import Encoded, Reader, Writer, read_inputs, read_parts
 
@@ -83,6 +84,7 @@ class Worker:
         self._depth = 0
         """How many tasks run on top of another that waits."""
         self._finder = Finder(config["roots"], config["allow"], config["own_folder"])
+        self._sources = Sources(self._finder.is_users)
         self._cpu_limit = CpuLimit(config["cpu_seconds"]) if config["cpu_seconds"] else None
         self._direct = self._make_direct()
         self._units = Units(config["hostname"], pins=config["pin_cpus"])
@@ -120,6 +122,7 @@ class Worker:
             self._known_callee,
             self._end_family,
             self._cpu_limit,
+            self._link,
         )
 
     # --- the line -----------------------------------------------------------------------------------------------
@@ -134,18 +137,29 @@ class Worker:
         self._guard.install()
         self._expose()
         self._link.send(frame(Kind.HELLO, NUMBER.pack(os.getpid())))
-        line, tokens = self._line, self._tokens
-        while line or not self._stopping:
+        line, tokens, take_token, guard = self._line, self._tokens, os.eventfd_read, self._guard
+        while (line or not self._stopping) and not guard.has_cut_import:
             if line:
                 try:
-                    os.eventfd_read(tokens)
+                    take_token(tokens)
                 except BlockingIOError:
                     self._rest()  # what is left of the line was taken back: a REVOKE frame is on its way
                 else:
                     self._run(line.popleft())
             else:
-                self._rest()
+                self._await_work()
         self._outbox.flush()
+        if guard.has_cut_import:
+            self._link.send(frame(Kind.LEAVES))
+
+    def _await_work(self) -> None:
+        """Have nothing to do until there is something; what users have edited meanwhile is loaded anew for it."""
+        sources = self._sources
+        sources.note()
+        self._rest()
+        if sources.have_changed():
+            sources.forget()
+            self._callees.clear()
 
     def _rest(self) -> None:
         """Send what waits, unless there is more to do at once; then wait for frames."""
@@ -203,7 +217,7 @@ class Worker:
             return
         words, outbox = self._words, self._outbox
         callee = self._callees.get(number)
-        if outbox.oldest and (callee is None or callee.slowest_s > outbox.hold_s):
+        if outbox.oldest and (callee is None or callee.slow_s > outbox.hold_s):
             outbox.flush()
         if self._cpu_limit is not None:
             self._cpu_limit.renew()
@@ -253,13 +267,13 @@ class Worker:
 
     def _perform(self, row: Row, callee: Callee | None) -> Encoded:
         """Run users' code: find it, read its arguments, call it, write its result."""
-        task, number, codec, data, parts = row[:5]
+        task, number, codec, data, parts, inputs, _, _ = row
         guard = self._guard
         try:
             buffers: Sequence[memoryview] = ()
             if parts:
                 if self._declared[number].form == DIRECT:
-                    return self._direct.serve(task, parts)
+                    return self._direct.serve(task, parts, data)
                 buffers = self._buffers(number, parts)
             guard.task = task
             if self._words[INTERRUPTED] == task:
@@ -267,7 +281,7 @@ class Worker:
             if callee is None:
                 callee = self._callees[number] = Callee(self._declared[number], self._finder)
             if callee.definition is not None:
-                self._executions.run(task, callee, data, buffers, row[5])
+                self._executions.run(task, callee, data, buffers, inputs)
                 return _MADE
             value = callee.call(codec, data, buffers)
             if self._families:
@@ -359,6 +373,7 @@ class Worker:
 
     def _on_run(self, body: memoryview) -> None:
         self._take(body, self._line.append)
+        self._outbox.expect(len(self._line))
 
     def _on_stack(self, body: memoryview) -> None:
         self._take(body, self._port.stacked.append)
@@ -368,8 +383,9 @@ class Worker:
         count, hold_ms = RUN_HEAD.unpack_from(body)
         position, hold_s = RUN_HEAD.size + count * RUN_ROW.size, hold_ms / 1000
         for task, template, codec, parts, length, inputs, makes in RUN_ROW.iter_unpack(body[RUN_HEAD.size : position]):
-            data = body[position : position + length]
-            position += length
+            end = position + length
+            data = body[position:end]
+            position = end
             read = values = None
             if parts:
                 read, position = read_parts(body, position, parts)

@@ -64,6 +64,14 @@ def die(path: str) -> None:
     os._exit(7)
 
 
+def devour(path: str) -> None:
+    """Leave a mark, and take memory until there is none."""
+    mark(path)
+    taken = []
+    while True:
+        taken.append(b"x" * (16 << 20))
+
+
 def sleep(begun: str, seconds: float) -> str:
     """Say that it has begun, and take long."""
     Path(begun).touch()
@@ -81,9 +89,17 @@ def stubborn(begun: str, seconds: float) -> str:
     return "slept"
 
 
-def await_file(begun: str, path: str) -> None:
-    """Say that it has begun, and take until a file is there."""
+def await_file(begun: str, path: str) -> str:
+    """Say that it has begun, and take until a file is there; gives its name."""
     Path(begun).touch()
+    while not Path(path).exists():
+        time.sleep(0.001)
+    return path
+
+
+def say_and_await(word: str, path: str) -> None:
+    """Print, and take until a file is there."""
+    print(word, flush=True)
     while not Path(path).exists():
         time.sleep(0.001)
 

@@ -44,12 +44,24 @@ def held(path: str, gate: str) -> int:
     return os.getpid()
 
 
+def beside(path: str, gate: str) -> int:
+    """As `held`, and take its time each time: so it is worth the way to a neighbour."""
+    pid = held(path, gate)
+    time.sleep(0.3)
+    return pid
+
+
 def greet(name: str, *, times: int = 1) -> dict[str, str]:
     """Write to both streams and return a document."""
     for _ in range(times):
         print("hello", name)
     print("to stderr", file=sys.stderr)
     return {"hello": name}
+
+
+def shout(words: str) -> None:
+    """Print something."""
+    print(words)
 
 
 def fail() -> None:

@@ -30,6 +30,18 @@ def count(number):
     return below + 1
 
 
+@constraint(computing_units=2)
+@task(returns=int)
+def say(number):
+    print("said", number)
+    print("cried", number, file=sys.stderr)
+    return number
+
+
+def chatter(number):
+    return len(compss_wait_on([say(each) for each in range(number)]))
+
+
 def talk(number):
     print("talk begins")
     found = compss_wait_on([outer(each) for each in range(number)])

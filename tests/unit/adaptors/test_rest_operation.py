@@ -15,8 +15,8 @@ from agentd.model.exchange import Offer
 from agentd.model.task import Constraints, Form, Status, Template
 from agentd.model.values import NO_VALUE, Codec, Part, Payload
 from agentd.model.views import TERMINAL, ErrorView, OperationView
+from agentd.rest.bodies.submission import read_submission
 from agentd.rest.call import Caller
-from agentd.rest.submission import read_submission
 
 OWNER = Caller("owner", "admin")
 ARGUMENTS = Payload(Codec.JSON, b'{"args":[1,{"a":[2]}],"kwargs":{"b":null}}')
@@ -24,6 +24,13 @@ ARGUMENTS = Payload(Codec.JSON, b'{"args":[1,{"a":[2]}],"kwargs":{"b":null}}')
 
 def view(state: str = "done", **more: object) -> OperationView:
     return OperationView("1", "", "m:f", state, "why", 1.0, **{"started_at": 2.0, "ended_at": 5.0, **more})  # type: ignore[arg-type]
+
+
+def test_what_a_failure_leads_to_for_other_tasks_is_decided_here() -> None:
+    """A user port knows nothing of tasks that read what this one does not make: it tells that it failed."""
+    for wish, sent in (("IGNORE", "FAIL"), ("CANCEL_SUCCESSORS", "FAIL"), ("RETRY", "RETRY")):
+        asked = read_submission(body_of(Template("m:f", on_failure=wish), NO_VALUE), OWNER, ())
+        assert asked.template.on_failure == sent
 
 
 @pytest.mark.parametrize(

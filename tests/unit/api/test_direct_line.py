@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 from itertools import count
@@ -17,6 +18,8 @@ from agentd.api.calls.direct_ends import DirectEnds
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Constraints, Failure, Form, Outcome, Reason, Status, Template
 from agentd.model.values import Codec, Part, Payload
+from agentd.wire.line_messages import Announce, LineGiven
+from agentd.workers.protocol import FrameReader
 
 PLAIN = Template("m:f")
 CALL = Payload(Codec.PICKLE, pickle.dumps(((1,), {})))
@@ -25,8 +28,9 @@ CALL = Payload(Codec.PICKLE, pickle.dumps(((1,), {})))
 class Agent:
     """A connection, of which the messages are kept, and the worker at the end of the line that was asked for."""
 
-    def __init__(self, *, gives=True, local=True):
-        self.ack = SimpleNamespace(capabilities={"direct": gives}, name="alpha")
+    def __init__(self, *, gives=True, local=True, announced=True):
+        capabilities = {"direct": gives, "lines": gives, "announce": announced}
+        self.ack = SimpleNamespace(capabilities=capabilities, name="alpha")
         self.is_local = local
         self.backlog = []
         self.dialogue = SimpleNamespace(room=10)
@@ -41,10 +45,14 @@ class Agent:
         if descriptor in self.watched:
             self.watched.remove(descriptor)
 
+    def announce(self, line, call):
+        self.asked.append(Announce(line, [call]))
+
     def write(self, mail):
-        ((message, (descriptor,)),) = mail
+        ((message, descriptors),) = mail
         self.asked.append(message)
-        self.worker = socket.socket(fileno=socket.dup(descriptor))
+        if descriptors:
+            self.worker = socket.socket(fileno=socket.dup(descriptors[0]))
 
 
 class Rig:
@@ -54,7 +62,9 @@ class Rig:
         self.agent = Agent(**agent)
         self.templates = [template]
         catalogue = SimpleNamespace(
-            template=lambda number: self.templates[number - 1], with_one_attempt_less=lambda _: self.less
+            template=lambda number: self.templates[number - 1],
+            with_one_attempt_less=lambda _: self.less,
+            news_for=lambda _: None,
         )
         self.less = 9
         self.direct = Direct(catalogue)
@@ -102,6 +112,12 @@ class Rig:
         return self.ends.over(Settled(self.agent.asked[-1].ref, outcome), [])
 
 
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch):
+    """No time passes for the session but what a test lets pass: a slow machine makes no pauses in a loop."""
+    monkeypatch.setattr(direct, "monotonic", lambda: 0.0)
+
+
 @pytest.fixture
 def rig():
     rig = Rig()
@@ -132,14 +148,14 @@ def test_a_loop_of_lone_quick_calls_asks_for_a_line(rig):
 
 @pytest.mark.parametrize("cause", ["pause", "slow", "elsewhere", "other"])
 def test_what_is_no_loop_asks_for_none(rig, monkeypatch, cause):
-    """Pauses between calls, slow ones, ones that a neighbour ran, and ends of others begin the count anew."""
+    """Pauses between calls, slow ones, ones that ran beyond a neighbour, and ends of others begin the count anew."""
     now = 0.0
     monkeypatch.setattr(direct, "monotonic", lambda: now)
     for _ in range(20):
         assert not rig.call()
         now += direct.QUICK_S * (1.1 if cause == "slow" else 0.1)
         agent = "beta" if cause == "elsewhere" else "alpha"
-        rig.direct.settled(rig.last.ref + (cause == "other"), Outcome(agent=agent))
+        rig.direct.settled(rig.last.ref + (cause == "other"), Outcome(agent=agent, hops=2 if agent == "beta" else 0))
         now += direct.PAUSE_S * (1.1 if cause == "pause" else 0.1)
     assert rig.agent.asked == []
 
@@ -147,7 +163,7 @@ def test_what_is_no_loop_asks_for_none(rig, monkeypatch, cause):
 @pytest.mark.parametrize(
     "template",
     [
-        Template("m:f", durable=True),
+        Template("m:f", durable=True, idempotent=False),
         Template("m:f", timeout_s=3.0),
         Template("m:f", constraints=Constraints(computing_units=2)),
         Template("m:f", form=Form.CHUNK),
@@ -167,6 +183,84 @@ def test_an_agent_that_gives_none_is_not_asked(agent):
     rig = Rig(**agent)
     rig.by_daemon(20)
     assert rig.agent.asked == []
+
+
+@pytest.fixture
+def durable():
+    durable = Rig(Template("m:f", durable=True))
+    yield durable
+    durable.direct.close()
+    if durable.agent.worker is not None:
+        durable.agent.worker.close()
+
+
+def test_the_agent_is_told_of_each_durable_call_and_tells_its_end(durable):
+    """The worker has the call first; the next one goes over the same line when the agent has settled it."""
+    worker = durable.on_a_line()
+    ref = durable.agent.asked[0].ref
+    for number in range(1, 20):
+        assert frames.DURABLE_CALL in {kind for kind, _ in FrameReader(1 << 20).feed(worker.recv(1 << 16))}
+        assert durable.agent.asked[-1] == Announce(ref, [durable.last])
+        assert len(durable.agent.asked) == number + 1
+        durable.direct.settled(durable.last.ref, Outcome(agent="alpha"))
+        assert durable.call()
+
+
+def test_an_older_agent_is_told_of_none():
+    """Durable calls go by it, as ever."""
+    rig = Rig(Template("m:f", durable=True), announced=False)
+    rig.by_daemon(20)
+    assert rig.agent.asked == []
+
+
+def test_without_credits_a_durable_call_goes_by_the_daemon(durable):
+    """It waits there until it may be told of."""
+    durable.by_daemon(LOOP_LEAST)
+    durable.agent.dialogue.room = 1
+    assert not durable.call()
+    durable.agent.dialogue.room = 2
+    durable.direct.settled(durable.last.ref, Outcome(agent="alpha"))
+    assert durable.call()
+    durable.direct.settled(durable.last.ref, Outcome(agent="alpha"))
+    durable.agent.dialogue.room = 0
+    assert not durable.call()
+
+
+@pytest.mark.parametrize("way", ["unbegun", "last", "dead"])
+def test_what_becomes_of_a_durable_call_is_the_agents_to_say(durable, way):
+    """However the line ends, the session sends it to nobody else, and settles nothing by itself."""
+    durable.on_a_line()
+    if way == "dead":
+        durable.agent.worker.close()
+    else:
+        durable.say_over(way == "last", is_last=way == "last")
+    durable.ends.hear()
+    died = Outcome(Status.LOST_UNKNOWN, failure=Failure(Reason.SIGNAL, "WorkerLost", "killed by signal 11"))
+    asked = durable.agent.asked[0].ref
+    assert not durable.ends.over(Settled(asked, died if way == "dead" else Outcome()), [])
+    assert durable.outbox == []
+    assert durable.settled == []
+    assert durable.direct.line is None
+    durable.direct.settled(durable.last.ref, Outcome(agent="alpha"))
+    if way == "last":  # calls of this function are kept off lines from now on
+        durable.by_daemon(20)
+
+
+def test_the_last_durable_call_of_a_line_that_is_left_is_settled(durable):
+    """A second call has come: the line ends with the one at hand."""
+    worker = durable.on_a_line()
+    durable.direct.crowded()
+    worker.recv(1 << 16)
+    assert worker.recv(1) == b""
+    durable.direct.settled(durable.last.ref, Outcome(agent="alpha"))
+    assert durable.direct.line is None
+
+
+def test_a_cancelled_durable_call_is_cancelled_as_itself(durable):
+    """The agent knows it by its own number."""
+    durable.on_a_line()
+    assert durable.direct.give_up(durable.last) == 0
+    assert durable.direct.line is None
 
 
 def test_large_arguments_end_the_line(rig):
@@ -323,3 +417,157 @@ def test_rubbish_from_a_worker_is_the_end_of_the_line_only(rig, data):
     assert rig.settled == []
     assert rig.line_ends(Outcome())
     assert len(rig.outbox) == 1
+
+
+# --- lines to neighbours ----------------------------------------------------------------------------------------------
+
+
+def at_beta(rig, times=LOOP_LEAST, *, hops=1):
+    """Have calls come back that ran at a neighbour."""
+    for _ in range(times):
+        assert not rig.call()
+        rig.direct.settled(rig.last.ref, Outcome(agent="beta", hops=hops))
+
+
+def given(rig):
+    """Have the agent give the line that was asked for last; the worker has not begun to serve."""
+    here, rig.agent.worker = socket.socketpair()
+    rig.direct.given(LineGiven(rig.agent.asked[-1].ref), here.detach())
+
+
+def say_ready(rig):
+    """Have the worker begin to serve."""
+    rig.agent.worker.send(frames.HEADER.pack(0, frames.READY))
+    rig.ends.hear()
+
+
+def on_a_far_line(rig):
+    """Have a call go over a line to the neighbour."""
+    at_beta(rig)
+    assert not rig.call()
+    given(rig)
+    say_ready(rig)
+    assert rig.call()
+
+
+def test_a_loop_at_a_neighbour_asks_for_a_line_there_and_waits_for_none(rig):
+    """Calls go by the daemons until the worker has said that it serves; then they are told as that neighbour's."""
+    at_beta(rig)
+    assert not rig.call()
+    assert [(one.at, one.name) for one in rig.agent.asked] == [("beta", "m:f")]
+    rig.direct.settled(rig.last.ref, Outcome(agent="beta", hops=1))
+    assert not rig.call()
+    given(rig)
+    rig.direct.settled(rig.last.ref, Outcome(agent="beta", hops=1))
+    assert not rig.call()
+    assert rig.agent.watched == [rig.direct.line.fd]
+    say_ready(rig)
+    rig.direct.settled(rig.last.ref, Outcome(agent="beta", hops=1))
+    assert rig.call()
+    rig.answer(1, "there")
+    rig.ends.hear()
+    outcome = rig.settled[-1].outcome
+    assert (outcome.agent, outcome.hops, pickle.loads(outcome.value.data)) == ("beta", 1, "there")
+    assert len(rig.agent.asked) == 1
+
+
+def test_a_word_that_comes_a_little_late_is_waited_for_once(rig):
+    """For as long as the call before took, which the line's task went with: then the next call goes over the line."""
+    at_beta(rig)
+    assert not rig.call()
+    given(rig)
+    for late in (False, True):
+        if late:
+            rig.agent.worker.send(frames.HEADER.pack(0, frames.READY))
+        rig.direct.settled(rig.last.ref, Outcome(agent="beta", hops=1))
+        assert rig.call() is late
+
+
+def test_calls_here_and_there_in_turn_are_no_loop(rig):
+    """Only calls in a row at one place are worth a line to it."""
+    for number in range(20):
+        assert not rig.call()
+        away = {"agent": "beta", "hops": 1} if number % 2 else {"agent": "alpha"}
+        rig.direct.settled(rig.last.ref, Outcome(**away))
+    assert rig.agent.asked == []
+
+
+def test_an_agent_that_gives_no_lines_to_neighbours_is_not_asked_for_one():
+    """It would take the message for another one."""
+    rig = Rig()
+    rig.agent.ack.capabilities = {"direct": True}
+    rig.direct.connect(rig.agent)
+    at_beta(rig, 20)
+    assert rig.agent.asked == []
+
+
+def test_a_line_that_does_not_come_is_given_up(rig, monkeypatch):
+    """After a moment, and the agent is told, so that nothing of it waits there; the next one is asked for later."""
+    at_beta(rig)
+    assert not rig.call()
+    asked = rig.agent.asked[0].ref
+    now = direct.monotonic() + direct.MADE_S + 0.001
+    monkeypatch.setattr(direct, "monotonic", lambda: now)
+    assert not rig.call()
+    assert rig.direct.unwanted == [asked]
+    assert rig.direct.line is None
+    assert rig.direct._wanted == 2 * LOOP_LEAST
+    here, there = socket.socketpair()
+    fd = here.detach()
+    rig.direct.given(LineGiven(asked), fd)  # too late: it is closed
+    assert there.recv(1) == b""
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+    there.close()
+
+
+def test_a_line_that_is_refused_is_asked_for_ever_more_seldom(rig):
+    """The calls go on by the daemons, whatever the reason."""
+    refused = Outcome(Status.FAILED, failure=Failure(Reason.UNSCHEDULABLE, "NoLine", "too far away"))
+    at_beta(rig)
+    assert not rig.call()
+    assert not rig.line_ends(refused)
+    assert rig.settled == []
+    assert rig.direct.line is None
+    assert rig.direct._wanted == 2 * LOOP_LEAST
+
+
+def test_two_calls_at_a_time_let_a_line_go_that_is_not_there_yet(rig):
+    """The agent is told; what it gives all the same is closed."""
+    at_beta(rig)
+    assert not rig.call()
+    rig.direct.crowded()
+    assert rig.direct.unwanted == [rig.agent.asked[0].ref]
+    given(rig)
+    assert rig.agent.worker.recv(1) == b""
+
+
+def test_a_cut_line_is_known_by_the_end_of_its_task(rig):
+    """It tells how many calls were begun, so one that never came there runs elsewhere and costs no attempt."""
+    for begun, less in ((0, 0), (1, 1)):
+        rig.outbox.clear()
+        on_a_far_line(rig)
+        assert rig.line_ends(Outcome(value=Payload(Codec.JSON, b"%d" % begun))) is bool(less)
+        assert [call.template for call in rig.outbox] == [9 if less else 1]
+        rig.agent.worker.close()
+        rig.direct._wanted, rig.direct._seen = LOOP_LEAST, 0
+
+
+def test_a_lost_neighbour_costs_an_attempt(rig):
+    """As a worker that died: the call is sent again by the daemons."""
+    on_a_far_line(rig)
+    lost = Outcome(
+        Status.LOST_UNKNOWN, failure=Failure(Reason.SIGNAL, "NeighbourLost", "beta: it is gone", agent="beta")
+    )
+    assert rig.line_ends(lost)
+    assert [(call.ref, call.template) for call in rig.outbox] == [(rig.last.ref, 9)]
+
+
+def test_failures_over_a_far_line_name_the_neighbour(rig):
+    """Whoever reads the error looks there for its cause."""
+    on_a_far_line(rig)
+    failure = Failure(Reason.EXCEPTION, "ValueError", "no")
+    body = msgspec.msgpack.encode([[1, 1, [0], failure, 0.0, 0.0]])
+    rig.agent.worker.send(frames.HEADER.pack(len(body), frames.ENDED) + body)
+    rig.ends.hear()
+    assert rig.settled[-1].outcome.failure.agent == "beta"

@@ -12,10 +12,11 @@ from agentd.model.exchange import Settled
 from agentd.model.task import Outcome
 from agentd.model.values import Codec, Part, Payload, Remote
 from agentd.wire.checksum import checksum
-from agentd.wire.messages import DataChunk, DataRelease, DataRequest, Message
+from agentd.wire.messages import DataChunk, DataRelease, DataRequest, HelloAck, Message
 
 SIZE = 3 * WINDOW_BYTES
 CHUNK = 1 << 20
+SAME = HelloAck(agent_id="home", boot="boot", capabilities={"sessions": True})
 
 
 class Agent:
@@ -139,13 +140,53 @@ def test_a_result_that_nobody_waits_for_is_let_go_at_once():
     assert (agent.requests(), agent.released()) == ([], [107])
 
 
-def test_a_new_connection_begins_without_what_was_on_its_way():
-    """Chunks of the former one are nobody's, and its streams are not used again."""
+@pytest.mark.parametrize(
+    "other",
+    [
+        HelloAck(agent_id="home", boot="another", capabilities={"sessions": True}),
+        HelloAck(agent_id="another", boot="boot", capabilities={"sessions": True}),
+        HelloAck(agent_id="home", boot="boot"),
+    ],
+    ids=["one that was restarted", "another", "one that keeps nothing"],
+)
+def test_with_another_agent_nothing_is_left_of_what_was_on_its_way(other):
+    """Chunks of the former connection are nobody's, and its streams are not used again."""
     agent = Agent()
     agent.downloads.begin(agent.settled(1))
     (old, *_) = agent.requests()
-    agent.downloads.reset()
+    assert agent.downloads.reconnect(other) == set()
+    assert agent.requests() == []
     agent.downloads.begin(agent.settled(2))
     (new, *_) = agent.requests()
     assert agent.downloads.take(chunk(old, 0, b"old")) is None
     assert new.stream != old.stream
+
+
+def test_with_the_same_agent_a_result_goes_on_where_it_stopped():
+    """Of each that was on its way or waited; what had come is not asked for again, late chunks are nobody's."""
+    agent = Agent()
+    for ref in range(ACTIVE_MOST + 1):
+        agent.downloads.begin(agent.settled(ref))
+    old, late, *_ = agent.requests()
+    agent.answer(old)
+    agent.requests()
+    assert agent.downloads.reconnect(SAME) == set(range(ACTIVE_MOST + 1))
+    asked = agent.requests()
+    assert agent.answer(late) == []
+    again = next(request for request in asked if request.object == old.object)
+    assert (again.offset, again.stream != old.stream) == (old.offset + old.size, True)
+    found = [result for request in asked for result in agent.answer(request)] + agent.serve()
+    assert sorted(result.settled.ref for result in found) == list(range(ACTIVE_MOST + 1))
+    assert {bytes(result.buffers[0]) for result in found if result.settled.ref == 0} == {bytes([100]) * SIZE}
+
+
+def test_a_result_that_was_not_kept_says_that_it_was_cut():
+    """So that its call may be made again: it did not fail."""
+    agent = Agent()
+    agent.downloads.begin(agent.settled(1))
+    agent.requests()
+    assert agent.downloads.reconnect(SAME) == {1}
+    (again, *_) = agent.requests()
+    result = agent.downloads.take(DataChunk(error="not any more", stream=again.stream, gone=True))
+    assert result is not None
+    assert (result.was_cut, result.failure is not None) == (True, True)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api.calls.secret import Tls
+from agentd.api.calls import records
+from agentd.api.calls.tls import Tls
 from agentd.store import key_maker
 
 
@@ -100,3 +101,34 @@ def test_a_flipped_bit_ends_the_connection(keys):
     sealed[-1] ^= 1
     with pytest.raises(OSError, match=r"(?i)bad|decrypt|mac"):
         tls.opened(bytes(sealed))
+
+
+def test_what_is_said_before_the_end_is_heard(keys):
+    """Also where both come at once; after it nothing is believed."""
+    tls, server = joined(keys[0], keys[0])
+    server.object.write(b"the last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        server.object.unwrap()
+    assert tls.opened(server.outgoing.read()) == b"the last words"
+    with pytest.raises(ConnectionResetError):
+        tls.opened(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+
+def test_an_end_that_says_nothing_more_is_gone(keys):
+    """An end by itself is told at once."""
+    tls, server = joined(keys[0], keys[0])
+    with pytest.raises(ssl.SSLWantReadError):
+        server.object.unwrap()
+    with pytest.raises(ConnectionResetError):
+        tls.opened(server.outgoing.read())
+
+
+def test_a_handshake_has_one_time_for_all_of_it(keys, monkeypatch):
+    """Whoever says a little each time does not prolong it."""
+    clock = iter([0.0, 0.1, 0.3])
+    monkeypatch.setattr(records, "monotonic", lambda: next(clock))
+    here, there = socketpair()
+    with here, there:
+        there.sendall(b"\x16\x03\x03")
+        with pytest.raises(TimeoutError, match="too long"):
+            Tls(certificate(keys[0])).shake_hands(here, 0.2)

@@ -65,3 +65,9 @@ def test_where_there_is_room_all_is_in_columns():
     assert not any(grid.below)
     assert len(grid.rows[0]) > 1
     assert all(len(line) < 160 for line in lines_of(grid))
+
+
+def test_names_in_wide_signs_keep_the_columns_straight():
+    """A sign of Chinese or Japanese takes two places of a terminal (Unicode, annex 11)."""
+    grid = laid_out(("name", "state"), [("日本語", "done"), ("phone", "done")], 80)
+    assert grid.widths == [6, 5]

@@ -137,6 +137,7 @@ def test_bytes_never_go_to_a_terminal(open_terminal):
         (duration(7300), "2 h 1 min"),
         (size(0), "0 B"),
         (size(2048), "2 KiB"),
+        (size(1023 << 20), "1023 MiB"),
         (size(5 << 30), "5 GiB"),
         (units({"CPU": 4, "GPU": 0, "FPGA": 1}), "4 CPU 1 FPGA"),
         (output.moment(None), ""),

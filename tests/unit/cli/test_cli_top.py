@@ -54,6 +54,14 @@ def test_a_reason_that_many_share_is_told_once() -> None:
     assert (told.count("no core"), told.count("as above"), told.count("no disk")) == (1, 1, 1)
 
 
+def test_calls_that_are_no_operations_say_why_they_wait() -> None:
+    """Nothing else tells of those of executors."""
+    told = screen(look(why_waiting={"m:g": "no core"}))
+    assert "calls waiting" in told
+    assert "m:g" in told
+    assert "no core" in told
+
+
 def test_what_is_wrong_is_at_the_top_and_harmless() -> None:
     """An agent that is gone, one that takes no work, and what others wrote."""
     told = screen(look(ready=False, not_ready_reason="disk\x1b[2J full", name="a\x1b]b"), "nobody listens").splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import app
-from cli.commands import COMMANDS, Command
+from cli.commands import COMMANDS, Command, meaning
 from cli.options import OPTIONS, Effect, Option, options_of
 from cli.options_page import commands_of, effect_of, table
 from cli.parsing import program_of
@@ -95,3 +95,12 @@ def test_the_help_of_every_command_shows_an_example(command: Command, capsys: py
     assert f"Usage: agentd {command.name}" in text
     assert f"Example: {command.example}" in text
     assert [option.name for option in options_of(command.name) if f"--{option.name}" not in text] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_says_what_stands_for_each_argument(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A word of the usage alone does not tell what may be written in its place."""
+    assert app.main(["agentd", *command.name.split(), "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for word in command.usage.split():
+        assert meaning(command, word.strip("[].")) in shown

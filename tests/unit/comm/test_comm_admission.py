@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from agentd.comm.admission import Admission, Denial, Grant, Origin
 from agentd.comm.roster import Neighbour, Roster
-from agentd.comm.security import Security
+from agentd.comm.trust.admission import Admission, Denial, Grant, Origin
+from agentd.comm.trust.security import Security
 from agentd.model.addresses import is_loopback
 from agentd.model.errors import ConfigError
 from agentd.wire.messages import Hello
@@ -32,8 +32,8 @@ def judged(hello: Hello, origin: Origin, **rules: object) -> Grant | Denial:
 @pytest.mark.parametrize("origin", [UNIX, LOOPBACK])
 def test_the_same_user_of_the_device_comes_in(origin):
     """Users up to the scope that the operator gave, agents as peers; the default scope is code."""
-    assert judged(Hello(role="user"), origin) == Grant("code")
-    assert judged(Hello(role="user"), origin, local_access="read") == Grant("read")
+    assert judged(Hello(role="user"), origin) == Grant("code", user="local")
+    assert judged(Hello(role="user"), origin, local_access="read") == Grant("read", user="local")
     assert judged(PEER, origin) == Grant("peer")
 
 
@@ -51,7 +51,7 @@ def test_nobody_else_does(origin, hello):
 def test_a_token_decides_where_there_is_one(origin):
     """Its scope counts, not who brings it; a wrong one is refused even to the agent's own user."""
     tokens = {"good": ("ann", "submit")}
-    assert judged(Hello(role="user", token="good"), origin, identify=tokens.get) == Grant("submit")
+    assert judged(Hello(role="user", token="good"), origin, identify=tokens.get) == Grant("submit", user="token:ann")
     assert isinstance(judged(Hello(role="user", token="bad"), origin, identify=tokens.get), Denial)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from agentd.comm.floodgate import SHARE_BYTES, Floodgate
+from agentd.comm.ends.floodgate import SHARE_BYTES, Floodgate
 
 UNREAD = 1000
 

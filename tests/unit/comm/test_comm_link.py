@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from agentd.comm.carriers import CARRIER_BYTES
+from agentd.comm.carrying.carriers import CARRIER_BYTES
 from agentd.comm.link import Link
 from agentd.comm.settings import CommSettings
 from agentd.model.errors import PeerError
@@ -107,6 +107,23 @@ def test_messages_are_handed_on_in_the_turn_in_which_they_were_read():
     rigged(test)
 
 
+def test_a_fault_of_our_own_ends_the_link_that_it_struck():
+    """The other end is told and comes again; nothing goes on with what was half done, and the loop logs the fault."""
+
+    def test(rig: Rig) -> None:
+        def struck(*_: object) -> None:
+            raise RuntimeError("a fault")
+
+        rig.link.on_message = struck
+        with pytest.raises(RuntimeError, match="a fault"):
+            rig.said(m.CancelCalls((1,)))
+        assert len(rig.closed) == 1
+        assert rig.link.is_closed
+        assert rig.carrier.kinds() == ["Goodbye"]
+
+    rigged(test)
+
+
 def test_nothing_is_written_before_the_flush_and_then_all():
     """Many messages of a drain leave together."""
 
@@ -169,6 +186,24 @@ def test_a_reader_that_makes_no_progress_is_dropped():
         rig.carrier.is_full = False
         rig.link.writable()
         assert rig.carrier.kinds() == ["Goodbye"]
+
+    rigged(test)
+
+
+def test_a_reader_is_not_held_to_time_that_was_overslept():
+    """Whoever stood still itself saw no progress: the other end has the thirty seconds all the same."""
+
+    def test(rig: Rig) -> None:
+        rig.carrier.is_full = True
+        rig.settle(0, 5_000)
+        rig.link.flush()
+        rig.link.overslept(5.0)
+        rig.link.tick(100.0)
+        rig.link.overslept(60.0)
+        rig.link.tick(189.9)
+        assert rig.closed == []
+        rig.link.tick(190.0)
+        assert "does not read" in rig.closed[0]
 
     rigged(test)
 

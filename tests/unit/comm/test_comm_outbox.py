@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.comm.outbox import Outbox
+from agentd.comm.carrying.outbox import Outbox
 
 
 def drained(outbox: Outbox, most: int) -> bytes:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.comm.outbox import Outbox
-from agentd.comm.overflow import FILE_BYTES, Overflow
+from agentd.comm.carrying.outbox import Outbox
+from agentd.comm.carrying.overflow import FILE_BYTES, Overflow
 
 MIB = 1 << 20
 

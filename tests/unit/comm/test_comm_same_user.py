@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from agentd.comm.same_user import owner_uid, peer_uid, uid_by_netlink, uid_by_table
+from agentd.comm.trust.same_user import owner_uid, peer_uid, uid_by_netlink, uid_by_table
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ROW = "   0: {local} {remote} {state} 00000000:00000000 00:00000000 00000000 {uid:5d}        0 {inode} 1 0 100 0\n"

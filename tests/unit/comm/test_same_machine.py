@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.comm import same_machine
-from agentd.comm.same_machine import bare, kernel, may_be_bare
+from agentd.comm.trust import same_machine
+from agentd.comm.trust.same_machine import bare, kernel, may_be_bare
 from agentd.wire.messages import Hello
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from agentd.comm.unix import MAX_FDS, READ_BYTES, UnixConnection
+from agentd.comm.carrying.unix import MAX_FDS, READ_BYTES, UnixConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -41,7 +41,7 @@ class End:
         return b"".join(data for data, _ in self.chunks)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():
                 self.changed.clear()
                 await self.changed.wait()

@@ -82,9 +82,9 @@ class Desk:
         """Give the answer that a caller got in the last turn."""
         return next(command.value for command in self.of(c.Reply) if command.caller == caller)
 
-    def open_session(self, *templates: Template, caller: int = 70) -> int:
+    def open_session(self, *templates: Template, caller: int = 70, user: str = "") -> int:
         """Let a program connect."""
-        self.turn(e.TemplatesDeclared(caller, tuple(enumerate(templates or (CALL,)))))
+        self.turn(e.TemplatesDeclared(caller, tuple(enumerate(templates or (CALL,))), user=user))
         return caller
 
     def call(self, caller: int, *refs: int, template: int = 0, payload: Payload | None = None) -> list[c.Command]:
@@ -96,12 +96,19 @@ class Desk:
         return self.turn(e.TasksEnded(worker, [e.TaskResult(task, status, seconds=seconds, **more) for task in tasks]))
 
     def neighbour(
-        self, name: str = "n", units: int = 1, *, link: int = LINK, boot: str = "b1", is_pooled: bool = True
+        self,
+        name: str = "n",
+        units: int = 1,
+        *,
+        link: int = LINK,
+        boot: str = "b1",
+        is_pooled: bool = True,
+        takes_lots: bool = False,
     ) -> None:
         """Connect a neighbour that reports so many cores."""
         if is_pooled:
             self.turn(e.ResourceAdded(0, name, Capacity(), "comm", declared=False))
-        self.turn(e.LinkOpened(name, f"id-{name}", boot, link))
+        self.turn(e.LinkOpened(name, f"id-{name}", boot, link, takes_lots=takes_lots))
         tiers = (Tier(1.0, float(units), float(units), float(units), 0.0),)
         self.turn(e.LoadReported(name, Report(1, 1, 0, tiers, cores(units))))
 

@@ -44,10 +44,12 @@ def test_coming_and_going_is_told_with_the_reason(diary: Diary, caplog: pytest.L
     diary.note("server", {"state": "cut", "reason": "the pairing was revoked: stolen"})
     diary.note("server", {"state": "lost", "reason": "no news for 5 s"})
     diary.note("phone", {"state": "draining", "reason": "it stops"})
+    diary.note("tablet", {"state": "connecting", "reason": "nobody answers"})
     assert [(row.levelname, row.getMessage()) for row in caplog.records] == [
         ("INFO", "neighbour server is connected"),
         ("WARNING", "neighbour server is cut off: the pairing was revoked: stolen"),
         ("WARNING", "neighbour phone leaves: it stops"),
+        ("WARNING", "neighbour tablet is not connected yet: nobody answers"),
     ]
 
 

@@ -18,6 +18,7 @@ raise SystemExit("whoever imports this ends")
 
 
 def public(): ...
+def größe(): ...
 def _private(): ...
 async def later(): ...
 
@@ -52,8 +53,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "function",
-    ["shop:public", "shop:later", "shop:conditional", "shop:Shop", "shop:Shop.price", "shop:bound", "pack:top",
-     "pack.inner.deep:below"],
+    ["shop:public", "shop:größe", "shop:later", "shop:conditional", "shop:Shop", "shop:Shop.price", "shop:bound",
+     "pack:top", "pack.inner.deep:below"],
 )  # fmt: skip
 def test_public_functions_of_users_modules_may_be_called(folder: Path, function: str) -> None:
     """Functions, classes, methods, what is bound to a call or stands under `if`; twice, since it is remembered."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agentd.comm.wiring import Identity
+from agentd.comm.ends.wiring import Identity
 from agentd.daemon.data.loans import LENT_BYTES, Loans
+from agentd.daemon.data.returns import Returns
 from agentd.model.exchange import Settled
 from agentd.model.task import Outcome
 from agentd.model.values import Codec, Part, Payload
@@ -28,7 +30,8 @@ class Desk:
         self.segments = Segments()
         self.freed: list[int] = []
         self.routes: dict[type, Any] = {}
-        self.loans = Loans(self, self.segments)  # type: ignore[arg-type]
+        self.returns = Returns()
+        self.loans = Loans(self, self.segments, self.returns)  # type: ignore[arg-type]
 
     def route(self, kind: type, taker: Any) -> None:
         self.routes[kind] = taker
@@ -51,9 +54,16 @@ class Desk:
         return told
 
 
-def link(number: int, *, takes_data: bool = True) -> Any:
-    hello = Hello(capabilities={"data": True} if takes_data else {})
-    return SimpleNamespace(number=number, session=SimpleNamespace(theirs=hello))
+class Link:
+    """The connection of a program; of one that may come back if it has a name."""
+
+    def __init__(self, number: int, program: str = "", *, takes_data: bool = True) -> None:
+        self.number, self.program, self.may_return = number, program, bool(program)
+        self.session = SimpleNamespace(theirs=Hello(capabilities={"data": True} if takes_data else {}))
+
+
+def link(number: int, program: str = "", **more: Any) -> Any:
+    return Link(number, program, **more)
 
 
 @pytest.fixture
@@ -89,11 +99,33 @@ def test_it_stays_until_it_is_let_go(desk):
 def test_a_program_that_leaves_needs_nothing_any_more(desk):
     """Without a word of it."""
     numbers = [desk.segment(), desk.segment()]
+    ours = link(1)
     for number in numbers:
-        desk.lend(link(1), Part(SIZE, None, number))
+        desk.lend(ours, Part(SIZE, None, number))
     desk.loans.left(1)
     desk.loans.left(1)
     assert sorted(desk.freed) == numbers
+
+
+def test_a_program_that_was_cut_off_finds_what_it_was_lent(desk):
+    """Over its next connection, and it alone; it may let go of it without having read it."""
+
+    async def cut_off() -> None:
+        first, second = desk.segment(), desk.segment()
+        ours = link(1, "p")
+        keys = [desk.lend(ours, Part(SIZE, None, number))[0].remote.key for number in (first, second)]
+        desk.loans.left(1)
+        assert (desk.freed, desk.returns.bytes) == ([], 2 * SIZE)
+        again, another = link(2, "p"), link(3, "q")
+        assert [desk.loans.find(another, key) for key in keys] == [None, None]
+        assert desk.loans.find(again, keys[0]).place.segment == first
+        desk.routes[DataRelease](again, DataRelease(((keys[1], 1),)))
+        assert (desk.freed, desk.returns.bytes) == ([second], 0)
+        desk.loans.left(2)
+        desk.returns.close()
+        assert desk.freed == [second, first]
+
+    asyncio.run(cut_off())
 
 
 @pytest.mark.parametrize(("size", "takes_data"), [(LENT_BYTES - 1, True), (SIZE, False)])

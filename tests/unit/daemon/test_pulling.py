@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 
 from agentd.core.events import CallsCancelled, CallsSubmitted, Event
 from agentd.daemon.data.pulling import ACTIVE_MOST, AHEAD_BYTES, AHEAD_CALLS, TRIES, Pulling
+from agentd.daemon.data.returns import Returns
 from agentd.model.exchange import Settled, Submission
 from agentd.model.task import Outcome, Status
 from agentd.model.values import ObjectKey, Part, Payload, Remote
@@ -28,6 +30,13 @@ class Desk:
         self.crew = SimpleNamespace(pool=self.pool)
         self.number = CALLER
         self.session = SimpleNamespace(terms=SimpleNamespace(local=False))
+        self.program = ""
+        self.may_return = False
+        self.held: Counter[int] = Counter()
+        self.halted: dict[int, int] = {}
+        """What has come of an object at the time of a cut, by its number; what is not in here is nothing."""
+        self.resumed: list[int] = []
+        self.returns = Returns()
         self.coming: dict[ObjectKey, tuple[Remote, Any]] = {}
         self.released: list[int] = []
         self.dropped = 0
@@ -35,7 +44,7 @@ class Desk:
         self.asked_again = 0
         self.events: list[Event] = []
         self.settled: list[Settled] = []
-        self.pulling = Pulling(self, self, self, self)  # type: ignore[arg-type]
+        self.pulling = Pulling(self, self, self, self, self.returns)  # type: ignore[arg-type]
 
     # --- as a door, a link, the segments ------------------------------------------------------------------------
 
@@ -47,6 +56,9 @@ class Desk:
 
     def flush(self) -> None:
         """Do nothing."""
+
+    def retain(self, segment: int) -> None:
+        self.held[segment] += 1
 
     def release(self, segment: int) -> None:
         self.released.append(segment)
@@ -60,6 +72,13 @@ class Desk:
 
     def again(self, _key: ObjectKey, _link: Any) -> None:
         self.asked_again += 1
+
+    def halt(self, key: ObjectKey) -> int:
+        return self.halted.get(self.coming[key][0].number, 0)
+
+    def resume(self, key: ObjectKey, _: Any, awaiting: Any) -> None:
+        self.coming[key] = self.coming[key][0], awaiting
+        self.resumed.append(self.coming[key][0].number)
 
     def drop(self, key: ObjectKey) -> None:
         self.dropped += self.coming.pop(key, None) is not None
@@ -233,6 +252,50 @@ def test_a_program_that_leaves_takes_all_of_it_along(desk: Desk) -> None:
     desk.arrive(1)
     desk.pulling.left(CALLER)
     assert (desk.released, desk.coming, desk.settled, CALLER in desk.pulling) == ([1], {}, [], False)
+
+
+@on_a_loop
+def test_a_program_that_was_cut_off_goes_on_with_what_is_here(desk: Desk) -> None:
+    """What the engine had, what had come of others and what had begun; only what nothing had come of begins anew."""
+    desk.program, desk.may_return = "p", True
+    desk.submit(1, 2, 3, objects=2)
+    for number in (1, 101, 2):
+        desk.arrive(number)
+    assert (desk.begun, desk.held) == ([1], {1: 1, 101: 1})
+    desk.halted = {102: 5}
+    desk.pulling.left(CALLER)
+    assert (desk.released, len(desk.returns), sorted(desk.asked)) == ([], 4, [102])
+    desk.events.clear()
+    desk.submit(3, 2, 1, objects=2)
+    assert (desk.begun, desk.resumed, sorted(desk.asked)) == ([1], [102], [3, 102, 103])
+    desk.arrive(102)
+    assert (desk.begun, len(desk.returns)) == ([1, 2], 0)
+    desk.end(1, 2)
+    assert sorted(desk.released) == [1, 2, 101, 102]
+
+
+@on_a_loop
+def test_what_is_kept_is_of_one_program_and_one_size(desk: Desk) -> None:
+    """Another program with the same numbers, or the same one with another object, has its own fetched."""
+    desk.program, desk.may_return = "p", True
+    desk.submit(1)
+    desk.arrive(1)
+    desk.pulling.left(CALLER)
+    desk.program = "q"
+    desk.submit(1)
+    desk.program = "p"
+    desk.submit(1, size=LARGE + 1)
+    assert (desk.asked, len(desk.returns)) == ([1, 1], 1)
+
+
+@on_a_loop
+def test_a_program_that_said_goodbye_leaves_nothing(desk: Desk) -> None:
+    """Nor does one that was sent away, or its calls when they have ended."""
+    desk.program = "p"
+    desk.submit(1, 2)
+    desk.arrive(1)
+    desk.pulling.left(CALLER)
+    assert (desk.released, desk.coming, len(desk.returns)) == ([1], {}, 0)
 
 
 @on_a_loop

@@ -36,7 +36,7 @@ def test_what_is_forgotten_is_not_at_hand_and_leaves_its_room() -> None:
     for operation in range(3):
         kept.remember(operation, outcome())
     for operation in (1, 2, 1, 77):
-        kept.forget(operation)
+        kept.forget_all([operation])
     for operation in (10, 11):
         kept.remember(operation, outcome())
     assert [one for one in range(20) if kept.at_hand(one) is not None] == [0, 10, 11]

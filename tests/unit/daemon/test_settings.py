@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.api.places import state_folder
 from agentd.daemon.readings import AUTO, OFF
 from agentd.daemon.settings import Settings, resolve
 from agentd.model.errors import ConfigError
@@ -33,6 +34,20 @@ def test_the_nearest_word_counts(tmp_path: Path) -> None:
     assert found.origins["cpu"] == "environment variable AGENTD_CPU"
     assert found.origins["hop_limit"] == "option --hop-limit"
     assert found.origins["allow"].endswith("agentd.toml, line 3")
+
+
+@pytest.mark.parametrize("name", ["state", "log_dir", "ready_file", "project"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, name: str) -> None:
+    """`--state "$UNSET"` of a shell is a mistake, which must not make an agent's folder of where one happens to be."""
+    with pytest.raises(ConfigError, match=f"option --{name.replace('_', '-')}: '' is no value"):
+        settings(tmp_path, {name: ""})
+
+
+def test_an_empty_variable_for_the_state_folder_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The agent and the commands read it in the same way: as if it was not there."""
+    monkeypatch.setenv("AGENTD_STATE", "")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert resolve({}).state == state_folder() == tmp_path / "agentd"
 
 
 @pytest.mark.parametrize(("text", "port"), [("auto", AUTO), ("0", OFF), ("-1", OFF), ("8080", 8080)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.trust.tokens import BOOK, LOOK_S, OWNER, OWNER_FILE, TokenBook, check_folder
+from agentd.daemon.trust.tokens import BOOK, OWNER, OWNER_FILE, TokenBook, check_folder
 from agentd.model.errors import ConfigError
 
 
@@ -67,20 +67,18 @@ def test_revoking_ends_a_token(folder):
     assert book.add("alice", "read") != alice
 
 
-def test_a_running_daemon_notices_within_a_second(folder):
-    """What a command changes, another process sees when it looks again, and it does not look at each request."""
-    now = [100.0]
-    daemon, command = TokenBook(folder, clock=lambda: now[0]), TokenBook(folder)
+def test_a_running_daemon_notices_at_once(folder):
+    """What a command changes, another process sees with the next token it is shown; who wants to know is told."""
+    daemon, command, changes = TokenBook(folder), TokenBook(folder), []
+    daemon.on_changed = lambda: changes.append(True)
     assert daemon.identify("x") is None
     token = command.add("alice", "read")
-    assert daemon.identify(token) is None, "it has just looked"
-    now[0] += LOOK_S
-    assert daemon.identify(token) == ("alice", "read")
+    command.add("bob", "read")
+    assert [daemon.identify(token), daemon.identify(token)] == [("alice", "read")] * 2
+    before = len(changes)
     command.revoke("alice")
-    now[0] += LOOK_S / 2
-    assert daemon.identify(token) == ("alice", "read")
-    now[0] += LOOK_S / 2
-    assert daemon.identify(token) is None
+    assert [daemon.identify(token), daemon.identify(token)] == [None, None]
+    assert len(changes) == before + 1
 
 
 def test_the_owner_has_a_token_from_the_first_start(folder):
@@ -162,19 +160,16 @@ def test_a_name_is_taken_once_and_revoked_once(folder):
 )
 def test_a_damaged_book_opens_nothing_and_says_so(folder, text):
     """The commands name the file; the daemon goes on without tokens, tells why, and recovers."""
-    now = [0.0]
-    book = TokenBook(folder, clock=lambda: now[0])
+    book = TokenBook(folder)
     token = book.add("alice", "read")
     good = (folder / BOOK).read_bytes()
     assert book.identify(token)
     (folder / BOOK).write_text(text)
-    now[0] += LOOK_S
     assert book.identify(token) is None
     assert BOOK in book.fault
     with pytest.raises(ConfigError, match=BOOK):
         book.entries()
     (folder / BOOK).write_bytes(good)
-    now[0] += LOOK_S
     assert book.identify(token) == ("alice", "read")
     assert book.fault == ""
 

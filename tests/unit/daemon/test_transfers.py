@@ -254,6 +254,22 @@ async def test_what_goes_to_the_disk_is_not_read_to_directly(tmp_path: Path) -> 
         assert rig.arrivals.make(SIZE).room(0, SIZE) is None
 
 
+@on_loop
+async def test_who_gives_nothing_of_use_is_taken_not_to_have_it(tmp_path: Path) -> None:
+    """One fault is tried again, as what was sound is kept; who has sent rubbish often in a row is asked no more."""
+    with desk(tmp_path) as rig:
+        for sound in range(2):
+            for _ in range(transfers.FAULTS_MOST - 1):
+                rig.give(rig.fetch(), bytes(1 << 20), sound << 20, tag=bytes(16))
+            rig.give(rig.fetch(), bytes(1 << 20), sound << 20)
+        assert not any(event.is_gone for event in rig.events if isinstance(event, FetchFailed))
+        for _ in range(transfers.FAULTS_MOST):
+            rig.give(rig.fetch(), bytes(1 << 20), 0)  # not what was asked for
+        failures = [event for event in rig.events if isinstance(event, FetchFailed)]
+        assert [event.is_gone for event in failures[-2:]] == [False, True]
+        assert "was not asked for" in failures[-1].reason
+
+
 class Program:
     """Who waits for an object of a program."""
 

@@ -1,9 +1,19 @@
 """Adaptors: the forms of their settings, and the ways of submission."""
 
 import pytest
-from resources_xml_samples import INTERACTIVE, PLACES, PORT, adaptor, adaptors, offered, processor, project, refused
 
 from resources_xml import Batch, BatchProperties, Ports, Property, Submission, read_project
+from tests.unit.resources_xml.resources_xml_samples import (
+    INTERACTIVE,
+    PLACES,
+    PORT,
+    adaptor,
+    adaptors,
+    offered,
+    processor,
+    project,
+    refused,
+)
 
 PORTS = "<Ports><MinPort>43001</MinPort><MaxPort>43002</MaxPort></Ports>"
 BROKER = "<BrokerAdaptor>sshtrilead</BrokerAdaptor>"

@@ -1,9 +1,9 @@
 """The building blocks that both files share, each in every form that it may have."""
 
 import pytest
-from resources_xml_samples import adaptors, offered, own, processor, refused
 
 from resources_xml import Memory, OperatingSystem, Price, Processor, Storage
+from tests.unit.resources_xml.resources_xml_samples import adaptors, offered, own, processor, refused
 
 
 def test_a_processor_needs_only_a_name_and_units():

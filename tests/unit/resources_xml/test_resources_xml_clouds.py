@@ -1,9 +1,16 @@
 """Clouds: selected images and instance types, and how many machines there may be."""
 
 import pytest
-from resources_xml_samples import FULL_PROJECT, FULL_RESOURCES, PLACES, adaptors, combined, processor
 
 from resources_xml import ApplicationPaths, nodes, read_project, read_resources
+from tests.unit.resources_xml.resources_xml_samples import (
+    FULL_PROJECT,
+    FULL_RESOURCES,
+    PLACES,
+    adaptors,
+    combined,
+    processor,
+)
 
 ENDPOINT = (
     "<Endpoint><Server>https://c</Server><ConnectorJar>c.jar</ConnectorJar>"

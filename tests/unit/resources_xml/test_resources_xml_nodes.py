@@ -1,20 +1,6 @@
 """What both files mean together."""
 
 import pytest
-from resources_xml_samples import (
-    FULL_PROJECT,
-    FULL_RESOURCES,
-    INTERACTIVE,
-    PLACES,
-    PORT,
-    adaptor,
-    adaptors,
-    combined,
-    offered_node,
-    processor,
-    refused,
-    selected_node,
-)
 
 from resources_xml import (
     COMM_AGENT_ADAPTOR,
@@ -28,6 +14,20 @@ from resources_xml import (
     nodes,
     read_project,
     read_resources,
+)
+from tests.unit.resources_xml.resources_xml_samples import (
+    FULL_PROJECT,
+    FULL_RESOURCES,
+    INTERACTIVE,
+    PLACES,
+    PORT,
+    adaptor,
+    adaptors,
+    combined,
+    offered_node,
+    processor,
+    refused,
+    selected_node,
 )
 
 DISKS = '<SharedDisks><AttachedDisk Name="lake"><MountPoint>/m</MountPoint></AttachedDisk></SharedDisks>'

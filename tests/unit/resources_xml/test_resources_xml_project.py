@@ -1,9 +1,17 @@
 """The project file: what it may hold, and how often."""
 
 import pytest
-from resources_xml_samples import FULL_PROJECT, PLACES, adaptors, processor, project, refused, selected_node
 
 from resources_xml import ApplicationPaths, Hardware, Package, read_project
+from tests.unit.resources_xml.resources_xml_samples import (
+    FULL_PROJECT,
+    PLACES,
+    adaptors,
+    processor,
+    project,
+    refused,
+    selected_node,
+)
 
 IMAGE = f'<Image Name="debian">{PLACES}</Image>'
 IMAGES = f"<Images>{IMAGE}</Images>"

@@ -1,9 +1,17 @@
 """The resources file: what it may hold, and how often."""
 
 import pytest
-from resources_xml_samples import FULL_RESOURCES, adaptors, offered_node, processor, read_resources, refused, resources
 
 from resources_xml import Endpoint, Resources, Storage
+from tests.unit.resources_xml.resources_xml_samples import (
+    FULL_RESOURCES,
+    adaptors,
+    offered_node,
+    processor,
+    read_resources,
+    refused,
+    resources,
+)
 
 ENDPOINT = (
     "<Endpoint><Server>https://c</Server><ConnectorJar>c.jar</ConnectorJar>"

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from agentd.rest.answering.problems import Problem
 from agentd.rest.compss import hooks
 from agentd.rest.compss.documents import (
     Action,
@@ -18,7 +19,6 @@ from agentd.rest.compss.documents import (
 )
 from agentd.rest.compss.hooks import Hooks
 from agentd.rest.compss.values import TYPES
-from agentd.rest.problems import Problem
 from schedulers.capacity import Capacity, Kind, Processor
 from tests.fakes.compss_samples import (
     COMM,

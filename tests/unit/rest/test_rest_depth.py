@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.rest.depth import is_deeper
+from agentd.rest.gate.depth import is_deeper
 
 
 def depth_of(value) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agentd.model.errors import ConfigError, RequestError
-from agentd.rest.accept import choose
+from agentd.rest.answering.accept import choose
+from agentd.rest.answering.problems import KINDS, Problem, document, refusal
 from agentd.rest.app import ROUTES
+from agentd.rest.bodies.callbacks import check_callback
 from agentd.rest.call import RANK, Caller
-from agentd.rest.callbacks import check_callback
-from agentd.rest.hosts import Hosts, bare, looks_forwarded
-from agentd.rest.problems import KINDS, Problem, document, refusal
+from agentd.rest.gate.hosts import Hosts, bare, looks_forwarded
 from agentd.rest.routes import RouteTable
 from agentd.rest.settings import RestSettings
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agentd.rest import pages
 from agentd.rest.app import ROUTES, create_app
+from agentd.rest.nouns import pages
 from agentd.rest.port import SCOPES
 from agentd.rest.settings import RestSettings
 from tests.fakes.agent_port import MemoryAgent
@@ -127,7 +127,7 @@ def test_refusals_are_problems(document):
 
 def test_examples_are_of_their_schema(document):
     """What is shown to be copied is taken."""
-    from agentd.rest import schemas
+    from agentd.rest.bodies import schemas
 
     for name in ("Submission", "ResourceAdded", "ResourceReduced"):
         examples = document["components"]["schemas"][name]["examples"]
@@ -167,3 +167,22 @@ class TestPage:
             assert way not in page
         assert not re.search(rb"\son\w+=", page), "a handler in an attribute would need unsafe-inline"
         assert b" style=" not in page
+
+
+def test_what_is_no_json_is_not_said_to_be(document):
+    """A generated client reads an answer by the first type that is named: texts as text, bytes as bytes."""
+    kinds = {path: answer["content"] for path, method, answer in good_answers(document) if method == "get"}
+    assert list(kinds["/v1/operations/{id}/logs"]) == ["text/plain", "application/x-ndjson", "text/event-stream"]
+    assert list(kinds["/v1/events"]) == ["text/event-stream"]
+    assert kinds["/metrics"] == {"text/plain": {"schema": {"type": "string"}}}
+    result = kinds["/v1/operations/{id}/result"]
+    assert list(result) == ["application/json", "application/octet-stream", "application/x-python-pickle"]
+    assert result["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
+
+
+def good_answers(document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method and answer of each that has a body."""
+    for path, method, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if status.startswith("2") and "content" in answer:
+                yield path, method, answer

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from agentd.model import task, views
 from agentd.model.task import Form
 from agentd.model.values import Codec
-from agentd.rest import schemas, submission, task_schemas
+from agentd.rest.answering.problems import Problem
+from agentd.rest.bodies import schemas, submission, task_schemas
 from agentd.rest.call import Caller
-from agentd.rest.problems import Problem
 from schedulers.capacity import Capacity, Processor
 
 CODER = Caller("token:coder", "code")
@@ -85,6 +85,15 @@ def test_only_scope_code_sends_code(field, scope):
     assert caught.value.status == 403
 
 
+@pytest.mark.parametrize("wish", ["IGNORE", "CANCEL_SUCCESSORS", "retry", 5])
+def test_what_has_no_meaning_for_an_operation_is_refused_and_not_ignored(wish):
+    """Nothing reads what an operation did not make: whoever asks for that is told where it belongs."""
+    with pytest.raises(Problem, match=r"FAIL.*RETRY.*@task") as caught:
+        read({"function": "a:b", "on_failure": wish})
+    assert caught.value.status == 422
+    assert caught.value.members["errors"][0]["pointer"] == "/on_failure"
+
+
 @pytest.mark.parametrize("name", ["a:b", "a.b.c:d", "a:B.method", "_a:_b", "münze:prägen"])
 def test_functions_that_can_be(name):
     """A module and what is in it, as Python writes them."""
@@ -137,6 +146,26 @@ class TestKeys:
         assert first.digest == same.digest != b""
         for other in ({"priority": 2}, {"args": [1]}, {"kwargs": {"x": 1}}, {"name": "n"}, {"timeout_s": 1.0}):
             assert read({"function": "a:b", "priority": 1} | other, key="k").digest != first.digest
+
+    @pytest.mark.parametrize(
+        ("one", "other", "is_same"),
+        [
+            (b'"args":[1,"A",{"x":1,"y":[]}]', b'"args": [ 1, "\\u0041", {"y" : [], "x": 1} ]', True),
+            (b'"kwargs":{"a":1,"b":2.50}', b'"kwargs":{"b":2.5,"a":1}', True),
+            (b'"args":[]', b'"args":[ ],"kwargs":{}', True),
+            (b'"args":[1]', b'"args":[1.0]', False),
+            (b'"args":[" a"]', b'"args":["a"]', False),
+            (b'"args":[1,2]', b'"args":[2,1]', False),
+            (b'"args":[1e999]', b'"args":[2e999]', False),
+        ],
+    )
+    def test_arguments_are_the_same_however_they_are_written(self, one, other, is_same):
+        """Spaces, escapes and the order of fields are not what is asked; values, their kinds and their order are."""
+        digests = {
+            submission.read_submission(b'{"function":"a:b",' + body + b"}", CODER, (), "k").digest
+            for body in (one, other)
+        }
+        assert (len(digests) == 1) is is_same
 
     def test_two_different_keys_are_refused(self):
         """A header and a field that disagree are a mistake."""
@@ -301,3 +330,20 @@ def test_little_of_what_is_wrong_is_repeated(where):
     told = json.dumps([str(caught.value), caught.value.members])
     assert len(told) < 1000
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"name": "n" * 257}, "/name: it has at most 256 characters"),
+        ({"max_attempts": 0}, "/max_attempts: it is a number of at least 1"),
+        ({"constraints": {"labels": ["x"] * 65}}, "/constraints/labels: it has at most 64 items"),
+        ({"constraints": {"labels": [""]}}, "/constraints/labels/0: it has at least 1 character"),
+        ({"priority": "high"}, "/priority: Expected `int`, got `str`"),
+    ],
+)
+def test_what_is_beyond_its_bounds_is_told_in_words(more, words):
+    """As a person would say it, on the command line too."""
+    with pytest.raises(Problem) as found:
+        read({"function": "a:b", **more})
+    assert str(found.value) == words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.rest.protocol import HeadWithBody
+from agentd.rest.serving.protocol import HeadWithBody
 
 HEAD, BODY = b"HTTP/1.1 200 OK\r\n\r\n", b"{}"
 

@@ -25,9 +25,9 @@ HOST = Capacity(
     [
         (cores(5), "needs 5 CPU units, the largest matching processor has 4"),
         (cores(1, memory_mib=2000), "needs 2000 MiB of memory, has 1000"),
-        (Capacity(processors=(Processor(units=1, name="slow"),)), "needs 1 CPU units (name slow), the largest"),
+        (Capacity(processors=(Processor(units=1, name="slow"),)), "needs 1 CPU unit (name slow), the largest"),
         (Capacity(processors=(Processor(units=1, speed_ghz=4.0),)), "(speed 4.0)"),
-        (Capacity(processors=(Processor(units=1, kind=Kind.FPGA),)), "needs 1 FPGA units"),
+        (Capacity(processors=(Processor(units=1, kind=Kind.FPGA),)), "needs 1 FPGA unit"),
         (Capacity(storage_gb=11.0), "needs 11.0 GB of storage, has 10.0"),
         (Capacity(os_type="Windows"), "needs os type Windows, has Linux"),
         (Capacity(software=frozenset({"R", "NUMPY"})), "needs software R"),

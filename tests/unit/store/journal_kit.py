@@ -30,7 +30,7 @@ from agentd.model.values import Payload
 from agentd.store.disk import Disk
 from agentd.store.journal import Journal
 
-WAIT_S = 30
+WAIT_S = 60
 """Bound of a wait that only a hang reaches."""
 
 TEMPLATE = Template("module:function")

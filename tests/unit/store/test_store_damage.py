@@ -7,8 +7,6 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_kit import Kept, accepted, ended, entries
-from memory_disk import REASON, MemoryDisk
 
 from agentd.core.journal.entries import Accepted, Ended, Forgotten
 from agentd.core.journal.recovery import fold
@@ -16,6 +14,8 @@ from agentd.model.errors import AgentdError
 from agentd.model.task import Status
 from agentd.store.records import Damage, is_sound, pack, unpack, write
 from agentd.store.table import Table
+from tests.unit.store.journal_kit import Kept, accepted, ended, entries
+from tests.unit.store.memory_disk import REASON, MemoryDisk
 
 FLIPS = 300
 

@@ -8,11 +8,11 @@ import stat
 from random import Random
 
 import pytest
-from memory_disk import MemoryDisk
 
 from agentd.model.errors import ConfigError, StateInUse
 from agentd.store.ballast import Ballast
 from agentd.store.disk import LocalDisk, open_state, read_file, write_file
+from tests.unit.store.memory_disk import MemoryDisk
 
 
 def _contract(disk, folder):
@@ -190,6 +190,26 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
 def test_a_readable_folder_is_closed_to_others(tmp_path):
     """A folder of ours that others may only read is taken and closed."""
     (tmp_path / "state").mkdir(mode=0o755)
+    open_state(tmp_path / "state").close()
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_a_folder_with_other_things_in_it_is_not_closed_to_others(tmp_path):
+    """A folder that others read and that holds something of theirs, such as /tmp, is no state folder by mistake."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "of-others").write_text("content")
+    with pytest.raises(ConfigError, match="other things in it"):
+        open_state(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    assert [path.name for path in shared.iterdir()] == ["of-others"]
+
+
+@pytest.mark.parametrize("name", ["agentd.toml", "agent-id", "lost+found"])
+def test_a_folder_that_was_made_for_an_agent_is_closed_to_others(tmp_path, name):
+    """Settings that were put there before the first start, an agent of before, an empty disk: none is a stranger's."""
+    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "state" / name).touch()
     open_state(tmp_path / "state").close()
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 

@@ -10,8 +10,6 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_kit import TEMPLATE, Kept, accepted, ended, histories
-from memory_disk import REASON, MemoryDisk
 
 from agentd.core.journal.entries import Accepted, Ended, Forgotten
 from agentd.model.errors import ConfigError, DiskError, StateInUse
@@ -19,7 +17,10 @@ from agentd.model.task import Outcome, Status
 from agentd.model.values import Part, Payload
 from agentd.store.disk import LocalDisk
 from agentd.store.objects import SegmentLost
+from agentd.store.records import lay_out, pack, write
 from agentd.store.table import MIGRATIONS, Table
+from tests.unit.store.journal_kit import TEMPLATE, Kept, accepted, ended, entries, histories
+from tests.unit.store.memory_disk import REASON, MemoryDisk
 
 disk_in_memory = pytest.mark.skipif(bool(REASON), reason=REASON)
 
@@ -148,6 +149,31 @@ def test_what_is_short_is_committed_before_flush_returns_when_nothing_else_is_to
     again = Kept(LocalDisk(), path)
     assert [entry.operation for entry in again.loaded] == [*range(1, operation + 1), *range(1001, 1100), 2000, 2000]
     again.close()
+
+
+def test_what_was_told_before_it_was_accounted_for_is_found_at_once(path, monkeypatch):
+    """Who commits tells first and accounts later: a result is read, and an object let go, no less soon for that."""
+    monkeypatch.setattr(Kept, "at_once", True)
+    gone = []
+    kept = Kept(LocalDisk(), path, unreferenced=gone.extend)
+    for operation in range(1, 200):
+        stored = Payload(1, b"", (Part(5, stored=operation),))
+        kept.commit(Accepted(operation, TEMPLATE, stored, 1.0, 1.0))
+        kept.commit(ended(operation))
+        assert kept.outcome(operation) == ended(operation).outcome
+        kept.commit(Forgotten((operation,)))
+        kept.journal.flush(at_once=True)  # as the lane does once more behind whatever a commit brought up
+    kept.close()
+    assert gone == [*range(1, 200)]
+
+
+@given(entries, st.integers(1, 1 << 40))
+def test_a_row_of_one_entry_is_laid_out_as_any_other(entry, number):
+    """The short way for what comes alone gives the same bytes as the way for many."""
+    (laid,) = lay_out([entry], number)
+    assert laid.row == (number, *pack(number, [write(entry)]))
+    assert list(laid.entries) == [entry]
+    assert list(laid.sizes) == [len(write(entry).payload)]
 
 
 def test_a_slow_disk_is_left_to_the_writer_thread(path, monkeypatch):

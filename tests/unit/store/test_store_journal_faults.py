@@ -8,11 +8,11 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from journal_kit import Kept, accepted, ended, folded
-from memory_disk import REASON, MemoryDisk
 
 from agentd.core.journal.entries import Booted, Forgotten, HostAdded, Started, WasRead
 from agentd.model.errors import AgentdError, DiskError
+from tests.unit.store.journal_kit import Kept, accepted, ended, folded
+from tests.unit.store.memory_disk import REASON, MemoryDisk
 
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 

@@ -9,13 +9,13 @@ from hashlib import blake2b
 from random import Random
 
 import pytest
-from memory_disk import MemoryDisk
 
 from agentd.model.errors import DiskError, RequestError
 from agentd.model.values import Part, Payload
 from agentd.store.disk import LocalDisk
 from agentd.store.objects import Objects, SegmentLost
 from agentd.store.uploads import Limits
+from tests.unit.store.memory_disk import MemoryDisk
 
 LIMITS = Limits(object_bytes=1000, total_bytes=2500, free_bytes=100)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.comm.security import Security, check_certificate, serving
+from agentd.comm.trust.security import Security, check_certificate, serving
 from agentd.model.errors import ConfigError, RequestError
 from agentd.model.peers import Limits, Peer, PinBook
 from agentd.store import identity, key_maker, peers

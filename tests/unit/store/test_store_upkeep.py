@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_kit import accepted, ended, entries, folded
 
 from agentd.core.journal.entries import Delivered, Forgotten, HostAdded, HostRemoved, Started, WasRead
 from agentd.store.upkeep import Upkeep
+from tests.unit.store.journal_kit import accepted, ended, entries, folded
 
 
 class Rows:
@@ -20,8 +20,7 @@ class Rows:
     def add(self, batch):
         row = max(self.rows, default=0) + 1
         self.rows[row] = list(batch)
-        for entry in batch:
-            self.upkeep.add(row, entry, _size(entry))
+        self.upkeep.add_all(row, batch, [*map(_size, batch)])
 
     def clean(self, most):
         for row in self.upkeep.due(most):
@@ -123,6 +122,35 @@ def test_the_first_end_is_the_one_that_is_found():
     upkeep.add(3, ended(7), 10)
     assert upkeep.row_of_end(7) == 2
     assert upkeep.row_of_end(8) == 0
+
+
+def test_ends_that_are_written_together_are_found_and_let_go_one_by_one():
+    """A row of ends stays until the last of them is forgotten, and shrinks when few are left of it."""
+    rows = Rows()
+    rows.add([ended(operation) for operation in range(1, 101)])
+    rows.add([ended(operation) for operation in range(101, 201)])
+    assert {rows.upkeep.row_of_end(operation) for operation in range(1, 101)} == {1}
+    assert {rows.upkeep.row_of_end(operation) for operation in range(101, 201)} == {2}
+    rows.add([Forgotten(tuple(range(2, 151)))])
+    rows.clean_all()
+    assert rows.entries[:1] == [ended(1)]
+    assert rows.entries[1:101] == [ended(operation) for operation in range(101, 201)]
+    rows.add([Forgotten((1, *range(151, 201)))])
+    rows.clean_all()
+    assert rows.entries == []
+    assert not rows.upkeep.operations
+
+
+def test_of_ends_that_are_written_together_the_first_one_of_an_operation_counts():
+    """An end of an operation that has ended before, or ends twice in one row, is not taken for its first."""
+    rows = Rows()
+    rows.add([ended(1), ended(2)])
+    rows.add([ended(2), ended(3)])
+    rows.add([ended(4), ended(4)])
+    assert [rows.upkeep.row_of_end(operation) for operation in (1, 2, 3, 4)] == [1, 1, 2, 3]
+    rows.add([Forgotten((1, 2, 3, 4))])
+    rows.clean_all()
+    assert rows.entries == []
 
 
 def test_an_operation_that_is_accepted_again_is_the_new_one():

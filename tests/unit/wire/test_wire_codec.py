@@ -6,16 +6,18 @@ import json
 
 import msgspec
 import pytest
-from wire_examples import EXAMPLES, LARGE, PAYLOAD, VECTORS, described, frame_of
 
 from agentd.model.errors import PeerError
-from agentd.model.exchange import End, Offer, Settled, Submission
+from agentd.model.exchange import End, Lot, Offer, Settled, Submission
 from agentd.model.task import Outcome, Template
 from agentd.model.values import Codec, Part, Payload
+from agentd.wire import lot_messages as lots
 from agentd.wire import messages as m
 from agentd.wire.codec import BULK_BYTES, decode, encode
 from agentd.wire.faults import LocalError, NotPortable, TooLarge
 from agentd.wire.framing import MAX_FRAME_BYTES, Frame, FrameDecoder, encode_frame
+from agentd.wire.kinds import TYPES
+from tests.unit.wire.wire_examples import EXAMPLES, LARGE, PAYLOAD, VECTORS, described, frame_of
 
 CAP = MAX_FRAME_BYTES
 
@@ -69,7 +71,7 @@ def test_a_version_in_memory_of_this_device_does_not_leave_it():
 def test_there_is_an_example_of_each_kind():
     """No kind is left out of the vectors."""
     assert {message.kind for message in EXAMPLES.values()} == set(m.Kind)
-    assert set(m.TYPES) == {int(kind) for kind in m.Kind}
+    assert set(TYPES) == {int(kind) for kind in m.Kind}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -100,7 +102,7 @@ def test_unknown_fields_at_the_end_are_ignored(name):
 @pytest.mark.parametrize("kind", list(m.Kind))
 def test_missing_fields_get_their_defaults(kind):
     """An older writer may say less than a newer reader knows."""
-    assert decode(raw(kind, []), local=False) == m.TYPES[kind]()
+    assert decode(raw(kind, []), local=False) == TYPES[kind]()
 
 
 def test_an_unknown_kind_is_refused():
@@ -132,6 +134,15 @@ def test_a_batch_of_more_items_than_allowed_is_refused(kind):
     """A small frame cannot make its reader build millions of objects."""
     with pytest.raises(PeerError, match="65536"):
         decode(Frame(kind, b"\x91\xdd" + (70_000).to_bytes(4) + b"\x90" * 70_000), local=False)
+
+
+@pytest.mark.parametrize("way", [["x" * 257, 1, []], ["x", 1, ["y" * 257]], ["x", 1, ["y"] * 257]])
+def test_the_way_of_a_task_is_no_room_for_anything_else(way):
+    """It is kept with each task that waits, and counts for nothing of what its sender may have waiting."""
+    offer = [1, 1, [2, b"{}"], 1, 0]
+    with pytest.raises(PeerError, match="OFFER"):
+        decode(raw(m.Kind.OFFER, [[[*offer, *way]]]), local=False)
+    assert decode(raw(m.Kind.OFFER, [[[*offer, "x" * 256, 1, ["y" * 256] * 256]]]), local=False)
 
 
 # --- raw buffers ------------------------------------------------------------------------------------------------
@@ -265,3 +276,26 @@ def test_a_payload_comes_back_with_all_its_bytes():
     message = back(submission(*PAYLOAD.parts))
     assert message.calls[0].payload.size_bytes == 1 + 3 + len(LARGE)
     assert message.calls[0].payload.is_portable
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.Offers([Offer(-1, 1, Payload())]),
+        m.Offers([Offer(1, 1, Payload(256))]),
+        m.Offers([Offer(1, 1, Payload(-1))]),
+        m.Offers([Offer(1, 1, Payload(), makes=65_536)]),
+        m.Offers([Offer(1, 1, Payload(), inputs=(Payload(),) * 65_536)]),
+        m.Submit([Submission(1, 1, Payload(300))]),
+        m.Submit([Submission(1, 1, Payload(1, b"", (Part(0, b""),) * 65_536))]),
+        lots.OfferLot(Lot(1, codec=300, tasks=[1], arguments=[b""])),
+        lots.OfferLot(Lot(1, tasks=[-1], arguments=[b""])),
+    ],
+    ids=["number", "codec", "negative", "makes", "inputs", "user", "parts", "lot", "of a lot"],
+)
+def test_what_no_frame_to_a_worker_can_hold_is_nobodys_message(message: m.Message) -> None:
+    """A figure beyond its field would end the agent where it is written; it ends the connection where it is read."""
+    (pieces,) = encode(message, version=1, max_bytes=MAX_FRAME_BYTES, local=True)
+    (frame,) = FrameDecoder(MAX_FRAME_BYTES).feed(b"".join(pieces))
+    with pytest.raises(PeerError, match="cannot be read"):
+        decode(frame, local=True)

@@ -12,6 +12,7 @@ from agentd.wire import messages as m
 from agentd.wire.codec import encode
 from agentd.wire.faults import LocalError, TooLarge
 from agentd.wire.framing import MAX_FRAME_BYTES, encode_frame
+from agentd.wire.kinds import TYPES
 from agentd.wire.session import Session
 from agentd.wire.terms import Life, Phase, Side, Terms, agreed_version
 
@@ -184,7 +185,7 @@ def test_an_answer_that_cannot_be_is_refused(ack):
 USER = {"DECLARE", "SUBMIT", "CANCEL_CALLS", "OUTPUT_REQUEST", "RESOURCE", "DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE"}
 SERVER = {"SETTLED", "OUTPUT", "DRAIN", "DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE"}
 PEER = {"DECLARE", "OFFER", "ANSWER", "ENDED", "ENDED_ACK", "CANCEL_TASKS", "LOAD", "RESOURCE", "INVENTORY", "DRAIN"}
-PEER |= {"STOP", "STOP_ANSWER"}
+PEER |= {"STOP", "STOP_ANSWER", "LINE_OPEN", "LINE_ANSWER", "OFFER_LOT", "ACCEPT_LOT", "ENDED_LOT", "ENDED_LOT_ACK"}
 PEER |= {"DATA_REQUEST", "DATA_CHUNK", "DATA_RELEASE", "DATA_HELD", "OUTPUT_REQUEST", "OUTPUT"}
 ALWAYS = {"GOODBYE", "HEARTBEAT", "CREDIT"}
 SEGMENTS = {"SEGMENT", "SEGMENT_FREE", "SEGMENT_RELEASE"}
@@ -200,10 +201,11 @@ def test_each_end_may_say_what_its_part_allows(role, by_dialler, allowed, kind, 
     """The rights of users, of agents to users, and of peers are enforced on both ends of the wire."""
     terms = Terms(local=local)
     allowed = allowed | ALWAYS | (SEGMENTS if local and role == "user" else set())
-    allowed |= {"DIRECT_LINE"} if local and role == "user" and by_dialler else set()
+    lines = {"DIRECT_LINE", "ANNOUNCE"} if by_dialler else {"LINE_GIVEN"}
+    allowed |= lines if local and role == "user" else set()
     pair = Pair(terms, terms).opened(role)
     speaker, hearer = (pair.dialler, pair.acceptor) if by_dialler else (pair.acceptor, pair.dialler)
-    message = m.TYPES[kind]()
+    message = TYPES[kind]()
     data = bytes_of(encode(message, version=1, max_bytes=1000, local=local))
     if kind.name in allowed:
         assert bytes_of(speaker.send(message, pair.now)) == data
@@ -366,6 +368,21 @@ def test_any_byte_is_a_sign_of_life():
     list(pair.acceptor.receive(bytes_of(pair.dialler.send(offers(5), 0.0))[:5], 104.0))
     assert pair.acceptor.life(108.0) is Life.SUSPECT
     assert pair.acceptor.life(106.0) is Life.ALIVE
+
+
+def test_time_that_was_overslept_is_no_silence():
+    """It adds up until something is heard, and then counts no more."""
+    pair = Pair().opened()
+    pair.dialler.overslept(10.0)
+    pair.dialler.overslept(2.0)
+    assert pair.dialler.life(114.9) is Life.ALIVE
+    assert pair.dialler.life(116.9) is Life.SUSPECT
+    assert pair.dialler.life(117.0) is Life.LOST
+    assert pair.dialler.lost_at == 117.0
+    list(pair.dialler.receive(bytes_of(pair.acceptor.send(m.Heartbeat(1, 0.0), 113.0)), 113.0))
+    assert pair.dialler.lost_at == 118.0
+    pair.dialler.overslept(1.0)
+    assert pair.dialler.lost_at == 119.0
 
 
 def test_a_users_silence_means_nothing_and_an_agents_does():

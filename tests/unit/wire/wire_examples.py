@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from agentd.model.exchange import End, Offer, Refusal, Report, Settled, Submission
+from agentd.model.exchange import End, EndedLot, Lot, Offer, Refusal, Report, Settled, Submission
 from agentd.model.task import Constraints, Failure, Form, Outcome, Reason, Status, Template
 from agentd.model.values import Codec, Part, Payload
+from agentd.wire import line_messages as lm
+from agentd.wire import lot_messages as lots
 from agentd.wire import messages as m
 from agentd.wire.codec import encode
 from agentd.wire.framing import MAX_FRAME_BYTES
@@ -61,6 +63,14 @@ EXAMPLES: dict[str, m.Message] = {
         secret=bytes(range(20)),
         certificate=b"\x30\x82",
     ),
+    "hello_user": m.Hello(
+        role="user",
+        name="report.py",
+        python=(3, 11),
+        libraries={"agentd": "0.1.0"},
+        capabilities={"data": True, "bare": True, "session": "00112233445566778899aabbccddeeff"},
+        token="agentd_abc",
+    ),
     "hello_ack": m.HelloAck(
         True,
         1,
@@ -109,7 +119,17 @@ EXAMPLES: dict[str, m.Message] = {
     "cancel_tasks": m.CancelTasks(((2**62, 2), (5, 1))),
     "load": m.Load(
         Report(
-            3, 9, 41, (Tier(1.0, 2.0, 4.0, 4.0, 0.5, 0.001, 1e-9),), CAPACITY, False, ("shop.prices",), "aa11", 2, True
+            3,
+            9,
+            41,
+            (Tier(1.0, 2.0, 4.0, 4.0, 0.5, 0.001, 1e-9),),
+            CAPACITY,
+            False,
+            ("shop.prices",),
+            "aa11",
+            2,
+            True,
+            Tier(1.0, 1.0, 2.0, 2.0, 0.25),
         )
     ),
     "resource": m.ResourceChange("added", "beta", CAPACITY, "comm", {"Port": "46102"}),
@@ -126,7 +146,31 @@ EXAMPLES: dict[str, m.Message] = {
     "segment": m.Segment(4, 1_048_576),
     "segment_free": m.SegmentFree((4,)),
     "segment_release": m.SegmentRelease((4, 5)),
-    "direct_line": m.DirectLine(7, "images:resize", 2),
+    "direct_line": m.DirectLine(7, "images:resize", 2, "beta"),
+    "line_open": lm.LineOpen(4, bytes(range(32)), True, bytes(range(32, 64))),
+    "line_answer": lm.LineAnswer(4, "agent beta limits alpha: no worker is called directly", b"\x30\x82"),
+    "line_given": lm.LineGiven(7, b"\x30\x82", bytes(range(32, 64))),
+    "offer_lot": lots.OfferLot(
+        Lot(
+            3,
+            2,
+            7,
+            "id-gamma",
+            1,
+            ("id-gamma", "id-alpha"),
+            42,
+            Codec.JSON,
+            1,
+            [2**62, 2**62 + 1],
+            [b'{"args":[1]}', b""],
+        )
+    ),
+    "accept_lot": lots.AcceptLot(2, 7, [2**62, 2**62 + 1]),
+    "ended_lot": lots.EndedLotTold(
+        EndedLot(2, 7, "beta", 1, Codec.PICKLE, 1, [2**62, 2**62 + 1], [0.25, 0.5], [b"\x80\x05N.", b"\x80\x05K\x01."])
+    ),
+    "ended_lot_ack": lots.EndedLotAck(2, [2**62, 2**62 + 1]),
+    "announce": lm.Announce(7, [Submission(8, 2, Payload(Codec.JSON, b'{"args":[1]}'))]),
 }
 
 

@@ -16,7 +16,7 @@ from agentd.workers.inside.callees import VALUE, Callee
 from agentd.workers.inside.failures import Refused
 from agentd.workers.inside.values import PICKLE, Writer
 from agentd.workers.page import CALLS, FLAGGED, INTERRUPTED, WANTED
-from agentd.workers.protocol import SEGMENT, FrameReader
+from agentd.workers.protocol import NUMBER, SEGMENT, FrameReader, Kind
 
 TASK = 77
 
@@ -27,6 +27,8 @@ class Room:
     def __init__(self):
         self.words = [0] * 16
         self.family = None
+        self.told = []
+        """What its agent was told, frame by frame."""
         guard = SimpleNamespace(task=0)
         pool = SimpleNamespace(has_idle=lambda _: True, put=lambda _: None, free=lambda _: None)
         writer = Writer(pool, 256 * 1024, guard, lambda: None)
@@ -40,9 +42,10 @@ class Room:
             lambda _: None,
             lambda _task, value, _callee: (writer.encode(value, False), self.end_family())[0],
             None,
+            SimpleNamespace(send=self.told.append),
         )
         self.session, there = socket.socketpair()
-        self.session.settimeout(30)
+        self.session.settimeout(60)
         self.lines.sockets[5] = there.detach()
 
     def end_family(self):
@@ -60,9 +63,25 @@ class Room:
         body = frames.CALL_HEAD.pack(number, PICKLE) + pickle.dumps((args, {}))
         self.session.send(frames.HEADER.pack(len(body), frames.CALL) + body)
 
-    def serve(self):
+    def call_durably(self, ref, number, *args):
+        """Send a call that its agent is told of."""
+        body = frames.DURABLE_HEAD.pack(number, PICKLE, ref) + pickle.dumps((args, {}))
+        self.session.send(frames.HEADER.pack(len(body), frames.DURABLE_CALL) + body)
+
+    def told_of(self):
+        """Give what its agent was told: results by the session's numbers, and the number of the last call or 0."""
+        results, last = [], 0
+        for kind, body in FrameReader(1 << 20).feed(b"".join(self.told)):
+            if kind == Kind.RODE:
+                results += msgspec.msgpack.decode(body)
+            else:
+                assert kind == Kind.LAST
+                (last,) = NUMBER.unpack(body)
+        return results, last
+
+    def serve(self, data=b""):
         """Let it serve until it leaves; gives the result of the task."""
-        return self.lines.serve(TASK, [(SEGMENT, 5, 0, 0, b"")])
+        return self.lines.serve(TASK, [(SEGMENT, 5, 0, 0, b"")], data)
 
     def _read(self):
         try:
@@ -74,9 +93,12 @@ class Room:
         """Give what it has said: results, and (calls begun, whether the last one ends as the task)."""
         self.session.setblocking(False)
         reader, results, over = FrameReader(1 << 20), [], None
+        self.is_ready = False
         while data := self._read():
             for kind, body in reader.feed(data):
-                if kind == frames.ENDED:
+                if kind == frames.READY:
+                    self.is_ready = True
+                elif kind == frames.ENDED:
                     results += msgspec.msgpack.decode(body)
                 else:
                     over = frames.OVER_BODY.unpack(body)
@@ -84,6 +106,12 @@ class Room:
 
 
 ROOMS: list[Room] = []
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch):
+    """No time passes for a line but what a test lets pass: on a slow machine its slice is not over in between."""
+    monkeypatch.setattr(direct, "monotonic", lambda: 0.0)
 
 
 @pytest.fixture
@@ -152,6 +180,22 @@ def test_it_leaves_after_the_call_at_hand_when_it_is_to(room, word, monkeypatch)
     assert over == (1, False)
 
 
+def test_it_comes_over_to_its_caller_once(room, monkeypatch):
+    """With the first call: then it is known where that runs. Each later one is served where it comes."""
+    came = []
+    monkeypatch.setattr(direct, "come_over", lambda sock: came.append(sock.fileno()))
+    monkeypatch.setattr(
+        direct.Outbox, "flush", _after(direct.Outbox.flush, lambda: room.call(1, 5) if len(came) == 1 else None)
+    )
+    monkeypatch.setattr(direct._frames, "SLICE_S", 5.0)
+    ticks = iter(range(100))
+    monkeypatch.setattr(direct, "monotonic", lambda: float(next(ticks)))
+    room.declare(1, double)
+    room.call(1, 4)
+    assert int(room.serve()[1]) > 1
+    assert len(came) == 1
+
+
 def test_whoever_waited_for_a_line_has_one_call(room):
     """The first is served though others wait already, and though its time is long over."""
     room.words[WANTED] = TASK
@@ -207,6 +251,36 @@ def test_a_call_that_asks_for_tasks_is_the_last_and_ends_as_the_task(room, funct
     else:
         with pytest.raises(ValueError, match="with a family"):
             room.serve()
+    assert room.heard() == ([], (1, True))
+
+
+def test_the_agent_is_told_of_durable_calls_and_the_session_is_not(room):
+    """By the session's own numbers; plain calls on the same line are answered on it as ever."""
+    room.declare(1, double)
+    room.declare(2, fail)
+    room.call_durably(41, 1, 4)
+    room.call(1, 5)
+    room.call_durably(43, 2, "no")
+    assert room.serve()[1] == b"3"
+    told, last = room.told_of()
+    assert [(row[0], row[1]) for row in told] == [(41, 0), (43, 1)]
+    assert pickle.loads(told[0][2][1]) == 8
+    assert last == 0
+    results, over = room.heard()
+    assert [row[0] for row in results] == [2]
+    assert over == (3, False)
+
+
+@pytest.mark.parametrize(("function", "args"), [(ask, ()), (ask_and_fail, ()), (large, (300_000,))])
+def test_the_agent_knows_which_durable_call_ends_as_the_task(room, function, args):
+    """It is named before the task ends."""
+    room.declare(1, function)
+    room.call_durably(41, 1, *args)
+    try:
+        room.serve()
+    except ValueError:
+        assert function is ask_and_fail
+    assert room.told_of() == ([], 41)
     assert room.heard() == ([], (1, True))
 
 
@@ -268,3 +342,68 @@ def test_rubbish_ends_the_task(room, data):
     room.session.send(data)
     with pytest.raises((direct.ProtocolError, struct.error)):
         room.serve()
+
+
+FAR = frames.FAR_HEAD.pack(0.01, b"")
+
+
+def test_a_line_to_another_agent_says_when_it_is_served(room):
+    """Then calls are answered as on any line; one of this agent says nothing, as a call waits on it."""
+    room.declare(1, double)
+    room.call(1, 4)
+    assert room.serve(FAR)[1] == b"1"
+    results, over = room.heard()
+    assert room.is_ready
+    assert (len(results), over) == (1, (1, False))
+
+
+def test_a_line_on_which_no_call_waits_is_left_at_once_when_others_wait(room):
+    """Nobody has asked for a turn on it: it begins nothing and says so."""
+    room.words[WANTED] = TASK
+    room.declare(1, double)
+    room.call(1, 4)
+    assert room.serve(FAR)[1] == b"0"
+    assert room.heard() == ([], (0, False))
+
+
+def test_no_call_is_begun_once_a_line_is_cancelled(room, monkeypatch):
+    """Also where it came while the worker waited for it: who is trusted no more has nothing more run."""
+    wait = direct.FarLink.poll
+
+    def cancelled_meanwhile(self, timeout_s=0.0):
+        found = wait(self, timeout_s)
+        room.words[FLAGGED] = TASK
+        return found
+
+    monkeypatch.setattr(direct.FarLink, "poll", cancelled_meanwhile)
+    room.declare(1, double)
+    room.call(1, 4)
+    assert room.serve(FAR)[1] == b"0"
+    assert room.heard() == ([], (0, False))
+
+
+def test_what_does_not_fit_into_the_socket_follows(room):
+    """The session reads slowly: each byte arrives, in order; of one that reads nothing the worker gets rid."""
+    import threading
+
+    from agentd.workers.inside import far_link
+
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    link = far_link.FarLink(there, 1 << 20)
+    data = bytes(range(256)) * 8000
+    sending = threading.Thread(target=link.send, args=(data,))
+    sending.start()
+    come = b""
+    while len(come) < len(data):
+        come += here.recv(100_000)
+    sending.join(60)
+    assert come == data
+    far_link_s, far_link.SEND_S = far_link.SEND_S, 0.01
+    try:
+        with pytest.raises(TimeoutError):
+            link.send(data)
+    finally:
+        far_link.SEND_S = far_link_s
+    here.close()
+    link.close()

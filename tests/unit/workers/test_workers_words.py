@@ -178,16 +178,21 @@ def test_a_wait_status_has_one_meaning(status: int, out_of_memory: bool, reason:
     assert failure_of_kill(timed_out=True).reason == Reason.TIMED_OUT
 
 
-def test_kills_for_want_of_memory_are_counted_once(tmp_path: Path) -> None:
-    """A rise is told once, wherever it shows; files that are not there count nothing."""
-    files = [tmp_path / name for name in ("vmstat", "memory.events", "missing")]
-    files[0].write_text("a 1\noom_kill 1\n")
-    files[1].write_text("oom 0\noom_kill 0\n")
-    count = OutOfMemoryCount(files)
+def test_a_kill_for_want_of_memory_explains_one_death_soon_after(tmp_path: Path) -> None:
+    """Two kills at once explain two deaths, one explains one, and what somebody else died of long ago explains none."""
+    file = tmp_path / "vmstat"
+    file.write_text("oom_kill 4\n")
+    count = OutOfMemoryCount(file)
+    file.write_text("oom_kill 6\n")
+    assert [count.has_risen() for _ in range(3)] == [True, True, False]
+    file.write_text("oom_kill 7\n")
+    count.look()
+    assert count.has_risen(), "the death may be told after a look"
+    file.write_text("oom_kill 8\n")
+    count.look()
+    count.look()
     assert not count.has_risen()
-    files[1].write_text("oom 1\noom_kill 1\n")
-    assert count.has_risen()
-    assert not count.has_risen()
+    assert not OutOfMemoryCount(tmp_path / "missing").has_risen()
 
 
 def test_the_guard_raises_in_the_wanted_task_alone() -> None:

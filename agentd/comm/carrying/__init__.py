@@ -1,0 +1,1 @@
+"""What carries the bytes of a link, and what waits to be carried."""

@@ -1,0 +1,1 @@
+"""Ports that are open, and addresses that are dialled."""

@@ -1,0 +1,1 @@
+"""What is answered, as bytes: bodies, forms, and problems."""

@@ -1,0 +1,1 @@
+"""What requests and answers hold: their shapes, how they are read, and the document that shows them."""

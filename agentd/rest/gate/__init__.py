@@ -1,0 +1,1 @@
+"""What stands before every route: who asks, from where, and how much."""

@@ -1,0 +1,1 @@
+"""HTTP on a socket, in the daemon's own loop."""
