@@ -1,7 +1,7 @@
 """The page of memory that a worker and the daemon share: what runs now, since when, and what is asked of it.
 
-Standard library only. Words of 8 bytes in the machine's order. The worker writes the first four and `CALLS`, the daemon
-the others; each word has one writer, and readers must expect any value in the worker's words.
+Standard library only. Words of 8 bytes in the machine's order. The worker writes the first four, `CALLS` and
+`HEARD_AT`, the daemon the others; each word has one writer, and readers must expect any value in the worker's words.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ WANTED = 9
 """Task that serves a session directly, and is to end after the call at hand: others wait for its core."""
 CALLS = 10
 """Calls that sessions have made directly in this worker; written by the worker."""
+HEARD_AT = 11
+"""When the task that runs was last reached by a SIGINT that was meant for it: a double, seconds of the same clock."""
 
 
 class Page:

@@ -13,6 +13,7 @@ from agentd.workers.page import (
     CALLS,
     ERR_START,
     FLAGGED,
+    HEARD_AT,
     HOSTS,
     INTERRUPTED,
     OUT_START,
@@ -146,6 +147,16 @@ class Process:
         """Say that a SIGINT is meant for this task, or that it must not start."""
         self.page.words[TIMED_OUT] = task if timed_out else 0
         self.page.words[INTERRUPTED] = self.marked = task
+
+    def heard_at(self) -> float:
+        """Tell when a SIGINT last reached a task that it was meant for."""
+        found: float = self.page.seconds[HEARD_AT]
+        return found
+
+    def is_deaf(self, task: int, last_heard: float) -> bool:
+        """Tell whether a task runs on that a SIGINT was sent for, and that none has reached since the one named."""
+        words = self.page.words
+        return (words[RUNNING], words[INTERRUPTED]) == (task, task) and self.heard_at() == last_heard
 
     def unmark(self, tasks: list[int]) -> None:
         """Let tasks run that were stopped before, if one of these was: it is tried again."""

@@ -56,6 +56,8 @@ REAPED_S = 10.0
 """The same where the process has ended: the reason is on its way (chosen: on any machine only a fault takes longer)."""
 STOP_S = 2.0
 """How long an idle worker may take to end by itself."""
+HEARD_S = 0.1
+"""How soon a task that runs on is sent another SIGINT if the last one did not reach it."""
 WATCH_S = 1.0
 """How often the output of running tasks is kept, and held to its limit."""
 
@@ -218,10 +220,16 @@ class Supervisor:
         if running is None or running[0] != task:
             return  # it has not started and will not; or it has just ended
         if command.level == 1:
-            self._spawner.signal(process.number, signal.SIGINT)
+            self._send_sigint(process, task, process.heard_at())
         else:
             process.killed = task, command.timed_out
             self._spawner.signal(process.number, signal.SIGKILL)
+
+    def _send_sigint(self, process: Process, task: int, last_heard: float) -> None:
+        """Send it until it is heard: one that finds the interpreter on its way into a system call is lost."""
+        if not process.is_closed and process.is_deaf(task, last_heard):
+            self._spawner.signal(process.number, signal.SIGINT)
+            self._loop.call_later(HEARD_S, self._send_sigint, process, task, last_heard)
 
     def stop_worker(self, worker: int, *, at_once: bool = False) -> None:
         """End a worker when its line is empty, or at once; it is killed if it does not go. Ends in `WorkerLost`."""

@@ -36,6 +36,21 @@ def finishes(ready, caught):
 def sleep_at(ready):
     open(ready, "w").close()
     time.sleep(60)
+def loses_the_first(ready):
+    heard = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, heard))
+    open(ready, "w").close()
+    time.sleep(600)
+def cleans_up(ready, times):
+    open(ready, "w").close()
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt as first:
+        try:
+            time.sleep(0.5)
+        except KeyboardInterrupt:
+            with open(times, "a") as file: file.write("again")
+        raise first
 def stubborn(ready):
     open(ready, "w").close()
     while True:
@@ -93,6 +108,24 @@ def test_sigint_cancels_the_task_and_the_worker_lives_on(tmp_path: Path) -> None
                     assert (result.status, result.failure) == (Status.CANCELLED, None)
             assert await room.call("inc", 1) == 2
             assert room.supervisor.pids()[1] == pid
+
+    asyncio.run(main())
+
+
+def test_a_signal_that_is_lost_is_sent_again_and_one_that_was_heard_is_not(tmp_path: Path) -> None:
+    """It can come where no interpreter looks for it any more; but what it reached may clean up in peace."""
+
+    async def main() -> None:
+        async with Room(tmp_path, CODE) as room:
+            await room.start_worker()
+            again = tmp_path / "again"
+            for function, *more in (("loses_the_first",), ("cleans_up", str(again))):
+                ready = tmp_path / function
+                (task,) = room.give([room.task(function, arguments(str(ready), *more))])
+                await room.soon(ready.exists)
+                room.supervisor.interrupt(InterruptTask(1, task.id, 1))
+                assert (await room.result(task)).status == Status.CANCELLED
+            assert not again.exists()
 
     asyncio.run(main())
 

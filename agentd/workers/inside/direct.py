@@ -229,8 +229,7 @@ class _Service:
         guard = self._lines.guard
         try:
             guard.task = self._task
-            if self._words[INTERRUPTED] == self._task:
-                raise KeyboardInterrupt
+            guard.check(self._task)
             callee = self._callees.get(number)
             if callee is None:
                 callee = self._callees[number] = self._lines.callee(self._declared[number])

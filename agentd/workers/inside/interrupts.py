@@ -1,7 +1,9 @@
 """SIGINT as a KeyboardInterrupt in users' code, and in nothing else.
 
 Law: a SIGINT raises only while the very task runs that the daemon wants stopped; it never ends the worker and never
-meets the next task, however late it comes.
+meets the next task, however late it comes. One may be lost: it comes while the worker's own code runs, or in the moment
+in which the interpreter has looked for signals and not yet begun the system call that sleeps. So the daemon sends it
+until `HEARD_AT` says that it arrived.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from ..page import FLAGGED, INTERRUPTED, RUNNING
+from ..page import FLAGGED, HEARD_AT, INTERRUPTED, RUNNING
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -30,10 +32,11 @@ class Guard:
     it can be loaded again by nobody in this process.
     """
 
-    __slots__ = ("_raised_at", "_raised_in", "_words", "has_cut_import", "task")
+    __slots__ = ("_raised_at", "_raised_in", "_seconds", "_words", "has_cut_import", "task")
 
     def __init__(self, page: Page) -> None:
         self._words = page.words
+        self._seconds = page.seconds
         self._raised_in = 0
         self._raised_at = 0.0
         self.has_cut_import = False
@@ -43,9 +46,23 @@ class Guard:
         """Take over SIGINT."""
         signal.signal(signal.SIGINT, self._on_sigint)
 
+    def check(self, task: int) -> None:
+        """Give way where a task is to be stopped: in the worker's own code, which no SIGINT interrupts.
+
+        Raises:
+            KeyboardInterrupt: it is.
+        """
+        if task and self._words[INTERRUPTED] == task:
+            self._raised_in, self._raised_at = task, time.monotonic()
+            self._seconds[HEARD_AT] = self._raised_at
+            raise KeyboardInterrupt
+
     def _on_sigint(self, _signal: int, frame: FrameType | None) -> None:
-        task, now = self.task, time.monotonic()
-        if task and self._words[INTERRUPTED] == task and (task != self._raised_in or now - self._raised_at > _AGAIN_S):
+        task = self.task
+        if not task or self._words[INTERRUPTED] != task:
+            return
+        self._seconds[HEARD_AT] = now = time.monotonic()
+        if task != self._raised_in or now - self._raised_at > _AGAIN_S:
             self._raised_in, self._raised_at = task, now
             self.has_cut_import = self.has_cut_import or _is_importing(frame)
             raise KeyboardInterrupt

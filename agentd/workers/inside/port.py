@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..page import BROUGHT, HOSTS, INTERRUPTED, RUNNING
+from ..page import BROUGHT, HOSTS, RUNNING
 from ..protocol import KNOWN_ROW, RESUME_HEAD, frame
 from .values import read_parts
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .shared import SegmentPool
     from .values import Encoded, Reader, Writer
 
+_LOOK_S = 0.1
+"""How often a task that waits while one of its threads reads looks whether it is to end."""
 _LONG_S = 3600.0
 """How long one look for frames may take; chosen: it is only taken again."""
 Row = tuple[int, int, int, Any, Any]
@@ -215,19 +217,29 @@ class TaskPort:
         Raises:
             KeyboardInterrupt: the task is to end.
         """
-        is_main = threading.get_ident() == self._main
-        if not is_main:
+        if threading.get_ident() != self._main:
             self.is_shared = True
+            return self._wait(token, is_main=False)
+        guard = self._guard
+        interruptible, guard.task = guard.task, 0
+        try:
+            return self._wait(token, is_main=True)
+        finally:
+            guard.task = interruptible
+
+    def _wait(self, token: int, *, is_main: bool) -> list[Row]:
         while True:
             while is_main and self.stacked:
                 self._run_stacked(self.stacked.popleft())
             if is_main:
-                self._flush()
+                self._outbox.flush()
             with self._change:
                 if token in self._answers:
                     return self._answers.pop(token)
                 if self._is_reading:
-                    self._change.wait()
+                    self._change.wait(_LOOK_S if is_main else None)
+                    if is_main:
+                        self._guard.check(self.task())
                     continue
                 self._is_reading = True
             try:
@@ -255,17 +267,13 @@ class TaskPort:
     def _read_one(self, *, is_main: bool) -> None:
         """Wait for bytes and take the frames in them; an interrupt meets the wait, never a frame half read."""
         guard = self._guard
-        if is_main:
-            task = self.task()
-            guard.task = task
-            if self._words[INTERRUPTED] == task:
-                raise KeyboardInterrupt
-        while not self._link.poll(_LONG_S):
-            continue
-        if is_main:
-            guard.task = 0
         try:
-            self._receive()
+            if is_main:
+                guard.task = self.task()
+                guard.check(guard.task)
+            while not self._link.poll(_LONG_S):
+                continue
         finally:
             if is_main:
-                guard.task = task
+                guard.task = 0
+        self._receive()

@@ -276,8 +276,7 @@ class Worker:
                     return self._direct.serve(task, parts, data)
                 buffers = self._buffers(number, parts)
             guard.task = task
-            if self._words[INTERRUPTED] == task:
-                raise KeyboardInterrupt
+            guard.check(task)
             if callee is None:
                 callee = self._callees[number] = Callee(self._declared[number], self._finder)
             if callee.definition is not None:

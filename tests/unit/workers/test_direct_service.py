@@ -14,6 +14,7 @@ from agentd.api.calls import direct_frames as frames
 from agentd.workers.inside import direct
 from agentd.workers.inside.callees import VALUE, Callee
 from agentd.workers.inside.failures import Refused
+from agentd.workers.inside.interrupts import Guard
 from agentd.workers.inside.values import PICKLE, Writer
 from agentd.workers.page import CALLS, FLAGGED, INTERRUPTED, WANTED
 from agentd.workers.protocol import NUMBER, SEGMENT, FrameReader, Kind
@@ -29,7 +30,7 @@ class Room:
         self.family = None
         self.told = []
         """What its agent was told, frame by frame."""
-        guard = SimpleNamespace(task=0)
+        guard = Guard(SimpleNamespace(words=self.words, seconds=[0.0] * 16))
         pool = SimpleNamespace(has_idle=lambda _: True, put=lambda _: None, free=lambda _: None)
         writer = Writer(pool, 256 * 1024, guard, lambda: None)
         port = SimpleNamespace(family_of=lambda task: self.family if task == TASK else None)

@@ -20,6 +20,7 @@ from agentd.model.values import Codec, Payload
 from agentd.store import key_maker
 from agentd.workers.inside import direct, far_link
 from agentd.workers.inside.failures import Refused
+from agentd.workers.inside.interrupts import Guard
 from agentd.workers.inside.values import Writer
 from agentd.workers.protocol import SEGMENT
 
@@ -57,12 +58,13 @@ class Worker:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.session = socket.create_connection(listening.getsockname())
             there, _ = listening.accept()
-        guard = SimpleNamespace(task=0)
+        words = [0] * 16
+        guard = Guard(SimpleNamespace(words=words, seconds=[0.0] * 16))
         pool = SimpleNamespace(has_idle=lambda _: True, put=lambda _: None, free=lambda _: None)
         writer = Writer(pool, 256 * 1024, guard, lambda: None)
         encode = lambda _task, value, _callee: writer.encode(value, False)  # noqa: E731
         port = SimpleNamespace(family_of=lambda _: None)
-        lines = direct.DirectLines([0] * 16, guard, None, writer, port, lambda _: None, encode, None, None)
+        lines = direct.DirectLines(words, guard, None, writer, port, lambda _: None, encode, None, None)
         lines.sockets[5] = there.detach()
         data = frames.FAR_HEAD.pack(idle_s, SECRET) + key
         self._pool = ThreadPoolExecutor(1)
