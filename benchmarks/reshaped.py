@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,8 @@ CORES = 2
 LEAST_S, MOST_S = 0.01, 0.1
 PATIENCE_S = 300.0
 LOOK_S = 0.02
+LOST = "d"
+"""The agent that is killed."""
 STARTED = 0.05
 """Share of the tasks after which all agents are taken to be at work."""
 
@@ -52,6 +55,8 @@ class Result(NamedTuple):
     executions: int
     excess: tuple[str, ...]
     """Agents that ran more at once than they had cores, with how many and how many they had."""
+    again: tuple[str, ...]
+    """Tasks that ran twice although no agent was lost that had them."""
     in_use: float
     """Core-seconds booked for each that was offered while tasks waited."""
     seconds: float
@@ -144,7 +149,7 @@ def measure(shape: str, tasks: int, seed: int = 1) -> Result:
         for share, change in (
             (0.25, lambda: net.grow("b", 2)),
             (0.50, lambda: net.shrink("a", 1)),
-            (0.75, lambda: net.lose("d")),
+            (0.75, lambda: net.lose(LOST)),
         ):
             _until(lambda share=share: path.read_bytes().count(b"\n") >= share * tasks)  # type: ignore[misc]
             change()
@@ -152,7 +157,8 @@ def measure(shape: str, tasks: int, seed: int = 1) -> Result:
         seconds = time.monotonic() - begun
         runs = _runs(path)
     done = len({run.task for run in runs}) if states == ["done"] * tasks else states.count("done")
-    return Result(shape, tasks, done, len(runs), excess(runs, net.cores), in_use(runs, net.cores), seconds)
+    above, twice, share = excess(runs, net.cores), again(runs, {LOST}), in_use(runs, net.cores)
+    return Result(shape, tasks, done, len(runs), above, twice, share, seconds)
 
 
 def _runs(path: Path) -> list[Run]:
@@ -181,6 +187,16 @@ def excess(runs: list[Run], cores: dict[str, list[tuple[float, int]]]) -> tuple[
             if sign > 0 and running > (limit := _at(steps, at)):
                 found.append(f"{host} ran {running} with {limit} cores")
     return tuple(found)
+
+
+def again(runs: list[Run], lost: set[str]) -> tuple[str, ...]:
+    """Name the tasks that ran twice, but for once on an agent that was lost, which can have told nobody of it."""
+    times = Counter((run.task, run.host in lost) for run in runs)
+    return tuple(
+        f"task {task} ran {count} times on {'the lost' if is_lost else 'other'} agents"
+        for (task, is_lost), count in times.items()
+        if count > 1
+    )
 
 
 def _at(steps: list[tuple[float, int]], when: float) -> int:
