@@ -31,6 +31,8 @@ class Form(IntEnum):
 
     Made by the agent alone, for itself or for a neighbour; to that the payload brings the ticket of the connection.
     """
+    INSTEAD = 6
+    """As TASK, but nothing is called: it gives what on_failure=IGNORE gives. Made by the agent alone, for itself."""
 
 
 class Spread(IntEnum):

@@ -16,7 +16,7 @@ from agentd.core.events import (
     WorkerStarted,
 )
 from agentd.model.graph import Put
-from agentd.model.task import Failure, Reason, Status
+from agentd.model.task import Failure, Form, Reason, Status
 from agentd.model.values import Codec, Kept, Payload
 from tests.fakes import world_nested as nested
 from tests.fakes.world_data import BIG
@@ -244,8 +244,12 @@ class Process:
         self.running = task
         self._turn += 1
         turn = self._turn
-        self.host.started(self, task)
         nest = nested.read(task.payload)
+        if nest is not None and task.shape.template.form is Form.INSTEAD:  # none of its code runs
+            values = nested.made(nest, ["instead"], task.makes)
+            self._end(Status.DONE, None, Payload(), tuple([Payload(Codec.BYTES, text.encode()) for text in values]))
+            return
+        self.host.started(self, task)
         if nest is not None:
             self._numbers += 1
             texts = [value.data.decode() for value in inputs]

@@ -146,6 +146,7 @@ def test_a_failure_that_nobody_saw_is_not_lost(agents: AgentExecutor) -> None:
 def test_what_is_ignored_gives_its_default(agents: AgentExecutor) -> None:
     """IGNORE, for exceptions and for tasks whose time is over: the operation goes on with what the definition says."""
     assert call(agents, apps.ignore_what_is_late) == "instead"
+    assert [*call(agents, apps.ignore_what_was_killed)] == ["instead"] * 3
     assert call(agents, apps.ignore_failures) == ["instead", "instead"]
 
 

@@ -18,7 +18,7 @@ from agentd.core.neighbours.lots import sorted_out
 from agentd.core.tasks.task import ENDED, State, Task
 from agentd.model.errors import BrokenInvariant
 from agentd.model.exchange import End, Refusal, Settled
-from agentd.model.task import Failure, Outcome, Reason, Status
+from agentd.model.task import Failure, Form, Outcome, Reason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _ID, _CALLER, _REF, _INPUTS, _PARTS = map(attrgetter, ("id", "caller", "ref", "inputs", "payload.parts"))
 RETRIES = 3
 """Repetitions of a task whose code raised under on_failure=RETRY: 4 runs in all (as PyCOMPSs)."""
+
+_UNTOLD = frozenset({Reason.EXIT, Reason.SIGNAL, Reason.OUT_OF_MEMORY, Reason.TIMED_OUT})
+"""Failures of which no exception was there that a worker could have ignored."""
 
 
 class Endings:
@@ -55,13 +58,14 @@ class Endings:
             if joined is None:
                 return
             outcome = joined
+        if outcome.status and task.family and self._is_given_instead(task, outcome):
+            return
         task.state = ENDED
         del state.tasks[task.id]
         state.counters["ended"] += 1
         if state.census is not None:
             state.census.add(task, outcome, now)
-        if state.stopping:
-            state.stopping.pop(task.id, None)
+        state.stopping.pop(task.id, None)
         if task.family:  # its inputs are its family's
             self.families.ended(task, outcome, now)
             if task.payload.parts:
@@ -78,6 +82,22 @@ class Endings:
             state.outbox.settle(task.caller, Settled(task.ref, outcome))
             return
         self._end_root(task, outcome, now)
+
+    def _is_given_instead(self, task: Task, outcome: Outcome) -> bool:
+        """Have a worker give what on_failure=IGNORE gives for a task whose own worker could not, as it was killed."""
+        state, template, failure = self._state, task.shape.template, outcome.failure
+        family = state.families.get(task.family)
+        if (
+            (template.form, template.on_failure) != (Form.TASK, "IGNORE")
+            or outcome.status == Status.CANCELLED
+            or (failure is None or failure.reason not in _UNTOLD)
+            or (family is None or family.refusal is not None or task.id in family.replicas)
+        ):
+            return False
+        state.stopping.pop(task.id, None)
+        task.shape = state.shapes.instead(task.shape)
+        self.back(task)
+        return True
 
     def _end_root(self, task: Task, outcome: Outcome, now: float) -> None:
         """End an operation, or what holds cores for a task."""

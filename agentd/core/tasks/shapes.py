@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from agentd.core.tasks.demands import LEAST_S, MOST_S, demand_of_nodes, sound
 from agentd.core.tasks.estimates import rank
 from agentd.core.tasks.task import Shape
-from agentd.model.task import Spread
+from agentd.model.task import Constraints, Form, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,9 @@ SHAPES_MOST = 4096
 """Templates that are remembered (chosen: far above what is in use at one time, a few MB)."""
 CODE_MOST_BYTES = 64 << 20
 """Bytes of functions by value that are remembered (chosen)."""
+
+_INSTEAD = " instead"
+"""In the place of a host: none has such a name."""
 
 
 class Learned(NamedTuple):
@@ -126,6 +129,19 @@ class Shapes:
         if found is None:
             found = self._made(replace(shape.template, nodes=nodes, hosts=hosts))
             found.of = shape
+            if len(self._bound) >= SHAPES_MOST:
+                self._bound.clear()
+            self._bound[key] = found
+        return found
+
+    def instead(self, shape: Shape) -> Shape:
+        """Give the shape of what on_failure=IGNORE gives for such a task, which any worker of this agent makes."""
+        key = (shape.number, _INSTEAD)
+        found = self._bound.get(key)
+        if found is None:
+            few = {"nodes": 1, "hosts": (), "alternatives": (), "constraints": Constraints(), "spread": Spread.NONE}
+            found = self._made(replace(shape.template, form=Form.INSTEAD, on_failure="FAIL", timeout_s=None, **few))
+            found.only = ""
             if len(self._bound) >= SHAPES_MOST:
                 self._bound.clear()
             self._bound[key] = found

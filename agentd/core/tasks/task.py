@@ -61,7 +61,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.OFFERED: frozenset({State.FORWARDED, State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
     State.FORWARDED: frozenset({State.WAITING, State.STOPPING, State.ENDED, State.COLLECTING}),
     State.BLOCKED: frozenset({State.RUNNING, State.STOPPING, State.WAITING, State.JOINING, State.ENDED}),
-    State.STOPPING: frozenset({State.ENDED, State.JOINING}),
+    State.STOPPING: frozenset({State.ENDED, State.JOINING, State.WAITING, State.LACKING}),
     State.JOINING: frozenset({State.ENDED, State.WAITING}),
     State.ENDED: frozenset(),
     State.FETCHING: frozenset({State.WAITING, State.ENDED, State.LACKING}),

@@ -15,7 +15,7 @@ from .values import read_arguments
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME, VALUE, SCRIPT, CHUNK, TASK, DIRECT = range(6)
+NAME, VALUE, SCRIPT, CHUNK, TASK, DIRECT, INSTEAD = range(7)
 """As `agentd.model.task.Form`, which this side cannot import."""
 _FADE = 0.98
 """How much of the slowest run is remembered after each further run; chosen: an outlier counts for some 100 runs."""
@@ -57,7 +57,7 @@ class Callee:
         Refused: by `__init__`, when it is not there or may not be called.
     """
 
-    __slots__ = ("_function", "_is_chunk", "_longest_s", "definition", "hosts", "slow_s", "wants_json")
+    __slots__ = ("_function", "_is_chunk", "_longest_s", "definition", "hosts", "is_instead", "slow_s", "wants_json")
 
     def __init__(self, declared: Declared, finder: Finder) -> None:
         self.wants_json = declared.wants_json
@@ -67,10 +67,12 @@ class Callee:
         """The longest of the last runs but for one, fading: how long the next may hold back the results before it. One
         alone is no pattern: a busy machine lets any process wait for a core now and then."""
         self._is_chunk = declared.form == CHUNK
+        self.is_instead = declared.form == INSTEAD
         self.definition: Any = None
         """What a decorated function says about itself, where it was asked for as a task."""
         function: Callable[..., Any]
-        if declared.form == TASK:
+        is_task = declared.form in {TASK, INSTEAD}
+        if is_task:
             function = self._task(declared, finder)
         elif declared.form == SCRIPT:
             function = Script(declared.function, declared.code)
@@ -78,7 +80,7 @@ class Callee:
             function = body_of(load_value(declared.code))
         else:
             function = body_of(finder.find(declared.function))
-        if declared.form != TASK and getattr(getattr(function, "__code__", None), "co_flags", 0) & _IS_COROUTINE:
+        if not is_task and getattr(getattr(function, "__code__", None), "co_flags", 0) & _IS_COROUTINE:
             function = partial(_completed, function)
         self._function = function
 

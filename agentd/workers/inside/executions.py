@@ -56,10 +56,13 @@ class Executions:
         self.begun = task
         self._port.nodes = callee.hosts
         execution = make(self._port, callee.definition, inputs or ())
+        self.was_forgiven = self.has_asked = False
         try:
             self._read(execution, data, buffers)
+            if callee.is_instead:
+                self.made = self._written(execution.instead)
+                return
             try:
-                self.was_forgiven = False
                 value = execution.run()
                 family = self._port.family_of(task)
                 self.has_asked = family is not None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import protocol
 from ..page import ERR_START, INTERRUPTED, OUT_START, RUNNING, STARTED, TIMED_OUT, Page
 from ..protocol import COUNT, NUMBER, RUN_HEAD, RUN_ROW, SIZED, Kind, ProtocolError, frame
-from .callees import DIRECT, TASK, Callee, Declared, read_template
+from .callees import DIRECT, INSTEAD, TASK, Callee, Declared, read_template
 from .direct import DirectLines
 from .executions import Executions
 from .failures import CANCELLED, DONE, FAILED, Failure, Reason, failure_of
@@ -44,6 +44,7 @@ _EXPOSED = "_agentd_worker_task"
 _NO_VALUE: Encoded = (0, b"", None)
 _MADE: Encoded = (0, b"", [])
 """Stands for what the task made, which its execution has."""
+_TASKS = (TASK, INSTEAD)
 _PATIENCE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long to wait for work before memory is tidied: soon at first, then ever more seldom."""
 _IDLE_SEGMENT_S = 10.0
@@ -312,7 +313,7 @@ class Worker:
 
     def _buffers(self, number: int, parts: Any) -> list[memoryview]:
         """Give the buffers of a call: a task asked for by another may write into its arguments, without effect."""
-        return self._reader.buffers(parts, private=self._declared[number].form == TASK)
+        return self._reader.buffers(parts, private=self._declared[number].form in _TASKS)
 
     def _discard(self, inputs: Any) -> None:
         for _, _, parts in inputs:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,24 @@ def too_long() -> Any:
 @marked(returns=1, on_failure="IGNORE", failure_defaults={"returns": "instead"})
 def fails_softly() -> Any:
     raise ValueError
+
+
+@marked(returns=1, on_failure="IGNORE", failure_defaults={"returns": "instead"}, timeout_s=0.5)
+def hears_nothing() -> Any:
+    while True:
+        with suppress(KeyboardInterrupt):
+            time.sleep(0.01)
+
+
+@marked(returns=1, on_failure="IGNORE", failure_defaults={"returns": "instead"})
+def leaves(how: str) -> Any:
+    if how == "exit":
+        sys.exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ignore_what_was_killed() -> Any:
+    return api.wait_on(hears_nothing(), leaves("exit"), leaves("kill"))
 
 
 def ignore_failures() -> Any:

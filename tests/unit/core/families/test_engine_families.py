@@ -14,12 +14,13 @@ from tests.fakes.world_nested import Nest, Step
 from tests.fakes.world_users import recorded
 from tests.fakes.world_workers import KILLED
 
-FAIL, CANCEL, RETRY, TIMED = range(4)
+FAIL, CANCEL, RETRY, TIMED, IGNORED = range(5)
 TEMPLATES = [
     Template("m:fail", Form.TASK),
     Template("m:cancel", Form.TASK, on_failure="CANCEL_SUCCESSORS"),
     Template("m:retry", Form.TASK, on_failure="RETRY"),
     Template("m:timed", Form.TASK, timeout_s=0.5),
+    Template("m:ignored", Form.TASK, timeout_s=0.5, on_failure="IGNORE"),
 ]
 ROOT = Template("m:root", durable=True)
 
@@ -95,6 +96,36 @@ def test_a_failure_that_nobody_was_told_of_is_the_parents() -> None:
     assert outcome.failure is not None
     assert (outcome.failure.message, outcome.failure.agent) == ("bad: raise", "a")
     assert sorted(play.begun) == ["bad", "free", "root"]
+
+
+@pytest.mark.parametrize(("seconds", "how", "runs"), [(0.1, "segv", 3), (0.1, "oom", 1), (9.0, "", 1)])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_is_to_be_ignored_is_ignored_where_its_worker_was_killed(
+    cores: int, seconds: float, how: str, runs: int
+) -> None:
+    """No exception was there to be ignored: another worker gives what it is to have, and what reads it goes on."""
+    play = Play(
+        Step(task("bad", seconds, how, IGNORED), makes=(0,)),
+        Step(task("successor"), reads=(0,), makes=(1,)),
+        Step(waits=(0, 1)),
+        cores=cores,
+    )
+    assert play.end().status == Status.DONE
+    assert play.begun.count("bad") == runs
+    assert play.begun.count("successor") == 1
+
+
+def test_what_is_to_be_ignored_and_was_cancelled_is_over() -> None:
+    """A group that is given up gets no defaults: nobody reads them."""
+    play = Play(
+        Step(task("bad", 9.0, "", IGNORED), makes=(0,), groups=(1,)),
+        Step(task("other", 0.2), makes=(1,)),
+        Step(waits=(1,)),
+        Step(cancels=1),
+        Step(waits=(0,)),
+    )
+    assert play.end().status == Status.DONE
+    assert play.begun.count("bad") == 1
 
 
 def test_cancel_successors_fails_nobody_else() -> None:
