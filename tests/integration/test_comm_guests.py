@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +19,7 @@ from agentd.model.values import Codec, Part, Payload
 from agentd.wire import messages as m
 from agentd.wire.codec import encode
 from agentd.wire.framing import HEADER, MAGIC, encode_frame
+from tests.fakes.descriptors import open_files
 from tests.integration.comm_rig import Agent, Client, passing_time, run
 
 JSON = Payload(Codec.JSON, b'{"args":[1]}')
@@ -29,10 +29,6 @@ PICKLE = Payload(Codec.PICKLE, b"\x80\x05N.")
 def frame(message: m.Message, version: int = 1) -> bytes:
     (pieces,) = encode(message, version=version, max_bytes=2**24, local=True)
     return b"".join(pieces)
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -483,7 +479,7 @@ def test_shared_memory_is_named_on_the_unix_socket(folder):
             user.connect(str(path))
             fd = os.memfd_create("segment")
             os.write(fd, b"bytes")
-            before = open_descriptors()
+            before = open_files()
             user.sendall(frame(m.Hello(role="user")))
             await asyncio.get_running_loop().run_in_executor(None, user.recv, 4096)
             socket.send_fds(user, [frame(m.Segment(1, 5))], [fd])
@@ -492,7 +488,7 @@ def test_shared_memory_is_named_on_the_unix_socket(folder):
             (submitted,) = await beta.until(e.CallsSubmitted)
             assert submitted.calls[0].payload.parts == (Part(5, None, 1),)
             assert taken == [(1, b"bytes")]
-            assert open_descriptors() == before + 1, "the accepted socket, and no descriptor left open"
+            assert len(open_files() - before) == 1, "the accepted socket, and no descriptor left open"
             beta.door.send(beta.door.link(submitted.caller), m.Segment(9, 5), (fd,))
             beta.door.flush()
             _, fds, _, _ = socket.recv_fds(user, 4096, 4)

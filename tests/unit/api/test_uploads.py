@@ -13,6 +13,7 @@ from agentd.model.errors import PeerError
 from agentd.model.values import Part, Payload
 from agentd.wire.checksum import checksum
 from agentd.wire.messages import DataChunk, DataRequest
+from tests.fakes.descriptors import open_files
 
 SIZE = 3 * CHUNK_MOST_BYTES + 5
 
@@ -103,17 +104,17 @@ def test_what_ended_is_refused_and_let_go():
 def test_room_in_memory_is_used_again():
     """What has ended makes room; meanwhile more goes to the disk, and comes from there as it was."""
     kept = uploads(memory_bytes=SIZE)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     values = [bytearray(os.urandom(SIZE)) for _ in range(3)]
     parts = [named(kept.place(views(value)))[0] for value in values]
-    assert len(os.listdir("/proc/self/fd")) == descriptors + 2
+    assert len(open_files() - before) == 2
     for part, value in zip(parts, values, strict=True):
         kept.requested(asked(part))
         assert joined(fetched(kept)) == value
         kept.settle(Payload(1, b"", (part,)))
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() <= before
     kept.place(views(values[0]))
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() <= before
 
 
 def test_a_new_connection_begins_without_what_was_asked_for():

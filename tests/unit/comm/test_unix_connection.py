@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from agentd.comm.carrying.unix import MAX_FDS, READ_BYTES, UnixConnection
+from tests.fakes.descriptors import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -173,7 +174,7 @@ async def test_a_reader_may_close_from_within_what_it_is_told() -> None:
 @both
 async def test_unsent_descriptors_are_closed_with_the_connection() -> None:
     """Whatever waits when the end comes leaves no descriptor open, nor does what a peer sent and nobody read."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_files()
     left, right = ends()
     right.connection.pause_reading()
     left.connection.write(b"x" * 5_000_000)
@@ -184,7 +185,7 @@ async def test_unsent_descriptors_are_closed_with_the_connection() -> None:
     left.connection.flush()
     left.connection.close()
     right.connection.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert open_files() <= before
 
 
 @both
