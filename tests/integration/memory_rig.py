@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,5 +30,6 @@ def little_memory() -> Iterator[tuple[str, ...]]:
         yield sys.executable, "-c", enter
     finally:
         for pid in joined.read_text().split():
-            (GROUPS / "cgroup.procs").write_text(pid)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                (GROUPS / "cgroup.procs").write_text(pid)
         made.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import RevokeTasks
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = """
-import ctypes, time
+import ctypes
 
 def inc(x): return x + 1
-def deep(micros): ctypes.PyDLL(None).usleep(micros)  # holds the interpreter all the while
+def deep(gate): ctypes.PyDLL(None).open(gate.encode(), 0)  # holds the interpreter until the other end is opened
 def mark(path): open(path, "a").write("x")
 """
 
@@ -29,7 +30,9 @@ def test_tasks_are_taken_back_at_once_even_while_the_worker_is_stuck_in_c(tmp_pa
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
             marks = [tmp_path / f"{n}" for n in range(6)]
-            deep = room.task("deep", arguments(300_000))
+            gate = tmp_path / "gate"
+            os.mkfifo(gate)
+            deep = room.task("deep", arguments(str(gate)))
             rest = [room.task("mark", arguments(str(path))) for path in marks]
             room.give([deep, *rest])
             await room.running(deep)
@@ -37,8 +40,9 @@ def test_tasks_are_taken_back_at_once_even_while_the_worker_is_stuck_in_c(tmp_pa
             assert [event.count for event in room.of(TasksRevoked)] == [4]
             assert not room.of(RevokeSettled)
             room.supervisor.flush()
-            await room.until(lambda: bool(room.of(RevokeSettled)))
-            await room.result(rest[1])
+            with gate.open("r+b", buffering=0):
+                await room.until(lambda: bool(room.of(RevokeSettled)))
+                await room.result(rest[1])
             assert [path.exists() for path in marks] == [True, True, False, False, False, False]
             assert (await room.run("inc", 1)).status == Status.DONE
             assert set(room.results()) == {deep.id, rest[0].id, rest[1].id, rest[5].id + 1}
@@ -52,7 +56,9 @@ def test_revoking_again_takes_more_and_settles_each_once(tmp_path: Path) -> None
     async def main() -> None:
         async with Room(tmp_path, CODE) as room:
             await room.start_worker()
-            deep = room.task("deep", arguments(200_000))
+            gate = tmp_path / "gate"
+            os.mkfifo(gate)
+            deep = room.task("deep", arguments(str(gate)))
             tasks = [room.task("inc", arguments(n)) for n in range(5)]
             room.give([deep, *tasks])
             await room.running(deep)
@@ -61,8 +67,9 @@ def test_revoking_again_takes_more_and_settles_each_once(tmp_path: Path) -> None
             assert [event.count for event in room.of(TasksRevoked)] == [2, 1, 2, 0]
             assert not room.of(RevokeSettled)
             room.supervisor.flush()
-            await room.until(lambda: len(room.of(RevokeSettled)) == 4)
-            assert (await room.run("inc", 1)).status == Status.DONE
+            with gate.open("r+b", buffering=0):
+                await room.until(lambda: len(room.of(RevokeSettled)) == 4)
+                assert (await room.run("inc", 1)).status == Status.DONE
             assert not {task.id for task in tasks} & set(room.results())
 
     asyncio.run(main())

@@ -32,7 +32,9 @@ def loop(array):
     cycle = [array]; cycle.append(cycle)
     return None
 def fail(array): raise ValueError(len(array))
-def stuck(seconds): time.sleep(seconds)
+def stuck(gate):
+    import os
+    while not os.path.exists(gate): time.sleep(0.001)
 def die(array): import os; os._exit(1)
 def kind(value): return type(value).__name__, len(value)
 def shelf(): import os; return len(os.listdir("/proc/self/fd")), sum("agentd-seg" in l for l in open("/proc/self/maps"))
@@ -175,13 +177,15 @@ def test_arguments_of_revoked_and_cancelled_tasks_are_let_go(tmp_path: Path) -> 
             await room.start_worker(1)
             value = (await room.run("block", 5, SIZE)).value
             (segment,) = segments_of(value)
-            stuck = room.task("stuck", arguments(0.2))
+            gate = tmp_path / "gate"
+            stuck = room.task("stuck", arguments(str(gate)))
             room.give([stuck, *(room.task("total", payload_of(value)) for _ in range(4))])
             await room.running(stuck)
             holds = room.supervisor.segments._entries[segment]
             assert holds.holds == 5
             room.supervisor.revoke(RevokeTasks(1, 4))
             room.supervisor.flush()
+            gate.touch()
             await room.until(lambda: bool(room.of(RevokeSettled)))
             await room.soon(lambda: holds.holds == 1)
 
