@@ -9,6 +9,7 @@ cores do not matter.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import signal
@@ -33,6 +34,8 @@ PATIENCE_S = 300.0
 LOOK_S = 0.02
 LOST = "d"
 """The agent that is killed."""
+DEAD_S = 1.0
+"""How long workers may outlive their agent: promised."""
 STARTED = 0.05
 """Share of the tasks after which all agents are taken to be at work."""
 
@@ -117,19 +120,37 @@ class Net:
         """Take cores away; what runs on them may end."""
         body = {"capacity": {"processors": [{"units": units}]}}
         self._post(name, f"/v1/resources/{name}/reduce", body)
-        self.cores[name].append((time.monotonic() + MOST_S, self.cores[name][-1][1] - units))
+        self.cores[name].append((time.monotonic(), self.cores[name][-1][1] - units))
 
     def lose(self, name: str) -> None:
         """Kill an agent without a word, and say so to the one above it."""
         agent = self.agents[name]
-        now = time.monotonic()
         os.kill(agent.process.pid, signal.SIGKILL)
         agent.process.wait()
+        now = time.monotonic()
         self.clients[self.parents[name]].delete(f"/v1/resources/{name}", params={"lost": True}).raise_for_status()
         for below, above in self.parents.items():
             if above == name:
                 self.cores[below].append((now, 0))
         self.cores[name].append((now, 0))
+
+    def limits(self, runs: list[Run]) -> dict[str, list[tuple[float, int]]]:
+        """Give the cores as they bind: one that is at work when it is taken away is free with the next end.
+
+        Until then a worker may begin what it was given before, however late that is.
+        """
+        found = {}
+        for name, steps in self.cores.items():
+            found[name] = steps[:1]
+            for (_, before), (since, units) in itertools.pairwise(steps):
+                if name == LOST:
+                    binds = since + DEAD_S
+                elif units < before:
+                    binds = min((run.end for run in runs if run.host == name and run.end > since), default=since)
+                else:
+                    binds = since
+                found[name].append((binds, units))
+        return found
 
     def states(self, ids: list[str]) -> list[str]:
         """Wait for all ends."""
@@ -157,7 +178,7 @@ def measure(shape: str, tasks: int, seed: int = 1) -> Result:
         seconds = time.monotonic() - begun
         runs = _runs(path)
     done = len({run.task for run in runs}) if states == ["done"] * tasks else states.count("done")
-    above, twice, share = excess(runs, net.cores), again(runs, {LOST}), in_use(runs, net.cores)
+    above, twice, share = excess(runs, net.limits(runs)), again(runs, {LOST}), in_use(runs, net.cores)
     return Result(shape, tasks, done, len(runs), above, twice, share, seconds)
 
 
