@@ -28,6 +28,7 @@ from tests.integration.line_rig import (
     held_on_a_line,
     is_idle,
     on_a_line,
+    unhurried,
     until,
 )
 from tests.integration.memory_rig import little_memory
@@ -287,7 +288,8 @@ def test_one_core_is_shared_with_whoever_waits(start_agent, functions):
         thread = threading.Thread(target=loop)
         thread.start()
         try:
-            until(lambda: directly(agent) > 100)
+            with unhurried():
+                until(lambda: directly(agent) > 100)
             for number in range(50):
                 assert other.submit(functions.double, number).result(LONG_S) == 2 * number
                 before = count

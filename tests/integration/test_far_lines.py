@@ -7,7 +7,6 @@ import re
 import signal
 import threading
 from concurrent.futures import CancelledError, wait
-from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -58,14 +57,13 @@ def test_a_loop_goes_directly_and_gives_what_it_would_give(start_agent, function
         with connect(near.state) as client:
             host, _, port = far.comm.rpartition(":")
             client.add("far", {}, properties={"Host": host, "Port": port})
-    calls = count()
+    given = []
     with AgentExecutor(near.state) as executor:
         on_a_line(executor, functions)
         before, asked = directly(far), figure(near, "accepted_total")
-        while (more := directly(far) - before) < 1000:
-            for number in islice(calls, 500):
-                assert executor.submit(functions.double, number).result(LONG_S) == 2 * number
-        assert more + figure(near, "accepted_total") - asked >= next(calls)
+        calls = called_until(far, 1000, lambda n: given.append(executor.submit(functions.double, n).result(LONG_S)))
+        assert given == [2 * n for n in range(calls)]
+        assert directly(far) - before + figure(near, "accepted_total") - asked >= calls
     assert directly(near) == 0
     until(lambda: is_idle(far))
 

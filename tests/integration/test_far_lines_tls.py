@@ -12,6 +12,7 @@ from agentd.model.errors import AgentdError
 from tests.integration.line_rig import (
     LONG_S,
     called_on_a_line,
+    called_until,
     direct_of,
     directly,
     far_agent,
@@ -40,11 +41,9 @@ def test_a_loop_goes_directly_and_each_call_is_what_it_would_be(near, far, funct
     with AgentExecutor(near.state) as executor:
         direct = on_a_line(executor, functions)
         assert direct.line._tls is not None
-        before, calls = directly(far), 0
-        while directly(far) - before < 500:
-            for _ in range(200):
-                assert executor.submit(functions.double, calls).result(LONG_S) == 2 * calls
-                calls += 1
+        given = []
+        calls = called_until(far, 500, lambda n: given.append(executor.submit(functions.double, n).result(LONG_S)))
+        assert given == [2 * n for n in range(calls)]
         with pytest.raises(ValueError, match="not 3") as caught:
             called_on_a_line(executor, functions, functions.refuse, 3).result(LONG_S)
         assert re.match(r"Raised on agent far, attempt 1\.", caught.value.__notes__[0])
@@ -61,11 +60,9 @@ def test_one_core_there_serves_a_loop_directly(start_agent, functions):
     paired(far, near)
     with AgentExecutor(near.state) as executor:
         on_a_line(executor, functions)
-        before, calls = directly(far), 0
-        while directly(far) - before < 500:
-            for _ in range(200):
-                assert executor.submit(functions.double, calls).result(LONG_S) == 2 * calls
-                calls += 1
+        given = []
+        calls = called_until(far, 500, lambda n: given.append(executor.submit(functions.double, n).result(LONG_S)))
+        assert given == [2 * n for n in range(calls)]
 
 
 def test_a_revoked_agent_has_no_more_calls_run(near, far, functions, tmp_path):
