@@ -31,6 +31,8 @@ CALLS = 15
 """That must be done while an attack goes on."""
 PATIENT = ("--lease-s", "60")
 """A raw peer sends no heartbeats: it is not to be lost for its silence, however slow the machine."""
+SIP_BYTES = 1 << 20
+"""What a reader takes that is slow and not gone: the kernel tells of room when a sixteenth of its buffer is free."""
 MessageT = TypeVar("MessageT", bound=m.Message)
 
 
@@ -220,6 +222,15 @@ class Raw:
             data = self.sock.recv(65_536)
             assert data, f"closed before {kind.__name__}"
             self._heard += self.session.receive(data, 0.0)
+
+    def sip(self) -> None:
+        """Take just so much that the other end does not give it up for reading nothing at all."""
+        data = b""
+        while len(data) < SIP_BYTES:
+            more = self.sock.recv(SIP_BYTES - len(data))
+            assert more, "closed"
+            data += more
+        self._heard += self.session.receive(data, 0.0)
 
     def last_words(self) -> tuple[str, str]:
         """Read to the end: the code and the reason with which the other end closed; both empty where it gave none."""
