@@ -160,16 +160,17 @@ def test_a_flood_of_tickets_shuts_out_nobody_for_longer_than_any_flood():
     run(main)
 
 
-def test_what_nobody_takes_is_closed(monkeypatch):
+def test_what_nobody_takes_is_closed():
     """Of a connection whose task is never offered nothing is left after a moment, at either end."""
-    monkeypatch.setattr(lines, "TICKET_S", 0.2)
 
     async def main() -> None:
+        let_pass = passing_time()
         async with Agent("alpha") as alpha, Agent("beta") as beta:
             await linked(alpha, beta)
             here, ticket, why = await opened(alpha)
             assert here is not None, why
             here.setblocking(False)
+            let_pass(lines.TICKET_S)
             async with asyncio.timeout(PATIENCE_S):
                 assert await asyncio.get_running_loop().sock_recv(here, 1) == b""
             assert beta.door.lines.take(end_of(beta).link, ticket) is None
@@ -179,17 +180,17 @@ def test_what_nobody_takes_is_closed(monkeypatch):
 
 
 @pytest.mark.parametrize("why", ["limited", "lends nothing", "silent"])
-def test_a_neighbour_that_gives_no_line_says_why(monkeypatch, why):
+def test_a_neighbour_that_gives_no_line_says_why(why):
     """Or it is found out within the time for it; the link is as good as before."""
-    monkeypatch.setattr(lines, "TICKET_S", 0.2)
 
     async def main() -> None:
+        let_pass = passing_time()
         async with Agent("alpha") as alpha, Agent("beta", lends=why != "lends nothing") as beta:
             await linked(alpha, beta)
             if why == "limited":
                 end_of(beta).limits = Limits(functions=("m:f",))
             elif why == "silent":
-                beta.door.route(LineOpen, lambda *_: None)
+                beta.door.route(LineOpen, lambda *_: let_pass(lines.TICKET_S))
             here, _, words = await opened(alpha)
             assert here is None
             assert {"limited": "limits alpha", "lends nothing": "lends nothing", "silent": "does not answer"}[
