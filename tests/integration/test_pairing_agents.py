@@ -130,8 +130,7 @@ def test_a_peer_stops_this_agent_only_where_that_is_allowed(
     """`forwardTo` goes over the link, without --callback-host; who may not stop the other is told what to do."""
     server, phone = pair
     words = ("call", "--stop", "--forward_to", server.agent.rest.removeprefix("http://"), "sums:count_bytes", "four")
-    stopped = phone.type(*words)
-    assert stopped.returncode == 0, stopped.stderr
+    assert _was_stopped(phone.type(*words))
     assert phone.agent.process.wait(PATIENCE_S) == 0
     log = (phone.agent.state / "log" / "agent.log").read_text()
     assert log.count("agentd peers limit phone --may-stop yes, there") == 1
@@ -139,10 +138,15 @@ def test_a_peer_stops_this_agent_only_where_that_is_allowed(
     phone = start_device("phone", state=phone.agent.state)
     server.linked("phone")
     assert server.says("peers", "limit", "phone", "--may-stop", "yes")["may_stop"]
-    assert phone.type(*words).returncode == 0
+    assert _was_stopped(phone.type(*words))
     assert server.agent.process.wait(PATIENCE_S) == 0
     assert "phone asked this agent to stop" in (server.agent.state / "log" / "agent.log").read_text()
     assert phone.agent.process.wait(PATIENCE_S) == 0
+
+
+def _was_stopped(call: subprocess.CompletedProcess[str]) -> bool:
+    """Tell whether a call that stops its agent went well; on a busy machine that is gone before it is asked how."""
+    return call.returncode == 0 or (call.returncode == 4 and "has stopped, as was asked for" in call.stderr)
 
 
 def test_a_peer_that_is_added_grants_what_it_reports(start_device: Callable[..., Device]) -> None:
