@@ -12,6 +12,7 @@ import random
 import signal
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,14 +64,15 @@ def burst(door: Door, chance: random.Random) -> list[str]:
 
 def kill_a_worker(pid: int, chance: random.Random) -> None:
     """End one process that runs users' code, if there is one."""
-    spawners = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    workers = [
-        int(worker)
-        for spawner in spawners
-        for worker in Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()
-    ]
-    if workers:
-        os.kill(chance.choice(workers), signal.SIGKILL)
+    with suppress(FileNotFoundError, ProcessLookupError):  # one of them has just ended by itself, as many here do
+        spawners = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        workers = [
+            int(worker)
+            for spawner in spawners
+            for worker in Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()
+        ]
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
 
 
 @pytest.mark.timeout(SOAK_S * 1.5 + 180)
