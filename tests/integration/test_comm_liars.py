@@ -65,7 +65,6 @@ class Liar(threading.Thread):
         assert self.error is None, self.error
 
     def run(self) -> None:
-        self._raw.sock.settimeout(LOOK_S)
         tiers = (Tier(1.0, CORES, CORES, CORES, 0.0),)
         try:
             self._raw.say(m.Load(Report(epoch=1, sequence=1, tiers=tiers)))
@@ -76,10 +75,13 @@ class Liar(threading.Thread):
             self.error = error
 
     def _listen(self) -> None:
+        self._raw.sock.settimeout(LOOK_S)
         try:
             data = self._raw.sock.recv(1 << 16)
         except TimeoutError:
             return
+        finally:
+            self._raw.sock.settimeout(PATIENCE_S)  # what it says is read when the agent comes to it
         assert data, "it was dropped"
         for message in self._raw.session.receive(data, 0.0):
             if isinstance(message, m.Offers):
