@@ -192,6 +192,7 @@ def leftovers(host: Host) -> list[str]:
         "pinned bytes": state.lineage.pinned_bytes,
         "tasks that want bytes": engine._supply._wants,
         "transfers": host.courier._under_way,
+        "a wish of its scheduler that was refused": engine.placing.last_violation,
         "calls": [one.id for one in state.ledger.operations.values() if not one.durable and one.is_delivered],
     }
     return [f"{host.name} keeps {what}: {str(rest)[:200]}" for what, rest in kept.items() if rest]
