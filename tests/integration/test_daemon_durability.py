@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from integration.daemon_rig import PATIENCE_S, WITH_APPS, Door, door_of, star
 
 KILLS = int(os.environ.get("AGENTD_FAULT_KILLS", "50"))
@@ -22,6 +23,7 @@ PER_BATCH = 50
 DUPLICATES = 0.05
 
 
+@pytest.mark.timeout(90 + 4 * KILLS)
 def test_kill_9_under_load_loses_none_and_doubles_none(start_agent: Callable[..., Any], tmp_path: Path) -> None:
     """Every accepted operation ends with its one right result, and a key always stands for the same operation."""
     load = Load(start_agent, tmp_path / "state")
