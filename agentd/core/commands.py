@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
-from agentd.core.journal.entries import Ended, Entry
+from agentd.core.journal.entries import Accepted, Ended, Entry
 from agentd.core.tasks.task import Task
 from agentd.model.exchange import End, EndedLot, Lot, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
@@ -140,11 +142,11 @@ class Record(Command, frozen=True, gc=False):
     entry: Entry
 
 
-class RecordEnds(Command, frozen=True, gc=False):
-    """Write the ends of operations, whose sessions are told of them then; `number` is that of the last."""
+class RecordCalls(Command, frozen=True, gc=False):
+    """Write how calls of sessions were accepted, or ended; `number` is that of the last entry."""
 
     number: int
-    entries: list[Ended]
+    entries: Sequence[Accepted | Ended]
 
 
 class Reply(Command, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from agentd.core.families.families import Families
 from agentd.core.families.limits import Limits
 from agentd.core.families.waiting import Waiting
 from agentd.core.journal.entries import Forgotten
+from agentd.core.journal.ledger import numbers_of
 from agentd.core.journal.restoring import Restoring
 from agentd.core.leaving import Leaving
 from agentd.core.line_events import CallsAnnounced, LineCallsEnded
@@ -260,9 +261,10 @@ class Engine:
                     sender.confirmed(operation.id)
             if operation.outcome is not None:
                 self._endings.release_outcome(operation.outcome)
-        if gone:
-            state.outbox.record(Forgotten(tuple(operation.id for operation in gone)))
-        return len(gone)
+        numbers = numbers_of(gone)
+        if numbers:
+            state.outbox.record(Forgotten(numbers))
+        return len(numbers)
 
     # --- the agent itself -------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from agentd.core.commands import (
     EndLot,
     PublishEnds,
     Record,
-    RecordEnds,
+    RecordCalls,
     ReleaseSegments,
     RunTasks,
     SendEnds,
@@ -30,9 +30,9 @@ from agentd.core.commands import (
 from agentd.model.exchange import EndedLot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from agentd.core.journal.entries import Ended, Entry
+    from agentd.core.journal.entries import Accepted, Ended, Entry
     from agentd.core.tasks.task import Task
     from agentd.model.exchange import End, Offer, Refusal, Settled
     from agentd.model.task import Outcome
@@ -172,10 +172,10 @@ class Outbox:
         self._commands.append(Record(self.number, entry))
         return self.number
 
-    def record_ends(self, entries: list[Ended]) -> int:
-        """Write entries of ends that sessions are told of, and give the number of the last."""
+    def record_calls(self, entries: Sequence[Accepted | Ended]) -> int:
+        """Write entries of calls of sessions, and give the number of the last."""
         self.number += len(entries)
-        self._commands.append(RecordEnds(self.number, entries))
+        self._commands.append(RecordCalls(self.number, entries))
         return self.number
 
     def publish_ends(self, ends: list[tuple[int, str]]) -> None:

@@ -62,7 +62,7 @@ class Effects:
             c.FetchObject: transfers.fetch,
             c.AbandonFetch: transfers.abandon,
             c.Record: self._record,
-            c.RecordEnds: lambda command: journal.append_all(command.number, command.entries),
+            c.RecordCalls: lambda command: journal.append_all(command.number, command.entries),
             c.Reply: lambda command: agent.reply(command.caller, command.value),
             **links.performers(),
             c.SettleCalls: sharing.settle,

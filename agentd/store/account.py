@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentd.core.journal.entries import Accepted, Ended
 from agentd.store.references import References
 from agentd.store.upkeep import Upkeep
 
@@ -54,5 +55,13 @@ class Account:
             self.upkeep.add_all(one.row[0], one.entries, one.sizes)
             if not one.are_bare:
                 for entry in one.entries:
-                    unreferenced += refer(entry)
+                    if not _is_small(entry):
+                        unreferenced += refer(entry)
         return unreferenced
+
+
+def _is_small(entry: Entry) -> bool:
+    """Tell whether it is the acceptance or the end of an operation, as most are, and has no parts to refer to."""
+    if type(entry) is Ended:
+        return not entry.outcome.value.parts
+    return type(entry) is Accepted and not entry.payload.parts

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice, repeat
+from itertools import groupby, islice, repeat
 from operator import attrgetter
 from struct import Struct as Layout
 from struct import iter_unpack
@@ -37,6 +37,8 @@ from agentd.core.journal.entries import (
 
 REWRITE_BELOW = 0.25
 """Chosen: each byte is then copied once for at least three that are freed."""
+UNEQUAL = 2
+"""Chosen: a record may weigh so many times the mean of those with which it is accounted for by equal shares."""
 
 # A reference to a record is 8 bytes: 39 bits of row, 24 of the record's share of it, one for the first end. That one
 # stands first among the references of its operation, so that it is found by one look.
@@ -44,7 +46,6 @@ _pack = Layout("<Q").pack
 _SHARE_BITS = 24
 _SHARE_MOST = (1 << _SHARE_BITS) - 1
 _ENDED = 1
-_ENDS_ALONE = {Ended}
 _OPERATION = attrgetter("operation")
 _ROW_SHIFT = _SHARE_BITS + 1
 
@@ -86,23 +87,24 @@ class Upkeep:
     # --- what is written
 
     def add_all(self, row: int, entries: Sequence[Entry], sizes: Sequence[int]) -> None:
-        """Account for all records of a row that was written, as `add` does for each; most are first ends."""
-        if len(entries) > 1 and set(map(type, entries)) == _ENDS_ALONE and self._add_ends(row, entries, sum(sizes)):
-            return
-        for entry, size in zip(entries, sizes, strict=True):
-            self.add(row, entry, size)
+        """Account for all records of a row that was written, as `add` does for each; most are ends."""
+        begin = 0
+        for kind, alike in groupby(map(type, entries)):
+            end = begin + len([*alike])
+            operations = [*map(_OPERATION, entries[begin:end])] if kind is Ended or kind is Accepted else ()
+            if len(operations) < 2 or not self._add_alike(row, operations, sizes[begin:end], are_ends=kind is Ended):
+                for entry, size in zip(entries[begin:end], sizes[begin:end], strict=True):
+                    self.add(row, entry, size)
+            begin = end
 
-    def _add_ends(self, row: int, entries: Sequence[Entry], size: int) -> bool:
-        """Account for a row of ends by one reference, an equal share for each; false: some are not first ends."""
-        share = max(1, size // len(entries))
-        marked = row << _ROW_SHIFT | share << 1 | _ENDED
-        new = dict.fromkeys(map(_OPERATION, entries), _pack(marked))
-        if share > _SHARE_MOST or len(new) < len(entries) or not self._places.keys().isdisjoint(new):
+    def _add_alike(self, row: int, operations: Sequence[int], sizes: Sequence[int], *, are_ends: bool) -> bool:
+        """Account for ends, or acceptances, by an equal share for each; false: one comes twice, or weighs much more."""
+        count, total = len(sizes), sum(sizes)
+        if len({*operations}) < count or max(sizes) * count > UNEQUAL * total:
             return False
-        self._places.update(new)
         account = self._account(row)
-        account.total += size
-        account.needed += share * len(entries)
+        account.total += total
+        self._refer_all(operations, row, account, max(1, total // count), are_ends=are_ends)
         return True
 
     def _account(self, row: int) -> _Row:
@@ -137,12 +139,25 @@ class Upkeep:
         else:
             places[operation] = former + _pack(reference)
 
+    def _refer_all(
+        self, operations: Sequence[int], row: int, account: _Row, share: int, *, are_ends: bool = False
+    ) -> None:
+        """Refer to a record from each of these, none of them twice, as `_refer` does; most have the same references."""
+        share = min(share, _SHARE_MOST)
+        account.needed += share * len(operations)
+        reference = row << _ROW_SHIFT | share << 1
+        later, first_end = _pack(reference), _pack(reference | _ENDED)
+        formers = [*map(self._places.get, operations, repeat(b""))]
+        new = {
+            former: first_end + former if are_ends and not (former and former[0] & _ENDED) else former + later
+            for former in {*formers}
+        }
+        self._places.update(zip(operations, map(new.__getitem__, formers), strict=True))
+
     def _refer_known(self, operations: Sequence[int], row: int, account: _Row, size: int) -> None:
         """Account for a record that says something of operations, and means nothing for those that are not there."""
-        share = max(1, size // max(1, len(operations)))
-        for operation in operations:
-            if operation in self._places:
-                self._refer(operation, row, account, share)
+        known = [operation for operation in dict.fromkeys(operations) if operation in self._places]
+        self._refer_all(known, row, account, max(1, size // max(1, len(operations))))
 
     def _supersede(self, name: str, row: int, account: _Row, size: int) -> None:
         former = self._named.pop(name, None)

@@ -82,7 +82,7 @@ class Host:
             c.InterruptTask: lambda command: self._with(command.worker, lambda one: one.interrupt(command)),
             c.Resume: lambda command: self._with(command.worker, lambda one: one.resume(command)),
             c.Record: lambda command: self._record([(command.number, command.entry)]),
-            c.RecordEnds: self._record_ends,
+            c.RecordCalls: self._record_calls,
             c.Reply: self._reply,
             c.SettleCalls: self._settle,
             c.CallBack: lambda command: self.post(e.CallbackEnded(command.operation)),
@@ -205,7 +205,7 @@ class Host:
 
     # --- the journal ------------------------------------------------------------------------------------------
 
-    def _record_ends(self, command: c.RecordEnds) -> None:
+    def _record_calls(self, command: c.RecordCalls) -> None:
         first = command.number - len(command.entries) + 1
         self._record(list(enumerate(command.entries, first)))
 

@@ -42,21 +42,21 @@ class Acceptances:
         self._state = state
         self.unwritten: dict[int, tuple[Payload, Reply | None, Asked | None]] = {}
         """By operation: what it is called with, who is told when its acceptance is safe, what its end is to say."""
-        self._by_age: deque[Operation] = deque()
-        """The same, oldest first, with some among them that are written already."""
+        self._by_age: deque[Sequence[Operation]] = deque()
+        """The same, as they were put off together, oldest first, with some among them that are written already."""
         self._is_timed = False
 
     def put_off(self, operation: Operation, payload: Payload, reply: Reply | None) -> None:
         """Have an acceptance written later; the reply, where there is one, leaves when it is safe."""
         self.unwritten[operation.id] = (payload, reply, None)
-        self._by_age.append(operation)
+        self._by_age.append((operation,))
         self._time(operation.submitted_at)
 
     def put_off_all(self, operations: Sequence[Operation], payloads: Sequence[Payload], now: float) -> None:
         """As `put_off`, for calls of one kind that were asked for together, just now, and of which nobody is told."""
         asked = _asked(operations[0])
         self.unwritten.update(zip(map(_ID, operations), zip(payloads, repeat(None), repeat(asked)), strict=False))
-        self._by_age.extend(operations)
+        self._by_age.append(operations)
         self._time(now)
 
     def _time(self, since: float) -> None:
@@ -77,6 +77,16 @@ class Acceptances:
         if task is not None and task.state not in _UNSTARTED and not task.host:
             state.started.append(task.id)
 
+    def _write_calls(self, operations: Sequence[Operation]) -> None:
+        """Write acceptances that are not written and of which nobody is told, as `write` does for each."""
+        state, payloads = self._state, [self.unwritten.pop(operation.id)[0] for operation in operations]
+        number = state.outbox.record_calls([*map(accepted, operations, payloads)])
+        for operation in operations:
+            operation.accepted = number
+            task = state.tasks.get(operation.id)
+            if task is not None and task.state not in _UNSTARTED and not task.host:
+                state.started.append(task.id)
+
     def withdraw(self, operation: Operation) -> tuple[Asked, Reply | None] | None:
         """Give what its end is to say of how an operation was asked for, and who is to be told; None: it is written."""
         found = self.unwritten.pop(operation.id, None)
@@ -92,19 +102,28 @@ class Acceptances:
 
     def write_all(self) -> None:
         """Write all that are left."""
-        for operation in self._by_age:
-            self.write(operation)
+        for operations in self._by_age:
+            for operation in operations:
+                self.write(operation)
 
     def _write_old(self, now: float) -> None:
         """Write those whose time is over, and come again for the others."""
-        waiting, most = self._by_age, len(self.unwritten) - AT_ONCE_MOST
-        while waiting and (waiting[0].id not in self.unwritten or waiting[0].submitted_at + PUT_OFF_S <= now):
-            if len(self.unwritten) <= most:
+        waiting, unwritten = self._by_age, self.unwritten
+        most = len(unwritten) - AT_ONCE_MOST
+        while waiting:
+            left = [operation for operation in waiting[0] if operation.id in unwritten]
+            if left and (left[0].submitted_at + PUT_OFF_S > now or len(unwritten) <= most):
                 break
-            self.write(waiting.popleft())
+            due = left[: len(unwritten) - most]
+            if len(due) > 1:  # they were put off together, so nobody is told of any
+                self._write_calls(due)
+            elif due:
+                self.write(due[0])
+            if len(due) == len(left):
+                waiting.popleft()
         self._is_timed = bool(waiting)
         if waiting:
-            self._state.timers.at(max(waiting[0].submitted_at + PUT_OFF_S, now + AGAIN_S), self._write_old)
+            self._state.timers.at(max(waiting[0][0].submitted_at + PUT_OFF_S, now + AGAIN_S), self._write_old)
 
 
 def _asked(operation: Operation) -> Asked:

@@ -6,8 +6,10 @@ Law: an operation reaches one terminal state, once; what a reader has seen of it
 from __future__ import annotations
 
 from collections import Counter, deque
+from copy import copy
+from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -17,7 +19,7 @@ from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from agentd.model.task import Template
 
@@ -27,6 +29,11 @@ FORGOTTEN_MOST = 1000
 """Forgotten operations that may stand in a line beside half as many as are kept (chosen)."""
 ROOM = 100
 """Of what may be kept one part in so many is made free when there is too much (chosen)."""
+
+SHEAF_LEAST = 8
+"""Fewer ended operations are kept one by one (chosen: a sheaf weighs as much as three of them)."""
+SHEAF_MOST = 500
+"""More are no longer one sheaf, as all of it goes at once (chosen: half of what goes in one batch)."""
 
 _STATUS = attrgetter("status")
 STATES = {int(status): status.name.lower() for status in Status}
@@ -98,6 +105,32 @@ class Operation(Struct, eq=False, gc=False):
         return self.is_ending or self.status is not None
 
 
+class Sheaf(Operation, eq=False, gc=False):
+    """Ended operations that are alike in all but number and size of the result: kept, and let go, as one.
+
+    A session asked for them and has read their results, and no key stands for them: they do not change any more. What
+    they share is in the fields of an operation; `id` is the first of the numbers, `result_bytes` is of all of them.
+    """
+
+    numbers: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    """Bytes of the result of each."""
+
+    def one(self, number: int) -> Operation:
+        """Make one of them, as it would be by itself."""
+        own = {"id": number, "result_bytes": self.sizes[self.numbers.index(number)]}
+        return Operation(**{**_fields(self), **own})
+
+
+def _fields(operation: Operation) -> dict[str, Any]:
+    return {name: getattr(operation, name) for name in Operation.__struct_fields__}
+
+
+def numbers_of(operations: Sequence[Operation]) -> tuple[int, ...]:
+    """Give the numbers of operations, those in sheaves too."""
+    return tuple(chain.from_iterable([one.numbers if type(one) is Sheaf else (one.id,) for one in operations]))
+
+
 class Retention(Struct, frozen=True):
     """How long and how much is kept of what has ended."""
 
@@ -114,6 +147,7 @@ class Ledger:
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
         self.operations: dict[int, Operation] = {}
+        """The numbers of those that are in a sheaf lead to that, which has ended."""
         self.keys: dict[str, int] = {}
         self.tracks = Tracks()
         """What is kept of the tasks that operations asked for."""
@@ -122,11 +156,14 @@ class Ledger:
         self._spare: deque[Operation] = deque()
         """The same of those that nobody wants any more, those first that have been so for longest."""
         self._kept = self._result_bytes = 0
+        self._entries = 0
+        """How many of the lines' entries are kept: a sheaf is one."""
         self.counts = dict.fromkeys((status.name.lower() for status in Status), 0)
 
     def get(self, operation: int) -> Operation | None:
-        """Find an operation."""
-        return self.operations.get(operation)
+        """Find an operation; one that is in a sheaf is made anew each time."""
+        found = self.operations.get(operation)
+        return found.one(operation) if type(found) is Sheaf else found
 
     def known(self, key: str, digest: bytes) -> Operation | None:
         """Find the operation that a key stands for.
@@ -179,10 +216,27 @@ class Ledger:
             if value.data or value.parts:
                 operation.result_bytes = value.size_bytes if value.parts else len(value.data)
                 self._result_bytes += operation.result_bytes
-        self._enter(operations, outcomes)
+        self._ended += operations
+        self._entries += len(operations)
+        self._count(outcomes)
 
     def close_all(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
-        """Make ends visible, as `close` does for each; of operations that sessions asked for and have now read."""
+        """Make ends visible, as `close` does for each; of operations that one session asked for and has now read.
+
+        Those that stand together and are alike become sheaves.
+        """
+        most = min(SHEAF_MOST, self.retention.most // ROOM)
+        if len(ended) < SHEAF_LEAST or most < SHEAF_LEAST:
+            self._close_read(ended, now)
+        else:
+            for begin, end in _alike(ended, most):
+                some = ended[begin:end]
+                if end - begin < SHEAF_LEAST or not self._bind(some, now):
+                    self._close_read(some, now)
+        self._count([outcome for _, outcome in ended])
+
+    def _close_read(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
+        """Keep ended operations one by one."""
         for operation, outcome in ended:
             operation.status, operation.is_ending, operation.outcome = outcome.status, False, None
             operation.ended_at = operation.read_at = now
@@ -198,18 +252,34 @@ class Ledger:
                 operation.result_bytes = value.size_bytes if value.parts else len(value.data)
                 self._result_bytes += operation.result_bytes
         operations = [operation for operation, _ in ended]
-        self._enter(operations, [outcome for _, outcome in ended])
+        self._ended += operations
+        self._entries += len(operations)
         self._spare += [operation for operation in operations if not (operation.key or operation.callback)]
 
-    def _enter(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        self._kept += len(operations)
-        self._ended += operations
+    def _bind(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> bool:
+        """Keep ended operations that are alike as a sheaf; false: their results weigh too much to go at once."""
+        first, outcome = ended[0]
+        sizes = tuple([len(one.value.data) for _, one in ended])
+        total = sum(sizes)
+        if total > self.retention.bytes // ROOM:
+            return False
+        numbers = tuple([operation.id for operation, _ in ended])
+        sheaf = Sheaf(**_fields(first), numbers=numbers, sizes=sizes)
+        self._close_read([(sheaf, outcome)], now)
+        self._result_bytes += total - sheaf.result_bytes
+        sheaf.result_bytes = total
+        self.operations.update(dict.fromkeys(numbers, sheaf))
+        return True
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        self._kept += len(outcomes)
         for status, many in Counter(map(_STATUS, outcomes)).items():
             self.counts[STATES[status]] += many
 
     def keep(self, operation: Operation) -> None:
         """Count an ended operation among those that are kept for a while."""
         self._kept += 1
+        self._entries += 1
         self._ended.append(operation)
         self.spare(operation)
         self._result_bytes += operation.result_bytes
@@ -236,19 +306,20 @@ class Ledger:
 
         Args:
             now: agent time in seconds.
-            most: how many may go; the rest has its turn at the next call.
+            most: how many may go, but for the rest of a sheaf; what is left has its turn at the next call.
         """
         gone: list[Operation] = []
-        self._let_go_old(gone, most, now, self.retention.age_s)
+        least = self._kept - most
+        self._let_go_old(gone, least, now, self.retention.age_s)
         if self.is_over:
-            self._let_go_spare(gone, most)
+            self._let_go_spare(gone, least)
         if self.is_over:
-            self._let_go_old(gone, most, now, 0.0, is_surplus=True)
+            self._let_go_old(gone, least, now, 0.0, is_surplus=True)
         self._tidy()
         return gone
 
     def _let_go_old(
-        self, gone: list[Operation], most: int, now: float, age_s: float, *, is_surplus: bool = False
+        self, gone: list[Operation], least: int, now: float, age_s: float, *, is_surplus: bool = False
     ) -> None:
         """Drop those that ended first, as long as each is so old, and there is too much where it is for that."""
         ended, operations = self._ended, self.operations
@@ -256,26 +327,24 @@ class Ledger:
             first = ended[0]
             if operations.get(first.id) is first:
                 least_s = UNREAD_S if first.is_wanted else 0.0
-                if len(gone) >= most or now - first.ended_at < max(age_s, least_s):
+                if self._kept <= least or now - first.ended_at < max(age_s, least_s):
                     return
                 if is_surplus and not self.is_over:
                     return
-                self._drop(first)
-                gone.append(first)
+                gone.append(self._drop(first))
             ended.popleft()
 
-    def _let_go_spare(self, gone: list[Operation], most: int) -> None:
+    def _let_go_spare(self, gone: list[Operation], least: int) -> None:
         """Drop those that nobody has wanted for longest, until there is some room."""
         spare, operations, room = self._spare, self.operations, self.retention
-        least, least_bytes = room.most - room.most // ROOM, room.bytes - room.bytes // ROOM
-        while spare and len(gone) < most and (self._kept > least or self._result_bytes > least_bytes):
+        enough, enough_bytes = room.most - room.most // ROOM, room.bytes - room.bytes // ROOM
+        while spare and self._kept > least and (self._kept > enough or self._result_bytes > enough_bytes):
             first = spare.popleft()
             if operations.get(first.id) is first:
-                self._drop(first)
-                gone.append(first)
+                gone.append(self._drop(first))
 
     def forget(self, operation: Operation) -> None:
-        """Keep nothing of an operation."""
+        """Keep nothing of an operation that is in no sheaf."""
         self._drop(operation)
         self._tidy()
 
@@ -285,22 +354,69 @@ class Ledger:
         for operation in operations:
             if known.pop(operation.id, None) is operation and operation.status is not None:
                 self._kept -= 1
+                self._entries -= 1
                 self._result_bytes -= operation.result_bytes
         self.tracks.forget_all([operation.id for operation in operations])
         self._tidy()
 
-    def _drop(self, operation: Operation) -> None:
-        if self.operations.pop(operation.id, None) is operation and operation.status is not None:
-            self._kept -= 1
-            self._result_bytes -= operation.result_bytes
-        self.tracks.forget(operation.id)
+    def _drop(self, operation: Operation) -> Operation:
+        """Strike an operation off, or a sheaf; gives what it was: what lines have of a sheaf is empty then."""
+        numbers = operation.numbers if type(operation) is Sheaf else (operation.id,)
+        known = self.operations
+        if known.get(operation.id) is operation:
+            for number in numbers:
+                del known[number]
+            if operation.status is not None:
+                self._kept -= len(numbers)
+                self._entries -= 1
+                self._result_bytes -= operation.result_bytes
+        self.tracks.forget_all(numbers)
         if operation.key and self.keys.get(operation.key) == operation.id:
             del self.keys[operation.key]
+        if type(operation) is not Sheaf:
+            return operation
+        dropped = copy(operation)
+        operation.numbers = operation.sizes = ()
+        return dropped
 
     def _tidy(self) -> None:
         """Take the forgotten out of the lines where they are many."""
         for line in (self._ended, self._spare):
-            if len(line) > self._kept + self._kept // 2 + FORGOTTEN_MOST:
+            if len(line) > self._entries + self._entries // 2 + FORGOTTEN_MOST:
                 left = dict.fromkeys(filter(self._is_kept, line))
                 line.clear()
                 line.extend(left)
+
+
+def _alike(ended: Sequence[tuple[Operation, Outcome]], most: int) -> Iterator[tuple[int, int]]:
+    """Yield where those begin and end that stand together and are alike, up to `most`; one with a key stands alone."""
+    begin, is_apart = 0, True
+    first, how = ended[0]
+    for at, (operation, outcome) in enumerate(ended):
+        was_apart, is_apart = (
+            is_apart,
+            bool(
+                operation.key
+                or operation.callback
+                or operation.is_cancelling
+                or outcome.failure is not None
+                or outcome.value.parts
+            ),
+        )
+        if (
+            is_apart
+            or was_apart
+            or at - begin >= most
+            or operation.template is not first.template
+            or operation.submitted_at != first.submitted_at
+            or operation.started_wall != first.started_wall
+            or operation.host != first.host
+            or outcome.agent != how.agent
+            or outcome.hops != how.hops
+            or outcome.attempts != how.attempts
+            or outcome.status != how.status
+        ):
+            if at:
+                yield begin, at
+            begin, first, how = at, operation, outcome
+    yield begin, len(ended)

@@ -172,13 +172,21 @@ class Endings:
         return others
 
     def _end_alike(self, tasks: Sequence[Task], outcomes: Sequence[Outcome], now: float) -> bool:
-        """End plain tasks where all are calls of one session, or all are neighbours'; false: they are not, none did."""
+        """End plain tasks where all are of one kind; false: they are not, and none did.
+
+        Kinds are calls of one session, such calls that must survive, and tasks of neighbours that need not.
+        """
         state, ended, known = self._state, ENDED, self._state.tasks
         caller, numbers = tasks[0].caller, [*map(_ID, tasks)]
         if any(map(_PARTS, tasks)) or any(map(_INPUTS, tasks)) or {*map(_CALLER, tasks)} != {caller}:
             return False
         found = () if caller else map(state.ledger.operations.get, numbers)
-        operations = [one for one in found if one is not None and not one.durable and one.path.sender is not None]
+        operations = [one for one in found if one is not None and not one.is_ending and one.status is None]
+        are_kept = bool(operations) and operations[0].durable
+        if are_kept:
+            operations = [one for one in operations if one.durable and one.caller]
+        else:
+            operations = [one for one in operations if not one.durable and one.path.sender is not None]
         if not caller and len(operations) < len(tasks):
             return False
         for task in tasks:
@@ -186,10 +194,13 @@ class Endings:
             del known[task.id]
         if caller:
             self._settle_all(caller, [*map(Settled, map(_REF, tasks), outcomes)])
-            return True
-        for operation, task in zip(operations, tasks, strict=True):
-            operation.host = task.host
-        self._end_given(operations, outcomes, now)
+        elif are_kept:
+            state.counters["ended"] += len(operations)
+            self._end_kept([*zip(operations, outcomes, strict=True)], now)
+        else:
+            for operation, task in zip(operations, tasks, strict=True):
+                operation.host = task.host
+            self._end_given(operations, outcomes, now)
         return True
 
     def _end_given(self, operations: Sequence[Operation], outcomes: Sequence[Outcome], now: float) -> None:
@@ -224,7 +235,7 @@ class Endings:
         for (operation, outcome), its_own in zip(ended, asked, strict=True):
             operation.is_ending, operation.outcome, operation.ended_wall = True, outcome, wall
             entries.append(Ended(operation.id, outcome, now, wall, operation.started_wall, its_own))
-        number = state.outbox.record_ends(entries)
+        number = state.outbox.record_calls(entries)
         state.outbox.after(number, lambda: self._tell_all(ended, now))
 
     def _tell_all(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,14 +17,19 @@ REMEMBERED = 1000
 """Changes that a watcher who comes back can still be told (chosen: minutes on a busy agent)."""
 
 
-_Note = tuple[int, str, str | int, dict[str, object] | str]
-"""Number, topic, subject, detail; or of an end: the operation's number, and its state as the detail."""
+_Note = tuple[int, str, str, dict[str, object]]
+"""Number, topic, subject, detail."""
+_Ends = tuple[int, list[tuple[int, str]]]
+"""Number of the last one, and ends that were told together: of each the operation's number and its state."""
 
 
-def _change(note: _Note) -> Change:
-    number, topic, subject, detail = note
-    told = {"state": detail} if isinstance(detail, str) else detail
-    return Change(number, topic, msgspec.json.encode({"subject": str(subject), **told}))
+def _changes(note: _Note | _Ends) -> list[Change]:
+    if len(note) == 4:
+        number, topic, subject, detail = note
+        return [Change(number, topic, msgspec.json.encode({"subject": subject, **detail}))]
+    last, ends = note
+    told = [msgspec.json.encode({"subject": str(operation), "state": state}) for operation, state in ends]
+    return [Change(number, "operation", one) for number, one in enumerate(told, last + 1 - len(ends))]
 
 
 class Feed:
@@ -34,30 +38,29 @@ class Feed:
     def __init__(self, snapshot: Callable[[], dict[str, object]]) -> None:
         self._snapshot = snapshot
         self._last = 0
-        self._recent: deque[_Note] = deque(maxlen=REMEMBERED)
-        """Written out only when somebody wants to know."""
+        self._recent: deque[_Note | _Ends] = deque()
+        """Written out only when somebody wants to know; the first of the first may be older than what is remembered."""
         self._watchers: set[asyncio.Queue[Change | None]] = set()
 
     def publish(self, topic: str, subject: str, detail: dict[str, object]) -> None:
         """Tell everyone who watches."""
         self._last += 1
-        note = (self._last, topic, subject, detail)
-        self._recent.append(note)
-        if self._watchers:
-            self._tell(_change(note))
+        self._note((self._last, topic, subject, detail))
 
     def publish_ends(self, ends: list[tuple[int, str]]) -> None:
-        """Tell everyone who watches how operations ended, by number and state."""
-        if not ends:
-            return
-        first = self._last + 1
-        self._last += len(ends)
-        operations, states = zip(*ends, strict=True)
-        notes: list[_Note] = [*zip(range(first, self._last + 1), repeat("operation"), operations, states, strict=False)]
-        self._recent.extend(notes)
+        """Tell everyone who watches how operations ended, by number and state; the list is ours from now on."""
+        if ends:
+            self._last += len(ends)
+            self._note((self._last, ends if self._watchers else ends[-REMEMBERED:]))
+
+    def _note(self, note: _Note | _Ends) -> None:
+        recent = self._recent
+        recent.append(note)
+        while recent[0][0] <= self._last - REMEMBERED:
+            recent.popleft()
         if self._watchers:
-            for note in notes:
-                self._tell(_change(note))
+            for change in _changes(note):
+                self._tell(change)
 
     def _tell(self, change: Change) -> None:
         for queue in list(self._watchers):
@@ -87,10 +90,9 @@ class Feed:
     def _missed(self, after: int | None) -> list[Change] | None:
         if after is None or after > self._last:
             return None
-        oldest = self._recent[0][0] if self._recent else self._last + 1
-        if after + 1 < oldest:
+        if after < self._last - REMEMBERED:
             return None
-        return [_change(note) for note in self._recent if note[0] > after]
+        return [change for note in self._recent if note[0] > after for change in _changes(note) if change.id > after]
 
     def close(self) -> None:
         """Let all watchers go."""

@@ -1,12 +1,13 @@
 """The operations that are wanted, newest first, a page at a time.
 
-Law: a page is read off what was there when it was asked for, and the lane is never kept from its work for long.
+Law: a page is read off what was there when it was asked for, and is yet; the lane is never kept from its work for long.
 """
 
 from __future__ import annotations
 
 import asyncio
 from fnmatch import fnmatchcase
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING
 
 from agentd.model.errors import RequestError
@@ -30,10 +31,12 @@ async def page(ledger: Ledger, showing: Showing, wanted: Wanted, limit: int, cur
         RequestError: 422, the cursor's operation is not kept any more.
     """
     rows: list[OperationView] = []
-    for count, operation in enumerate(_older(ledger, cursor), 1):
+    for count, number in enumerate(_older(ledger, cursor), 1):
         if count % AT_A_STRETCH == 0:
             await asyncio.sleep(0)
-        if not _is_wanted(operation, showing, wanted):
+        kept = ledger.operations.get(number)
+        operation = ledger.get(number) if kept is not None and _is_wanted(kept, showing, wanted) else None
+        if operation is None:
             continue
         if len(rows) == limit:
             return Page(rows, rows[-1].id)
@@ -41,20 +44,15 @@ async def page(ledger: Ledger, showing: Showing, wanted: Wanted, limit: int, cur
     return Page(rows)
 
 
-def _older(ledger: Ledger, cursor: str | None) -> Iterator[Operation]:
-    """Yield operations, newest first, from behind the cursor on."""
-    before = int(cursor) if cursor else None
-    if before is not None and before not in ledger.operations:
+def _older(ledger: Ledger, cursor: str | None) -> Iterator[int]:
+    """Yield the numbers of operations, newest first, from behind the cursor on."""
+    numbers = reversed(list(ledger.operations))
+    if not cursor:
+        return numbers
+    before = int(cursor)
+    if before not in ledger.operations:
         raise RequestError("?cursor: its operation is not kept any more: leave it out to begin anew")
-    rows = reversed(list(ledger.operations.values()))
-    for operation in rows:
-        if before is None or operation.id == before:
-            break
-    else:
-        return
-    if before is None:
-        yield operation
-    yield from rows
+    return islice(dropwhile(before.__ne__, numbers), 1, None)
 
 
 def _is_wanted(operation: Operation, showing: Showing, wanted: Wanted) -> bool:

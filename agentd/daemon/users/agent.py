@@ -303,7 +303,7 @@ class Agent(Reshaping):
     def trim_output(self) -> None:
         """Forget output that nobody can ask for any more."""
         state = self._state
-        self._supervisor.output.trim(lambda task: task in state.tasks or state.ledger.get(task) is not None)
+        self._supervisor.output.trim(lambda task: task in state.tasks or task in state.ledger.operations)
 
     async def _written(self, operation: int, stream: str, offset: int) -> bytes:
         """Read output from where the task is or was: here, or at the neighbour that holds it."""

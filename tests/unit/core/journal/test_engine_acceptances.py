@@ -16,9 +16,14 @@ ONCE = Template("m:once", durable=True, idempotent=False)
 
 
 def entries(desk: Desk) -> list[Entry]:
-    """Give what the last turn wrote; the ends of calls last."""
-    ends = [entry for command in desk.of(c.RecordEnds) for entry in command.entries]
-    return [command.entry for command in desk.of(c.Record)] + ends
+    """Give what the last turn wrote, in order."""
+    found: list[Entry] = []
+    for command in desk.commands:
+        if type(command) is c.Record:
+            found.append(command.entry)
+        elif type(command) is c.RecordCalls:
+            found += command.entries
+    return found
 
 
 def written(desk: Desk) -> list[type]:

@@ -84,10 +84,10 @@ def test_a_call_that_must_survive_is_journalled_settled_and_can_be_cancelled() -
     desk.call(caller, 1, 2)
     desk.turn(e.CallsCancelled(caller, (2, 77)))
     assert [type(one.entry) for one in desk.of(c.Record)] == [Accepted, Cancelling]
-    assert [type(entry) for entry in desk.one(c.RecordEnds).entries] == [Ended]
+    assert [type(entry) for entry in desk.one(c.RecordCalls).entries] == [Ended]
     desk.commit()
     desk.end(1, 1)
-    assert [type(entry) for entry in desk.one(c.RecordEnds).entries] == [Ended]
+    assert [type(entry) for entry in desk.one(c.RecordCalls).entries] == [Ended]
     desk.commit()
     assert [(one.ref, one.outcome.status) for one in desk.one(c.SettleCalls).settled] == [(1, Status.DONE)]
     assert desk.state.ledger.operations[1].read_at is not None

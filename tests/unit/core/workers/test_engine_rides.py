@@ -46,7 +46,7 @@ class Riding(Desk):
     def entries(self) -> list[object]:
         """Give what is to be written."""
         single = [command.entry for command in self.of(c.Record)]
-        return single + [entry for command in self.of(c.RecordEnds) for entry in command.entries]
+        return single + [entry for command in self.of(c.RecordCalls) for entry in command.entries]
 
     def settled(self) -> list[tuple[int, int]]:
         """Give the calls of which the session is told, with their statuses."""
