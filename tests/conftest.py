@@ -80,10 +80,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: -max(limit_s(item), usual_s))
 
 
+def pytest_collection() -> None:
+    """Let no garbage collection look at what is loaded and collected, which is there to stay."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Let no garbage collection look again at what was loaded and collected, which is there to stay."""
+    """As before: from here on only at what tests make."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

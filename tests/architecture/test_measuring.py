@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.architecture.source_tree import ROOT
-from tests.fakes.tracing import HISTORIES, MEASURED, STEP, TESTS, is_measured, sampled, traced_by
+from tests.fakes.tracing import HISTORIES, MEASURED, STEP, TESTS, is_measured, sampled, sampled_histories, traced_by
+from tests.properties.test_pool_laws import PoolMachine
 
 SOURCES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]["run"]["source"]
 
@@ -62,6 +63,31 @@ def test_a_law_is_traced_in_one_of_some_examples() -> None:
             example(number, more=1)
     assert found == list(range(1, 3 * STEP + 1))
     assert tracer.calls.count("law") == 3
+
+
+def test_some_histories_of_a_state_machine_are_traced() -> None:
+    """All are played; a few of them are seen, and none after them."""
+    tracer, lengths = Tracer(), []
+
+    class Machine:
+        def __init__(self, length: int) -> None:
+            self.length = length
+
+        def play(self) -> None:
+            lengths.append(self.length)
+
+    with traced_by(None):
+        with sampled_histories(Machine, tracer):
+            for number in range(3 * STEP):
+                Machine(number).play()
+        Machine(-1).play()
+    assert lengths == [*range(3 * STEP), -1]
+    assert tracer.calls.count("play") == 3
+
+
+def test_each_state_machine_says_its_class() -> None:
+    """What is sampled is found by what hypothesis notes on its test."""
+    assert PoolMachine.TestCase.runTest._hypothesis_state_machine_class is PoolMachine  # type: ignore[attr-defined]
 
 
 def test_what_traced_before_goes_on_after_a_failure() -> None:

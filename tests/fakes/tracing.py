@@ -1,4 +1,4 @@
-"""What is measured of the pure half: what its own tests run, and of each law every fifth example.
+"""What is measured of the pure half: what its own tests run, and of each law every fifth example or history.
 
 Tracing makes code two to four times as slow: hence nothing else is traced.
 """
@@ -64,6 +64,23 @@ def sampled(law: Callable[..., Any], tracer: Any) -> Callable[..., Any]:
     return example
 
 
+@contextmanager
+def sampled_histories(machine: type, tracer: Any) -> Iterator[None]:
+    """Let some histories of a state machine be traced meanwhile: each is one that is made."""
+    begun, made = 0, machine.__init__  # type: ignore[misc]
+
+    @functools.wraps(made)
+    def begin(self: Any, *args: Any, **more: Any) -> None:
+        nonlocal begun
+        begun += 1
+        sys.settrace(None if begun % STEP else tracer)
+        made(self, *args, **more)
+
+    with pytest.MonkeyPatch.context() as patch, traced_by(None):
+        patch.setattr(machine, "__init__", begin)
+        yield
+
+
 def load_all(sources: list[str]) -> None:
     """Load packages with all that is in them."""
     for source in sources:
@@ -95,9 +112,13 @@ class Measuring:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Trace a test as far as it is measured."""
-        law = getattr(getattr(item, "obj", None), "hypothesis", None)
+        test = getattr(item, "obj", None)
+        law, machine = (getattr(test, name, None) for name in ("hypothesis", "_hypothesis_state_machine_class"))
         if not is_measured(item.path):
             return (yield)
+        if machine is not None:
+            with sampled_histories(machine, self._tracer):
+                return (yield)
         if law is None:
             with traced_by(self._tracer):
                 return (yield)

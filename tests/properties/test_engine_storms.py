@@ -35,7 +35,7 @@ FOUND_ONCE = (912, 2165, 5169)
 PLANTED_SEEDS = 300
 """Histories of which at least one must show a planted bug."""
 SHOWN_BY = {
-    "delivers_nothing": 3002,
+    "delivers_nothing": 102,
     "never_gives_up_on_neighbours": 264,
     "offers_again_what_waits_for_the_disk": 21,
 }

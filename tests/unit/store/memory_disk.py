@@ -50,6 +50,8 @@ class MemoryDisk:
         self._inode = itertools.count(1)
         self._open: dict[int, list[int]] = {}
         self._fds = itertools.count(100)
+        self._as_synced: dict[tuple[int, int], bytes] = {}
+        """Of a file, and a step of the log that synced it: what is safe in it then. (A log only grows.)"""
         _disks[self.root.name] = self
 
     # --- steps
@@ -201,29 +203,45 @@ class MemoryDisk:
 
     def after_power_loss(self, steps: int, chance: Random) -> MemoryDisk:
         """Give a disk as it may be when the power goes after so many steps of the log."""
-        synced = {step.file: at for at, step in enumerate(self.log[:steps]) if step.what == "sync"}
-        names_synced = max((at for at, step in enumerate(self.log[:steps]) if step.what == "sync names"), default=-1)
+        synced: dict[int, int] = {}
         # A file system writes its names in order: those of some moment since they were last synced are found.
-        moments = [
-            step.names for at, step in enumerate(self.log[:steps]) if step.names is not None and at > names_synced
-        ]
-        before = [step.names for step in self.log[: names_synced + 1] if step.names is not None]
-        names = chance.choice([before[-1] if before else {}, *moments])
-        fate = chance.random()
-        files: dict[int, bytearray] = {file: bytearray() for file in names.values()}
+        moments: list[dict[str, int]] = [{}]
         for at, step in enumerate(self.log[:steps]):
+            if step.what == "sync":
+                synced[step.file] = at
+            elif step.what == "sync names":
+                del moments[:-1]
+            elif step.names is not None:
+                moments.append(step.names)
+        names = chance.choice(moments)
+        fate = chance.random()
+        files = {file: bytearray(self._synced(file, synced.get(file, 0))) for file in names.values()}
+        first = min((synced.get(file, 0) for file in files), default=steps)
+        for at, step in enumerate(self.log[first:steps], first):
             data = files.get(step.file)
-            if data is None:
+            if data is None or at < synced.get(step.file, 0) or chance.random() > fate:
                 continue
-            is_safe = at < synced.get(step.file, -1)
-            if not is_safe and chance.random() > fate:
-                continue
-            if step.what == "write":
-                _put(data, step.at, step.data if is_safe else _torn(step.data, chance))
-            elif step.what == "truncate":
-                del data[step.at :]
-                data.extend(bytes(max(0, step.at - len(data))))
+            _do(data, step, _torn(step.data, chance) if step.what == "write" else b"")
         return self._with(files, dict(names))
+
+    def _synced(self, file: int, by: int) -> bytes:
+        """Give what is in a file after all that was done to it before a step of the log."""
+        if (file, by) not in self._as_synced:
+            data = bytearray()
+            for step in self.log[:by]:
+                if step.file == file:
+                    _do(data, step, step.data)
+            self._as_synced[file, by] = bytes(data)
+        return self._as_synced[file, by]
+
+
+def _do(data: bytearray, step: Step, written: bytes) -> None:
+    """Change a file by a step, which wrote so much."""
+    if step.what == "write":
+        _put(data, step.at, written)
+    elif step.what == "truncate":
+        del data[step.at :]
+        data.extend(bytes(max(0, step.at - len(data))))
 
 
 def _put(data: bytearray, at: int, new: bytes) -> None:
