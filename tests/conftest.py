@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fakes.nursery import Nursery, Split
+from tests.fakes.nursery import BY_COMMANDS, Nursery, Split
 from tests.fakes.tracing import Measuring
 
 settings.register_profile(
@@ -183,6 +183,14 @@ def _until_ready(process: subprocess.Popen[bytes] | Split, ready: Path, log: Pat
 def nursery() -> Iterator[Nursery]:
     """A process that has loaded what agents load, so that most tests need not wait for that again."""
     made = Nursery(agent_environment())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def terminal() -> Iterator[Nursery]:
+    """As `nursery`, for commands: each is a process of its own, only that it need not load what they all load."""
+    made = Nursery(agent_environment(), BY_COMMANDS)
     yield made
     made.close()
 

@@ -8,6 +8,7 @@ are made by another process that has loaded what that needs, instead of one that
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import json
@@ -18,10 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_DESCRIPTORS = 1 << 16
@@ -33,6 +37,11 @@ LOADED = (
     *("encodings.idna", "pydantic.v1", "uvloop"),
 )
 """Who is imported has the rest imported."""
+BY_COMMANDS = (
+    *("agentd.api", "cli.help", "cli.call", "cli.commands", "cli.operations", "cli.pairing", "cli.peers"),
+    *("cli.resources", "cli.status", "cli.doctor", "cli.top", "httpx"),
+)
+"""What commands load besides."""
 
 
 class Split:
@@ -90,22 +99,31 @@ class Split:
 class Nursery:
     """The process that splits off others; ends with this one, or when it is closed."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], more: Sequence[str] = ()) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
+                [sys.executable, __file__, str(theirs.fileno()), *more],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdout=subprocess.DEVNULL,
             )
 
-    def start(self, words: Sequence[str], folder: Path, environment: dict[str, str], out: int, err: int) -> Split:
-        """Start `agentd` with these words there; its outputs go to the descriptors."""
+    def start(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: dict[str, str],
+        out: int,
+        err: int,
+        given: int | None = None,
+    ) -> Split:
+        """Start `agentd` with these words there; its outputs go to the descriptors, and `given` is what it reads."""
         ends, told = os.pipe()
         try:
             request = json.dumps([list(words), str(folder), environment]).encode()
-            socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], [out, err, told])
+            fds = [out, err, told, *([] if given is None else [given])]
+            socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], fds)
             self._socket.sendall(request)
         finally:
             os.close(told)
@@ -113,6 +131,27 @@ class Nursery:
         if not said:
             raise ChildProcessError("the nursery has ended")
         return Split(int(said), ends)
+
+    def run(
+        self, words: Sequence[str], folder: Path, environment: dict[str, str], *, given: str | None = "", timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `agentd` with these words there, which may read what is given, and wait for its end.
+
+        Raises:
+            TimeoutExpired: it does not end.
+        """
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as reads:
+            reads.write((given or "").encode())
+            reads.seek(0)
+            process = self.start(words, folder, environment, out.fileno(), err.fileno(), reads.fileno())
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(list(words), code, out.read().decode(), err.read().decode())
 
     def close(self) -> None:
         """Let it end."""
@@ -126,7 +165,7 @@ class Nursery:
 def serve(connection: socket.socket) -> None:
     """Split off what is asked for until nobody can ask any more. Returns in the processes that were split off, too."""
     while True:
-        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+        head, fds, _, _ = socket.recv_fds(connection, 4, 4)
         if not head:
             os._exit(0)
         request = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
@@ -205,6 +244,8 @@ def _split_off(tells: int, end: int) -> bool:
 
 def _become(request: tuple[list[str], str, dict[str, str]], fds: list[int]) -> None:
     words, folder, environment = request
+    for given in fds[3:]:
+        os.dup2(given, 0)
     os.dup2(fds[0], 1)
     os.dup2(fds[1], 2)
     os.closerange(3, MOST_DESCRIPTORS)
@@ -216,8 +257,9 @@ def _become(request: tuple[list[str], str, dict[str, str]], fds: list[int]) -> N
 
 
 def main() -> int:
-    """Load, and serve; in what is split off, run the agent."""
-    for name in LOADED:
+    """Load, and serve; in what is split off, run the agent, or the command."""
+    by_commands = sys.argv[2:]
+    for name in (*LOADED, *by_commands):
         with contextlib.suppress(ImportError):  # what others bring is not everywhere
             import_module(name)
     from agentd.__main__ import main as run
@@ -230,7 +272,19 @@ def main() -> int:
     connection = socket.socket(fileno=int(sys.argv[1]))
     serve(connection)
     connection.detach()
-    return run()
+    code = run()
+    if by_commands:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End a command after all that it does at its end: to take apart what was loaded takes longer than all else."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

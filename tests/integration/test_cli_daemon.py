@@ -17,6 +17,7 @@ from integration.siege_rig import plain
 
 from agentd.wire import messages as m
 from tests.conftest import ROOT, RunningAgent, StartAgent, agent_environment
+from tests.fakes.nursery import Nursery
 
 PATIENCE_S = 90
 """Above what any command takes on a busy machine."""
@@ -29,14 +30,18 @@ NOBODY = "http://127.0.0.1:1"
 class Shell:
     """Types commands as a user of this device does."""
 
-    def __init__(self, agent: RunningAgent, folder: Path, **environment: str) -> None:
+    def __init__(self, agent: RunningAgent, folder: Path, terminal: Nursery | None, **environment: str) -> None:
         self.agent = agent
+        self._terminal = terminal
         self._folder = folder
         self._environment = agent_environment(AGENTD_STATE=str(agent.state), NO_COLOR="1", **environment)
 
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run `agentd` with these words."""
-        return self._run([sys.executable, "-m", "agentd", *map(str, words)])
+        """Run `agentd` with these words, loaded anew if there is no terminal that has loaded it."""
+        typed = tuple(map(str, words))
+        if self._terminal is None:
+            return self._run([sys.executable, "-m", "agentd", *typed])
+        return self._terminal.run(typed, self._folder, self._environment, timeout=PATIENCE_S)
 
     def run_as(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run what is installed under another name."""
@@ -82,9 +87,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(start_agent: StartAgent, tmp_path: Path) -> Shell:
+def shell(start_agent: StartAgent, terminal: Nursery, tmp_path: Path) -> Shell:
     """Give a shell beside an agent that has the tests' functions and two cores."""
-    return Shell(start_agent(*WITH_APPS, "--cpu", "2", "--hostname", "alpha"), tmp_path)
+    return Shell(start_agent(*WITH_APPS, "--cpu", "2", "--hostname", "alpha"), tmp_path, terminal)
 
 
 # --- call ---------------------------------------------------------------------------------------------------------
@@ -323,7 +328,7 @@ def test_tokens_are_made_shown_and_revoked(shell: Shell, tmp_path: Path) -> None
 def test_what_is_open_with_a_token_ends_when_it_is_revoked(start_agent: StartAgent, tmp_path: Path) -> None:
     """Sessions over Comm and streams over REST, of it alone; nobody waits for a beat of the agent's."""
     beats = {"AGENTD_HEARTBEAT_S": str(10 * PATIENCE_S), "AGENTD_LEASE_S": str(30 * PATIENCE_S)}
-    shell = Shell(start_agent(*WITH_APPS, "--local-access", "none", env=beats), tmp_path)
+    shell = Shell(start_agent(*WITH_APPS, "--local-access", "none", env=beats), tmp_path, None)
     host, _, port = shell.agent.comm.rpartition(":")
     with ExitStack() as stack:
         sessions, streams = {}, {}
@@ -413,7 +418,7 @@ def test_users_modules_may_be_named_as_ours(start_agent: StartAgent, tmp_path: P
     )
     path = f"{users}:{ROOT}"
     agent = start_agent("--pythonpath", str(users), env={"PYTHONPATH": path})
-    shell = Shell(agent, users, PYTHONPATH=path)
+    shell = Shell(agent, users, None, PYTHONPATH=path)
     assert json.loads(shell.said("call", "app:whose")) == ["the cli of the users", "the schedulers of the users"]
     assert shell.said("call", "cli:whose") == "the cli of the users"
     assert shell.json("status", "--json")["agent"]["ready"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from agentd.api import AgentExecutor, connect
 from agentd.model.errors import RequestError, Unreachable
 from tests.conftest import RunningAgent, StartAgent, agent_environment
+from tests.fakes.nursery import Nursery
 from tests.integration.daemon_rig import PATIENCE_S, WITH_APPS, Door
 
 LOOK_S = 0.02
@@ -24,8 +24,9 @@ LOOK_S = 0.02
 class Device:
     """One agent, its user port, and its terminal."""
 
-    def __init__(self, agent: RunningAgent, config: Path) -> None:
+    def __init__(self, agent: RunningAgent, config: Path, terminal: Nursery) -> None:
         self.agent = agent
+        self._terminal = terminal
         self.config = config
         self._door: Door | None = None
 
@@ -41,15 +42,12 @@ class Device:
 
     def type(self, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         """Type a command for this agent."""
-        return subprocess.run(
-            [sys.executable, "-m", "agentd", *words],
-            env=agent_environment(AGENTD_STATE=str(self.agent.state), AGENTD_CONFIG=str(self.config)),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-            input=given,
-        )
+        environment = agent_environment(AGENTD_STATE=str(self.agent.state), AGENTD_CONFIG=str(self.config))
+        return self._terminal.run(words, Path.cwd(), environment, given=given, timeout=PATIENCE_S)
+
+    def used_from(self, config: Path) -> Device:
+        """Give the same agent, to somebody else."""
+        return Device(self.agent, config, self._terminal)
 
     def says(self, *words: str) -> Any:
         """Type a command that must succeed, and read its JSON."""
@@ -82,12 +80,12 @@ class Device:
 
 
 @pytest.fixture
-def start_device(start_agent: StartAgent, tmp_path: Path) -> Callable[..., Device]:
+def start_device(start_agent: StartAgent, terminal: Nursery, tmp_path: Path) -> Callable[..., Device]:
     """Start agents that are called as said, with a core each unless said otherwise."""
 
     def start(name: str, *options: str, cores: int = 1, **more: Any) -> Device:
         words = (*WITH_APPS, "--hostname", name, "--cpu", str(cores), "--heartbeat-s", "0.2", *options)
-        return Device(start_agent(*words, **more), tmp_path / f"config-{name}")
+        return Device(start_agent(*words, **more), tmp_path / f"config-{name}", terminal)
 
     return start
 
@@ -232,7 +230,7 @@ def test_a_guest_that_comes_over_and_over_fills_no_log(start_device: Callable[..
 def test_a_join_that_cannot_be_says_what_to_do(start_device: Callable[..., Device], tmp_path: Path) -> None:
     """Nothing given, a person's string, an agent that nobody can reach, one that is revoked: each with the remedy."""
     server, phone = start_device("server", "--rest-tls"), start_device("phone")
-    nobody = Device(server.agent, tmp_path / "nobody")
+    nobody = server.used_from(tmp_path / "nobody")
     assert "no invitation was given" in phone.type("join", given="\n").stderr
     person = phone.type("join", server.invite("--user", "ann"))
     assert (person.returncode, "`agentd login`" in person.stderr) == (3, True)
@@ -358,7 +356,7 @@ def test_a_revoked_peer_is_out_at_once(
 def test_a_person_logs_in_and_is_logged_out(start_device: Callable[..., Device], tmp_path: Path) -> None:
     """With the certificate and the token of one string: commands, clients and the executor; without them, nobody."""
     server = start_device("server", "--rest-tls", "--local-access", "none")
-    elsewhere = Device(server.agent, tmp_path / "ann")
+    elsewhere = server.used_from(tmp_path / "ann")
     entered = elsewhere.type("login", server.invite("--user", "ann", "--scope", "code"))
     assert entered.returncode == 0, entered.stderr
     assert "logged in at server as ann, scope code" in entered.stdout
@@ -381,7 +379,7 @@ def test_clients_believe_the_certificate_of_the_login_alone(
     url = server.agent.rest
     with pytest.raises(Unreachable, match="agentd login"):
         connect(url).agent()
-    ann = Device(server.agent, tmp_path / "ann")
+    ann = server.used_from(tmp_path / "ann")
     assert ann.type("login", server.invite("--user", "ann", "--scope", "code")).returncode == 0
     with connect(url) as agent:
         assert agent.call("sums:increment", 4) == 5
@@ -398,7 +396,7 @@ def test_a_login_is_used_once(start_device: Callable[..., Device], tmp_path: Pat
     """Whoever comes second with a person's invitation is refused, and so is a name that is taken."""
     server = start_device("server", "--rest-tls")
     text = server.invite("--user", "ann")
-    first, second = (Device(server.agent, tmp_path / name) for name in ("ann", "bob"))
+    first, second = (server.used_from(tmp_path / name) for name in ("ann", "bob"))
     assert first.type("login", text).returncode == 0
     refused = second.type("login", text)
     assert refused.returncode == 3
