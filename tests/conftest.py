@@ -197,9 +197,10 @@ def terminal() -> Iterator[Nursery]:
 
 @pytest.fixture
 def start_agent(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[StartAgent]:
-    """Start agents: `start_agent(*options, state=None, env={}, prefix=())`; each must end well, with the test.
+    """Start agents: `start_agent(*options, state=None, env={}, prefix=(), space="")`; each must end well.
 
-    `prefix` stands before the command and becomes it, as `ip netns exec NAME` does; with one (`env` does nothing), and
+    `space` is the file of the network namespace in which it is to be; without, it is in ours. `prefix` stands before
+    the command and becomes it, as `env NAME=VALUE` does; with one (`env` does nothing), and
     with variables that Python itself reads, the command is loaded anew. An agent that the test has ended itself, or
     killed, is left alone. None may have a traceback in its log.
     """
@@ -214,7 +215,11 @@ def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -
     kept: list[socket.socket] = []
 
     def start(
-        *options: str, state: Path | None = None, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+        *options: str,
+        state: Path | None = None,
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        space: str = "",
     ) -> RunningAgent:
         folder = tmp_path_factory.mktemp("agent")
         state = state or folder / "state"
@@ -230,7 +235,7 @@ def agents_started(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -
                 command = [*prefix, sys.executable, "-m", "agentd", *words]
                 process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
             else:
-                process = nursery.start(words, folder, environment, stdout.fileno(), stderr.fileno())
+                process = nursery.start(words, folder, environment, stdout.fileno(), stderr.fileno(), space=space)
         try:
             said = _until_ready(process, ready, log)
         except BaseException:

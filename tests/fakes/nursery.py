@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import ctypes
 import gc
 import json
 import os
-import secrets
 import select
 import signal
 import socket
@@ -29,6 +29,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_DESCRIPTORS = 1 << 16
+CLONE_NEWNET = 0x40000000
 PATIENCE_S = 60.0
 """Until who asked for a key has said its name; chosen: far above what that takes on a busy machine."""
 LOADED = (
@@ -117,11 +118,15 @@ class Nursery:
         out: int,
         err: int,
         given: int | None = None,
+        space: str = "",
     ) -> Split:
-        """Start `agentd` with these words there; its outputs go to the descriptors, and `given` is what it reads."""
+        """Start `agentd` with these words there; its outputs go to the descriptors, and `given` is what it reads.
+
+        `space` is the file of a network namespace, which then is its own.
+        """
         ends, told = os.pipe()
         try:
-            request = json.dumps([list(words), str(folder), environment]).encode()
+            request = json.dumps([list(words), str(folder), environment, space]).encode()
             fds = [out, err, told, *([] if given is None else [given])]
             socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], fds)
             self._socket.sendall(request)
@@ -185,7 +190,7 @@ class Keys:
     """A process that makes keys of devices, until nobody is left who could ask."""
 
     def __init__(self) -> None:
-        self._address = f"\0agentd-keys-{secrets.token_hex(16)}"
+        self._address = tempfile.mktemp(prefix="agentd-keys-")  # an abstract one would not be there in other networks
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(self._address)
         listening.listen()
@@ -193,6 +198,7 @@ class Keys:
         if os.fork() == 0:
             with contextlib.suppress(BaseException):
                 _make_keys(listening, ends)
+            os.unlink(self._address)
             os._exit(0)
         os.close(ends)
         listening.close()
@@ -242,8 +248,12 @@ def _split_off(tells: int, end: int) -> bool:
     os._exit(0)
 
 
-def _become(request: tuple[list[str], str, dict[str, str]], fds: list[int]) -> None:
-    words, folder, environment = request
+def _become(request: tuple[list[str], str, dict[str, str], str], fds: list[int]) -> None:
+    words, folder, environment, space = request
+    if space:
+        with open(space, "rb") as network:
+            if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
     for given in fds[3:]:
         os.dup2(given, 0)
     os.dup2(fds[0], 1)

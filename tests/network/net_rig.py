@@ -6,7 +6,7 @@
         net.heal("a", "b")
         net.cut("a", "b", for_s=3.0)        heals by itself
         net.unplug("b"); net.plug("b")      the cable of b: its kernel knows
-        start_agent(..., prefix=net.inside("a"))
+        start_agent(..., space=net.space("a"))
 
 Needs root, `ip` and /dev/net/tun; `why_not()` says what is missing. Nothing of it is seen outside of the namespaces, so
 that any number of tests may run side by side. Unix sockets are files and pass through; `Inside(net, "a")` is a
@@ -126,6 +126,10 @@ class Net:
         """Give a device's address."""
         return self._addresses[name]
 
+    def space(self, name: str) -> str:
+        """Give the file of a device's namespace."""
+        return f"/run/netns/{self._spaces[name]}"
+
     def inside(self, name: str) -> tuple[str, ...]:
         """Give the words that run a command on a device: put before it, they become the command's own process."""
         return ("ip", "netns", "exec", self._spaces[name])
@@ -138,7 +142,7 @@ class Net:
     def entered(self, name: str) -> Iterator[None]:
         """Let sockets that this thread makes meanwhile be of a device; they stay so."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._spaces[name]}") as there:
+        with open("/proc/thread-self/ns/net") as home, open(self.space(name)) as there:
             if libc.setns(there.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
             try:

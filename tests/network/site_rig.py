@@ -40,7 +40,7 @@ class Site:
             *neighbours,
             *options,
             state=before.state if before is not None else None,
-            prefix=self.net.inside(name),
+            space=self.net.space(name),
             **more,
         )
         door = self.doors[name] = Door(agent.rest, agent.state, Inside(self.net, name))
