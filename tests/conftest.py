@@ -25,6 +25,7 @@ from tests.fakes.tracing import Measuring
 
 settings.register_profile(
     "gate",
+    max_examples=int(os.environ.get("AGENTD_LAW_EXAMPLES", "60")),  # where a law says nothing else
     deadline=None,  # no law depends on how fast the machine is
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -19,7 +19,7 @@ from agentd.core.tasks.task import HERE, Shape, State, Task
 from agentd.model.task import Template
 from agentd.model.values import Payload
 
-EXAMPLES = int(os.environ.get("AGENTD_LAW_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("AGENTD_LAW_EXAMPLES", "80"))
 SHAPES = Shapes()
 SECONDS = (0.002, 0.01, 0.5, 7.0)
 """Run times; each is a turn of its own at least."""
