@@ -204,20 +204,8 @@ class Ledger:
     ) -> None:
         """Make ends visible, as `close` does for each; of operations that neighbours asked for and have to confirm."""
         for operation, outcome in zip(operations, outcomes, strict=True):
-            operation.outcome, operation.ended_wall, operation.ended_at = outcome, wall, now
-            operation.status, operation.ran_on = outcome.status, outcome.agent
-            if outcome.failure is not None:
-                operation.failure = outcome.failure
-            if outcome.hops:
-                operation.hops = outcome.hops
-            if outcome.attempts != operation.attempts:
-                operation.attempts = outcome.attempts
-            value = outcome.value
-            if value.data or value.parts:
-                operation.result_bytes = value.size_bytes if value.parts else len(value.data)
-                self._result_bytes += operation.result_bytes
-        self._ended += operations
-        self._entries += len(operations)
+            operation.outcome, operation.ended_wall = outcome, wall
+        self._enter(operations, outcomes, now)
         self._count(outcomes)
 
     def close_all(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
@@ -227,20 +215,26 @@ class Ledger:
         """
         most = min(SHEAF_MOST, self.retention.most // ROOM)
         if len(ended) < SHEAF_LEAST or most < SHEAF_LEAST:
-            self._close_read(ended, now)
+            self._enter_read(ended, now)
         else:
             for begin, end in _alike(ended, most):
                 some = ended[begin:end]
                 if end - begin < SHEAF_LEAST or not self._bind(some, now):
-                    self._close_read(some, now)
+                    self._enter_read(some, now)
         self._count([outcome for _, outcome in ended])
 
-    def _close_read(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
-        """Keep ended operations one by one."""
-        for operation, outcome in ended:
-            operation.status, operation.is_ending, operation.outcome = outcome.status, False, None
-            operation.ended_at = operation.read_at = now
-            operation.ran_on = outcome.agent
+    def _enter_read(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
+        """Keep operations one by one that have ended and were read."""
+        operations = [operation for operation, _ in ended]
+        for operation in operations:
+            operation.is_ending, operation.outcome, operation.read_at = False, None, now
+        self._enter(operations, [outcome for _, outcome in ended], now)
+        self._spare += [operation for operation in operations if not (operation.key or operation.callback)]
+
+    def _enter(self, operations: Sequence[Operation], outcomes: Sequence[Outcome], now: float) -> None:
+        """Say in operations how they ended, and keep them one by one; they are not counted yet."""
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            operation.status, operation.ended_at, operation.ran_on = outcome.status, now, outcome.agent
             if outcome.failure is not None:  # what most have is there: to set a field takes as long as to look at two
                 operation.failure = outcome.failure
             if outcome.hops:
@@ -251,10 +245,8 @@ class Ledger:
             if value.data or value.parts:
                 operation.result_bytes = value.size_bytes if value.parts else len(value.data)
                 self._result_bytes += operation.result_bytes
-        operations = [operation for operation, _ in ended]
         self._ended += operations
         self._entries += len(operations)
-        self._spare += [operation for operation in operations if not (operation.key or operation.callback)]
 
     def _bind(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> bool:
         """Keep ended operations that are alike as a sheaf; false: their results weigh too much to go at once."""
@@ -265,7 +257,7 @@ class Ledger:
             return False
         numbers = tuple([operation.id for operation, _ in ended])
         sheaf = Sheaf(**_fields(first), numbers=numbers, sizes=sizes)
-        self._close_read([(sheaf, outcome)], now)
+        self._enter_read([(sheaf, outcome)], now)
         self._result_bytes += total - sheaf.result_bytes
         sheaf.result_bytes = total
         self.operations.update(dict.fromkeys(numbers, sheaf))
