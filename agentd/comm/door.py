@@ -320,7 +320,7 @@ class Door:
         """Tell a neighbour that ends are recorded."""
         end = self._end_of(command.neighbour)
         if end is not None:
-            end.acknowledge(command.tasks)
+            end.acknowledge(command.tasks, may_wait=command.may_wait)
 
     def cancel_tasks(self, command: c.CancelTasks) -> None:
         """Ask a neighbour to stop tasks."""

@@ -231,10 +231,11 @@ class SendEnds(Command, frozen=True, gc=False):
 
 
 class AcknowledgeEnds(Command, frozen=True, gc=False):
-    """Tell a neighbour that the ends are recorded; a little later, with others, is soon enough."""
+    """Tell a neighbour that the ends are recorded; where that `may_wait`, a little later and with others."""
 
     neighbour: str
     tasks: tuple[tuple[int, int], ...]
+    may_wait: bool = True
 
 
 class CancelTasks(Command, frozen=True, gc=False):

@@ -58,6 +58,8 @@ class Outbox:
         self._lots_ended: dict[tuple[str, Head], EndedLot] = {}
         self._lots_acknowledged: dict[tuple[str, int], list[int]] = {}
         self._acknowledged: dict[str, list[tuple[int, int]]] = {}
+        self._occupied: set[str] = set()
+        """Who keeps memory for one of those ends until it is told."""
         self._cancelled: dict[str, list[tuple[int, int]]] = {}
         self._segments: list[int] = []
         self._published: list[tuple[int, str]] = []
@@ -148,9 +150,11 @@ class Outbox:
         """Tell a neighbour which takes lots that ends are recorded."""
         self._lots_acknowledged.setdefault((neighbour, attempt), []).extend(tasks)
 
-    def acknowledge(self, neighbour: str, task: int, attempt: int) -> None:
-        """Tell a neighbour that an end is recorded."""
+    def acknowledge(self, neighbour: str, task: int, attempt: int, *, may_wait: bool = True) -> None:
+        """Tell a neighbour that an end is recorded; at once where memory there is free for the next value then."""
         self._acknowledged.setdefault(neighbour, []).append((task, attempt))
+        if not may_wait:
+            self._occupied.add(neighbour)
 
     def acknowledge_all(self, neighbour: str, tasks: list[tuple[int, int]]) -> None:
         """Tell a neighbour that ends are recorded, each as (task, attempt)."""
@@ -243,8 +247,12 @@ class Outbox:
             commands += [SendEnds(name, ends) for name, ends in self._ends.items()]
             self._ends = {}
         if self._acknowledged:
-            commands += [AcknowledgeEnds(name, tuple(tasks)) for name, tasks in self._acknowledged.items()]
+            commands += [
+                AcknowledgeEnds(name, tuple(tasks), name not in self._occupied)
+                for name, tasks in self._acknowledged.items()
+            ]
             self._acknowledged = {}
+            self._occupied.clear()
         if self._cancelled:
             commands += [CancelTasks(name, tuple(tasks)) for name, tasks in self._cancelled.items()]
             self._cancelled = {}

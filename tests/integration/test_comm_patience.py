@@ -67,6 +67,19 @@ def test_an_end_does_not_wait_for_its_answer() -> None:
     run(main)
 
 
+def test_an_end_that_keeps_memory_there_is_acknowledged_at_once() -> None:
+    """Its memory is for the next value; what waits is told along with it."""
+
+    async def main() -> None:
+        async with Agent("beta", CommSettings(patience_s=NEVER_S)) as beta:
+            peer = await met(beta)
+            beta.do(c.AcknowledgeEnds("alpha", ((7, 1),)))
+            beta.do(c.AcknowledgeEnds("alpha", ((8, 1),), may_wait=False))
+            assert await peer.hear(m.EndsAck) == m.EndsAck(((7, 1), (8, 1)))
+
+    run(main)
+
+
 def test_nothing_is_given_back_before_it_was_accepted() -> None:
     """A refusal takes along the acceptances that wait: in the order in which the engine said them."""
 

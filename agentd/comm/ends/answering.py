@@ -99,10 +99,13 @@ class Answering:
         for lot in lots:
             self._wiring.send(self._link, lot)
 
-    def acknowledge(self, tasks: tuple[tuple[int, int], ...]) -> None:
+    def acknowledge(self, tasks: tuple[tuple[int, int], ...], *, may_wait: bool = True) -> None:
         """Ends are recorded: (task, attempt)."""
         self._recorded += tasks
-        self._be_patient()
+        if may_wait:
+            self._be_patient()
+        else:
+            self.catch_up()
 
     def acknowledge_lot(self, attempt: int, tasks: list[int]) -> None:
         """Ends of one attempt are recorded."""

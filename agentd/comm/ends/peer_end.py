@@ -351,9 +351,9 @@ class PeerEnd:
         for part in in_parts(lot):
             self._wiring.send(self.link, EndedLotTold(part))
 
-    def acknowledge(self, tasks: tuple[tuple[int, int], ...]) -> None:
+    def acknowledge(self, tasks: tuple[tuple[int, int], ...], *, may_wait: bool = True) -> None:
         """Tell it that ends are recorded."""
-        self._answering.acknowledge(tasks)
+        self._answering.acknowledge(tasks, may_wait=may_wait)
 
     def acknowledge_lot(self, attempt: int, tasks: list[int]) -> None:
         """Tell it that ends of one attempt are recorded."""

@@ -325,7 +325,7 @@ class Exchange:
 
         def over() -> None:
             self._note_used_up(task)
-            self._acknowledge_safely(neighbour, end)
+            self._acknowledge_safely(neighbour, end, may_wait=False)
 
         if self._collecting.wants(task, end.outcome):
             self._collecting.collect(task, end.outcome, neighbour.name, ended, over, now)
@@ -333,10 +333,10 @@ class Exchange:
             ended(end.outcome, now)
             self._acknowledge_safely(neighbour, end)
 
-    def _acknowledge_safely(self, neighbour: Neighbour, end: End) -> None:
+    def _acknowledge_safely(self, neighbour: Neighbour, end: End, *, may_wait: bool = True) -> None:
         """Tell a neighbour that it may forget an end, once what came of it is on our disk."""
-        outbox = self._state.outbox
-        outbox.after(outbox.number, lambda: outbox.acknowledge(neighbour.name, end.task, end.attempt))
+        outbox, name = self._state.outbox, neighbour.name
+        outbox.after(outbox.number, lambda: outbox.acknowledge(name, end.task, end.attempt, may_wait=may_wait))
 
     def _ended(self, task: Task, outcome: Outcome, neighbour: Neighbour, now: float) -> None:
         """Take an end as the task's own, or as that of one attempt, of which there may be more."""

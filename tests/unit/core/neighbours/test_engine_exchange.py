@@ -16,7 +16,7 @@ from agentd.core.tasks.task import Path
 from agentd.model.errors import RequestError
 from agentd.model.exchange import End, Refusal, Report
 from agentd.model.task import Constraints, Failure, Outcome, Reason, Status, Template
-from agentd.model.values import Part, Payload
+from agentd.model.values import Part, Payload, Remote
 from schedulers.capacity import Capacity, cores
 from schedulers.view import Tier
 from tests.unit.core.engine_desk import CALL, LINK, Desk, row
@@ -150,8 +150,25 @@ def test_an_end_is_confirmed_when_it_is_on_the_disk() -> None:
     assert type(desk.one(c.Record).entry) is Ended
     assert desk.of(c.AcknowledgeEnds) == []
     desk.commit()
-    assert desk.one(c.AcknowledgeEnds).tasks == ((1, 1),)
+    assert desk.one(c.AcknowledgeEnds) == c.AcknowledgeEnds("n", ((1, 1),))
     assert desk.state.ledger.operations[1].ran_on == "n"
+
+
+def test_an_end_whose_value_was_brought_here_is_confirmed_at_once() -> None:
+    """Its holder writes the next value where that one lies; of others it may be told a little later."""
+    desk = giving()
+    desk.commit()
+    caller = desk.open_session(CALL)
+    desk.call(caller, 1)
+    (offer,) = desk.one(c.SendOffers).offers
+    desk.turn(e.OffersAnswered("n", ((offer.task, 1, 4),)))
+    remote = Remote("id-n", "b1", 9, 1 << 20, ("id-n",))
+    value = Payload(3, b"", (Part(1 << 20, remote=remote),))
+    desk.turn(e.EndsReceived("n", [End(offer.task, 1, 4, Outcome(0, value, agent="n", hops=1))]))
+    assert desk.one(c.FetchObject).remote.key == remote.key
+    assert desk.of(c.AcknowledgeEnds) == []
+    desk.turn(e.ObjectFetched(remote.key, 77))
+    assert desk.one(c.AcknowledgeEnds) == c.AcknowledgeEnds("n", ((offer.task, 1),), may_wait=False)
 
 
 def test_a_lost_attempt_is_made_again_elsewhere_and_written_down() -> None:
