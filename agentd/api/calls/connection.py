@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from agentd import __version__
 from agentd.api.calls.dialogue import Dialogue, Refused
+from agentd.api.calls.spinning import SPIN_S, Spinning
 from agentd.model.errors import PeerError, RequestError, Unreachable
 from agentd.socket_path import fitting
 from agentd.wire.messages import Hello, HelloAck
@@ -75,6 +76,8 @@ class Connection:
         """A descriptor that whoever waits for bytes wants to know of as well; -1: none."""
         self.is_beside_ready = False
         """There was something to read of that one when `wait_for_any` looked last."""
+        self._spinning = Spinning()
+        """For what comes beside."""
         self.dialogue = Dialogue(local=local)
         self.declared = 0
         self.descriptors: deque[int] = deque()
@@ -119,6 +122,7 @@ class Connection:
         """Have whoever waits for bytes wait for those of another descriptor as well, one at a time."""
         self._readable.register(descriptor, select.POLLIN)
         self.beside = descriptor
+        self._spinning = Spinning()
 
     def unwatch(self, descriptor: int) -> None:
         """Wait for bytes of that descriptor no longer, if that was the case."""
@@ -129,7 +133,9 @@ class Connection:
     def wait_for_any(self, timeout_s: float | None = None) -> bool:
         """Wait for bytes, here or beside, for so long at most; tell whether there are any here."""
         timeout_ms = None if timeout_s is None else timeout_s * 1000
-        ready = [descriptor for descriptor, _ in self._readable.poll(timeout_ms)]
+        is_soon = self.beside >= 0 and (timeout_s is None or timeout_s > SPIN_S)
+        found = (self._spinning.seek(self._readable.poll) if is_soon else None) or self._readable.poll(timeout_ms)
+        ready = [descriptor for descriptor, _ in found]
         self.is_beside_ready = self.beside in ready
         return self._socket.fileno() in ready
 

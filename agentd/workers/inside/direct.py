@@ -19,7 +19,6 @@ from .callees import Callee, Declared
 from .failures import DONE, FAILED, Failure, Reason, Refused, failure_of
 from .far_link import FarLink
 from .link import Link
-from .nearness import come_over
 from .results import Outbox
 from .values import JSON
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from .surroundings import CpuLimit
     from .values import Encoded, Part, Writer
 
-_frames = load("calls.direct_frames")
+_frames, _spinning = load("calls.direct_frames"), load("calls.spinning")
 _OVERHEAD_BYTES = 64
 _FRAME_MOST = _frames.ARGUMENTS_MOST + _frames.CODE_MOST + 64 * 1024
 CALLEES_MOST = 256
@@ -127,6 +126,7 @@ class _Service:
         self._rode = Outbox(lines.agent, deque(), Kind.RODE)
         self._declared: dict[int, Declared] = {}
         self._callees: dict[int, Callee] = {}
+        self._spinning = _spinning.Spinning()
         self._end_s = monotonic() + _frames.SLICE_S
         self._ref = 0
         """The session's number of the call at hand, where that is durable."""
@@ -147,8 +147,6 @@ class _Service:
                 come = self._link.take()
             except (EOFError, OSError):  # the session has let go
                 break
-            if not self._begun:
-                come_over(self._link.socket)
             for kind, body in come:
                 if kind == _frames.TEMPLATE:
                     self._declare(body)
@@ -167,7 +165,8 @@ class _Service:
             return False
         if (self._begun or self._is_far) and (self._words[WANTED] == self._task or monotonic() >= self._end_s):
             return False
-        return self._link.poll(self._idle_s) and not self._is_to_stop()
+        come = self._spinning.seek(self._link.poll) or self._link.poll(self._idle_s)
+        return bool(come) and not self._is_to_stop()
 
     def _is_to_stop(self) -> bool:
         """Tell whether the line is cancelled: then not one more call is begun."""
