@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from agentd.core.journal.entries import Accepted, Ended, Entry
+from agentd.core.journal.entries import Accepted, Ended, EndedAlike, Entry
 from agentd.core.tasks.task import Task
 from agentd.model.exchange import End, EndedLot, Lot, Offer, Refusal, Report, Settled
 from agentd.model.graph import Known
@@ -146,7 +146,7 @@ class RecordCalls(Command, frozen=True, gc=False):
     """Write how calls of sessions were accepted, or ended; `number` is that of the last entry."""
 
     number: int
-    entries: Sequence[Accepted | Ended]
+    entries: Sequence[Accepted | Ended | EndedAlike]
 
 
 class Reply(Command, frozen=True, gc=False):

@@ -32,7 +32,7 @@ from agentd.model.exchange import EndedLot
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentd.core.journal.entries import Accepted, Ended, Entry
+    from agentd.core.journal.entries import Accepted, Ended, EndedAlike, Entry
     from agentd.core.tasks.task import Task
     from agentd.model.exchange import End, Offer, Refusal, Settled
     from agentd.model.task import Outcome
@@ -176,7 +176,7 @@ class Outbox:
         self._commands.append(Record(self.number, entry))
         return self.number
 
-    def record_calls(self, entries: Sequence[Accepted | Ended]) -> int:
+    def record_calls(self, entries: Sequence[Accepted | Ended | EndedAlike]) -> int:
         """Write entries of calls of sessions, and give the number of the last."""
         self.number += len(entries)
         self._commands.append(RecordCalls(self.number, entries))

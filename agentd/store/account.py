@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core.journal.entries import Accepted, Ended
+from agentd.core.journal.entries import Accepted, Ended, EndedAlike
 from agentd.store.references import References
 from agentd.store.upkeep import Upkeep
 
@@ -61,7 +61,7 @@ class Account:
 
 
 def _is_small(entry: Entry) -> bool:
-    """Tell whether it is the acceptance or the end of an operation, as most are, and has no parts to refer to."""
+    """Tell whether it is the acceptance or the end of operations, as most are, and has no parts to refer to."""
     if type(entry) is Ended:
         return not entry.outcome.value.parts
-    return type(entry) is Accepted and not entry.payload.parts
+    return type(entry) is EndedAlike or (type(entry) is Accepted and not entry.payload.parts)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from agentd.store.records import Record, Row, decode, pack, unpack
+from itertools import compress, islice
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from agentd.core.journal.entries import EndedAlike
+from agentd.store.records import Record, Row, decode, pack, unpack, write
 from agentd.store.repair import Alarm, Mended, mend_row, set_aside
 from agentd.store.table import Table
 from agentd.store.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agentd.core.journal.entries import Entry
 
 CLEAN_ROWS = 32
 """Chosen: what one turn cleans, so that whoever waits for a commit meanwhile waits for some milliseconds.
@@ -49,5 +60,30 @@ def _shorten(table: Table, upkeep: Upkeep, row: int, smaller: list[Row], mended:
         mended.append(found)
         _, head, body = found.row
     records = [record for record in unpack(row, head, body)[0] if isinstance(record, Record)]
-    kept = upkeep.kept(row, [decode(record.payload) for record in records])
-    smaller.append((row, *pack(row, [record for record, keep in zip(records, kept, strict=True) if keep])))
+    entries = [decode(record.payload) for record in records]
+    left = needed(upkeep, row, entries)
+    kept = [
+        record if one is entry else write(one)
+        for record, entry, one in zip(records, entries, left, strict=True)
+        if one is not None
+    ]
+    smaller.append((row, *pack(row, kept)))
+
+
+def needed(upkeep: Upkeep, row: int, entries: Sequence[Entry]) -> list[Entry | None]:
+    """Give of each entry of a row what must be kept of it: all, nothing, or of ends told together some."""
+    apart = [one for entry in entries for one in (entry.each() if isinstance(entry, EndedAlike) else (entry,))]
+    kept = iter(upkeep.kept(row, apart))
+    return [_needed(entry, kept) for entry in entries]
+
+
+def _needed(entry: Entry, kept: Iterator[bool]) -> Entry | None:
+    if not isinstance(entry, EndedAlike):
+        return entry if next(kept) else None
+    keep = [*islice(kept, len(entry.operations))]
+    if all(keep) or not any(keep):
+        return entry if keep[0] else None
+    operations, values, seconds = [
+        [*compress(column, keep)] for column in (entry.operations, entry.values, entry.seconds)
+    ]
+    return replace(entry, operations=operations, values=values, seconds=seconds)

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 
 from msgspec import Struct
 
-from agentd.core.journal.entries import Ended, Entry
+from agentd.core.journal.entries import EndedAlike, Entry
 from agentd.model.errors import DiskError
 from agentd.model.task import Outcome
 from agentd.model.unreadable import UNREADABLE
@@ -32,11 +32,9 @@ from agentd.store.cleaning import clean
 from agentd.store.disk import Disk
 from agentd.store.pace import Pace, are_small
 from agentd.store.preserving import are_bare_ends, preserve
-from agentd.store.records import KINDS, Record, decode, find, lay_out, read_head, unpack
+from agentd.store.records import Record, decode, find_end, lay_out, read_head, unpack
 from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
 from agentd.store.table import Damaged, Table, translated, wal_of
-
-_ENDED = KINDS[Ended]
 
 BATCH_ENTRIES = 20_000
 """Chosen: what one commit takes at most, so that the first of very many are acknowledged early."""
@@ -334,7 +332,7 @@ class Journal:
         count = 0
         for batch in self._batches:
             portion.append(batch)
-            count += len(batch.entries)
+            count += sum([len(one.operations) if type(one) is EndedAlike else 1 for one in batch.entries])
             if count >= BATCH_ENTRIES:
                 break
         return portion
@@ -373,10 +371,9 @@ class Journal:
             return None
         head, body = found
         told = read_head(head)
-        payload = find(row, told, body, _ENDED, operation) if told and isinstance(body, bytes) else None
-        entry = _readable(payload) if payload is not None else None
-        if isinstance(entry, Ended):
-            return entry.outcome
+        end = find_end(row, told, body, operation) if told and isinstance(body, bytes) else None
+        if end is not None:
+            return end.outcome
         self._alarmed(f"journal row {row}: the end of operation {operation} was damaged while the journal was in use")
         return lost_outcome("end")
 

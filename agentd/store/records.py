@@ -1,11 +1,12 @@
 """How entries lie in a row of the journal: framed, summed, and told twice where each begins.
 
-Law: one flipped bit anywhere in a row costs at most the one record that it is in.
+Law: one flipped bit anywhere in a row costs at most the one record that it is in, and of that it is known whose it was.
 
 A row holds the entries of one batch. Its *body* is each record as `u32 length · u32 crc32 · payload`, little-endian,
 the payload being the entry in msgpack and the sum starting from the row's number, so that a record in the wrong row
 does not fit. Its *head* tells the row's number and, for each record, length, kind and operation, under a sum of its
-own. Either of the two is enough to find the records; a bit can only have flipped in one of them.
+own; of a record about several, `EndedAlike`, how many, and behind the kinds which. Either of the two is enough to find
+the records; a bit can only have flipped in one of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from agentd.core.journal.entries import (
     Cancelling,
     Delivered,
     Ended,
+    EndedAlike,
     Entry,
     Forgotten,
     HostAdded,
@@ -55,6 +57,7 @@ _decode = msgspec.msgpack.Decoder(
     | Started
     | Returned
     | Ended
+    | EndedAlike
     | Cancelling
     | WasRead
     | Delivered
@@ -77,10 +80,11 @@ KINDS: dict[type[Entry], int] = {
     HostAdded: 10,
     HostRemoved: 11,
     CalledBack: 12,
+    EndedAlike: 13,
 }
 """The tags under which entries are written."""
 
-_ENDED = KINDS[Ended]
+_ENDED, _ALIKE = KINDS[Ended], KINDS[EndedAlike]
 
 NAMES = {kind: entry.__name__ for entry, kind in KINDS.items()}
 
@@ -93,15 +97,16 @@ class Record(Struct, gc=False):
     """One entry in its written form, and what its row's head tells of it."""
 
     kind: int
-    operation: int
+    operations: Sequence[int]
+    """Whose acceptance it is, or whose end; 0 alone for an entry of another kind."""
     payload: bytes
 
 
 class Damage(Struct, frozen=True, gc=False):
-    """A record that does not fit its sum. Kind and operation are 0 where the head was lost too."""
+    """A record that does not fit its sum. Kind is 0, and nothing known of operations, where the head was lost too."""
 
     kind: int
-    operation: int
+    operations: Sequence[int]
     raw: bytes
 
 
@@ -117,23 +122,39 @@ def decode(payload: bytes) -> Entry:
 
 def write(entry: Entry) -> Record:
     """Bring an entry into its written form."""
-    return Record(KINDS[type(entry)], getattr(entry, "operation", 0), encode(entry))
+    return Record(KINDS[type(entry)], _subjects(entry), encode(entry))
+
+
+def _subjects(entry: Entry) -> Sequence[int]:
+    return tuple(entry.operations) if isinstance(entry, EndedAlike) else (getattr(entry, "operation", 0),)
 
 
 def pack(row: int, records: Sequence[Record]) -> tuple[bytes, bytes]:
     """Lay records out as the head and the body of a row."""
     kinds = bytes([record.kind for record in records])
-    operations = array("Q", [record.operation for record in records])
+    subjects = [record.operations for record in records]
     payloads = [record.payload for record in records]
-    return _pack(row, kinds, operations, payloads, [*map(len, payloads)])
+    return _pack(row, kinds, *_told(kinds, subjects), payloads, [*map(len, payloads)])
+
+
+def _told(kinds: bytes, subjects: Sequence[Sequence[int]]) -> tuple[array[int], bytes]:
+    """Give what a head tells of operations: one number of each record, and all of those that are about several."""
+    told = [*zip(kinds, subjects, strict=True)]
+    one_each = array("Q", [len(some) if kind == _ALIKE else some[0] for kind, some in told])
+    return one_each, b"".join([array("Q", some).tobytes() for kind, some in told if kind == _ALIKE])
 
 
 def _pack(
-    row: int, kinds: bytes, operations: array[int], payloads: Sequence[bytes], sizes: Sequence[int]
+    row: int,
+    kinds: bytes,
+    operations: array[int],
+    alike: bytes,
+    payloads: Sequence[bytes],
+    sizes: Sequence[int],
 ) -> tuple[bytes, bytes]:
     """Make head and body of records that are told by their fields, one list each: a look less at every record."""
     lengths = array("I", sizes)
-    head = _HEAD.pack(row, len(payloads)) + lengths.tobytes() + operations.tobytes() + kinds
+    head = _HEAD.pack(row, len(payloads)) + lengths.tobytes() + operations.tobytes() + kinds + alike
     sums = map(crc32, payloads, repeat(row & 0xFFFFFFFF))
     body = [b""] * (2 * len(payloads))
     body[::2] = map(_FRAME.pack, sizes, sums)
@@ -147,7 +168,20 @@ class Head(Struct, frozen=True, gc=False):
     row: int
     lengths: Sequence[int]
     operations: Sequence[int]
+    """Of each record, or of how many it is about."""
     kinds: bytes
+    alike: Sequence[int] = ()
+    """The operations of all records about several, in order."""
+
+    def records(self) -> Iterator[tuple[int, int, Sequence[int]]]:
+        """Yield length, kind and operations of each record."""
+        at = 0
+        for length, kind, operation in zip(self.lengths, self.kinds, self.operations, strict=True):
+            if kind == _ALIKE:
+                yield length, kind, tuple(self.alike[at : at + operation])
+                at += operation
+            else:
+                yield length, kind, (operation,)
 
 
 def read_head(head: object) -> Head | None:
@@ -156,14 +190,18 @@ def read_head(head: object) -> Head | None:
         return None
     told, (total,) = head[: -_SUM.size], _SUM.unpack(head[-_SUM.size :])
     row, count = _HEAD.unpack_from(told)
-    if crc32(told) != total or len(told) != _HEAD.size + count * _PER_RECORD:
+    alike_at = _HEAD.size + count * _PER_RECORD
+    if crc32(told) != total or len(told) < alike_at or (len(told) - alike_at) % 8:
         return None
-    lengths, operations = array("I"), array("Q")
+    lengths, operations, alike = array("I"), array("Q"), array("Q")
     operations_at = _HEAD.size + 4 * count
     kinds_at = operations_at + 8 * count
     lengths.frombytes(told[_HEAD.size : operations_at])
     operations.frombytes(told[operations_at:kinds_at])
-    return Head(row, lengths, operations, told[kinds_at:])
+    alike.frombytes(told[alike_at:])
+    found = Head(row, lengths, operations, told[kinds_at:alike_at], alike)
+    named = sum([many for kind, many in zip(found.kinds, operations, strict=True) if kind == _ALIKE])
+    return found if named == len(alike) else None
 
 
 def _walk(row: int, body: memoryview) -> Iterator[memoryview]:
@@ -179,14 +217,25 @@ def _walk(row: int, body: memoryview) -> Iterator[memoryview]:
         at += length
 
 
-def find(row: int, head: Head, body: bytes, kind: int, operation: int) -> bytes | None:
-    """Give the first record of this kind and operation; None when it is not there, or not sound."""
+def find_end(row: int, head: Head, body: bytes, operation: int) -> Ended | None:
+    """Give the first end of an operation in a row; None when it is not there, or cannot be read."""
     at = 0
-    for length, its_kind, its_operation in zip(head.lengths, head.kinds, head.operations, strict=True):
-        if its_kind == kind and its_operation == operation:
-            return _sound(row, body[at : at + _FRAME.size + length])
+    for length, kind, operations in head.records():
+        if kind in {_ENDED, _ALIKE} and operation in operations:
+            payload = _sound(row, body[at : at + _FRAME.size + length])
+            return _end_of(operation, payload) if payload is not None else None
         at += _FRAME.size + length
     return None
+
+
+def _end_of(operation: int, payload: bytes) -> Ended | None:
+    try:
+        entry = decode(payload)
+    except UNREADABLE:
+        return None
+    if isinstance(entry, EndedAlike):
+        return next((end for end in entry.each() if end.operation == operation), None)
+    return entry if isinstance(entry, Ended) else None
 
 
 def _sound(row: int, framed: bytes) -> bytes | None:
@@ -231,10 +280,10 @@ def unpack(row: int, head: object, body: object) -> tuple[list[Record | Damage],
 def _by_head(row: int, head: Head, body: bytes) -> tuple[list[Record | Damage], bool]:
     records: list[Record | Damage] = []
     at = 0
-    for length, kind, operation in zip(head.lengths, head.kinds, head.operations, strict=True):
+    for length, kind, operations in head.records():
         framed = body[at : at + _FRAME.size + length]
         payload = _sound(row, framed)
-        records.append(Damage(kind, operation, framed) if payload is None else Record(kind, operation, payload))
+        records.append(Damage(kind, operations, framed) if payload is None else Record(kind, operations, payload))
         at += _FRAME.size + length
     return records, at == len(body) and not any(isinstance(record, Damage) for record in records)
 
@@ -246,7 +295,7 @@ def _by_body(row: int, body: bytes) -> tuple[list[Record | Damage], bool]:
         records.append(_described(bytes(payload)))
         at += _FRAME.size + len(payload)
     if at < len(body):
-        records.append(Damage(0, 0, body[at:]))
+        records.append(Damage(0, (), body[at:]))
     return records, False
 
 
@@ -255,8 +304,8 @@ def _described(payload: bytes) -> Record | Damage:
     try:
         entry = decode(payload)
     except UNREADABLE:
-        return Damage(0, 0, payload)
-    return Record(KINDS[type(entry)], getattr(entry, "operation", 0), payload)
+        return Damage(0, (), payload)
+    return Record(KINDS[type(entry)], _subjects(entry), payload)
 
 
 class Laid(Struct, frozen=True, gc=False):
@@ -271,7 +320,7 @@ class Laid(Struct, frozen=True, gc=False):
 
 def lay_out(entries: Sequence[Entry], number: int, *, are_bare: bool = False) -> list[Laid]:
     """Lay entries out in as many rows as they need, the first of this number; `are_bare`: ends without parts alone."""
-    if len(entries) == 1:
+    if len(entries) == 1 and type(entries[0]) is not EndedAlike:
         return [_laid_alone(number, entries, are_bare=are_bare)]
     payloads = [encode(entry) for entry in entries]
     sizes = [*map(len, payloads)]
@@ -307,7 +356,7 @@ def _laid(
 ) -> Laid:
     kinds = bytes(map(KINDS.__getitem__, map(type, entries)))
     if kinds.count(_ENDED) == len(kinds):  # most rows hold nothing else
-        operations = array("Q", [*map(_OPERATION, entries)])
+        operations, alike = array("Q", [*map(_OPERATION, entries)]), b""
     else:
-        operations = array("Q", [getattr(entry, "operation", 0) for entry in entries])
-    return Laid((number, *_pack(number, kinds, operations, payloads, sizes)), entries, sizes, are_bare)
+        operations, alike = _told(kinds, [*map(_subjects, entries)])
+    return Laid((number, *_pack(number, kinds, operations, alike, payloads, sizes)), entries, sizes, are_bare)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agentd.core.journal.entries import Accepted, Ended, Entry, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, EndedAlike, Entry, Forgotten
 from agentd.model.errors import DiskError
 from agentd.model.task import Failure, Outcome, Reason, Status
 from agentd.model.unreadable import UNREADABLE
@@ -22,7 +22,7 @@ from agentd.store.records import KINDS, NAMES, Damage, Record, Row, decode, is_s
 from agentd.store.table import Table, translated, wal_of
 from agentd.store.upkeep import ROWS_MOST
 
-_ACCEPTED, _ENDED = KINDS[Accepted], KINDS[Ended]
+_ACCEPTED, _ENDS = KINDS[Accepted], frozenset({KINDS[Ended], KINDS[EndedAlike]})
 _REBUILD_ROWS = 64
 """Rows that are copied at a time when a file is built anew (chosen: 16 MiB at the most)."""
 
@@ -68,8 +68,9 @@ def mend_row(row: int, head: object, body: object, *, at_s: float, wall_s: float
     for record in records:
         if isinstance(record, Record):
             kept.append(record)
-        elif record.kind == _ENDED:
-            kept.append(write(Ended(record.operation, lost_outcome("end"), at_s, wall_s)))
+        elif record.kind in _ENDS:
+            lost = lost_outcome("end")
+            kept += [write(Ended(operation, lost, at_s, wall_s)) for operation in record.operations]
     alarms = [_alarm(row, damage) for damage in damages] or [
         Alarm(f"journal row {row}: its table of contents was damaged and was made again, nothing is lost", row)
     ]
@@ -79,8 +80,10 @@ def mend_row(row: int, head: object, body: object, *, at_s: float, wall_s: float
 
 def _alarm(row: int, damage: Damage) -> Alarm:
     what = f"a record ({NAMES.get(damage.kind, 'of unknown kind')})"
-    whose = f" of operation {damage.operation}" if damage.operation else ""
-    return Alarm(f"journal row {row}: {what}{whose} was damaged and was set aside", row, damage.operation)
+    first, *others = damage.operations or (0,)
+    whose = f" of operation {first}" if first else ""
+    more = f" and {len(others)} more" if others else ""
+    return Alarm(f"journal row {row}: {what}{whose}{more} was damaged and was set aside", row, first)
 
 
 def mend(table: Table) -> list[Alarm] | None:
@@ -113,7 +116,7 @@ def _own_number(row: int, head: object) -> int:
 def _mend(table: Table, hurt: Sequence[tuple[int, object, object]]) -> list[Alarm]:
     at_s, wall_s = _latest(table)
     mended = [found for row in hurt if (found := mend_row(*row, at_s=at_s, wall_s=wall_s))]
-    orphans = {damage.operation for found in mended for damage in found.damages if damage.kind == _ACCEPTED}
+    orphans = {damage.operations[0] for found in mended for damage in found.damages if damage.kind == _ACCEPTED}
     with table.transaction():
         set_aside(table, mended)
         strays = _without_end(table, orphans)
@@ -155,7 +158,7 @@ def _without_end(table: Table, operations: set[int]) -> list[int]:
     for entry in _entries(table) if operations else ():
         if isinstance(entry, Ended):
             open_ones.discard(entry.operation)
-        elif isinstance(entry, Forgotten):
+        elif isinstance(entry, (EndedAlike, Forgotten)):
             open_ones.difference_update(entry.operations)
     return sorted(open_ones)
 

@@ -41,6 +41,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE rows (id INTEGER PRIMARY KEY, head BLOB NOT NULL, body BLOB NOT NULL)",
         "CREATE TABLE quarantine (id INTEGER PRIMARY KEY, found TEXT NOT NULL, of_row INTEGER NOT NULL, raw BLOB)",
     ),
+    (),  # from here on rows may hold ends that are told together, which older ones cannot read
 )
 """Statements that lead from each version of the schema to the next; the last one is `user_version`."""
 

@@ -26,6 +26,7 @@ from agentd.core.journal.entries import (
     Cancelling,
     Delivered,
     Ended,
+    EndedAlike,
     Entry,
     Forgotten,
     HostAdded,
@@ -120,7 +121,10 @@ class Upkeep:
         if type(entry) is Ended or type(entry) is Accepted:
             self._refer(entry.operation, row, account, size, type(entry) is Ended)
             return
-        if isinstance(entry, Forgotten):
+        if type(entry) is EndedAlike:
+            share = max(1, size // len(entry.operations))
+            self._refer_all(entry.operations, row, account, share, are_ends=True)
+        elif isinstance(entry, Forgotten):
             self._bury(entry.operations, row, account, size)
         elif isinstance(entry, (Booted, HostAdded, HostRemoved)):
             self._supersede(_name(entry), row, account, 0 if isinstance(entry, HostRemoved) else size)

@@ -23,7 +23,7 @@ from tests.fakes.world_links import Comm
 from tests.fakes.world_workers import KILLED, Process, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agentd.core.state import Rules
     from agentd.core.tasks.task import Task
@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     from tests.fakes.world_links import End
 
 ENTRIES = j.Booted | j.Accepted | j.Started | j.Returned | j.Ended | j.Cancelling | j.WasRead | j.Delivered
-ALL_ENTRIES = ENTRIES | j.Forgotten | j.CalledBack | j.HostAdded | j.HostRemoved
+ALL_ENTRIES = ENTRIES | j.EndedAlike | j.Forgotten | j.CalledBack | j.HostAdded | j.HostRemoved
 MOST_ROUNDS = 100
+
+
+def ends_of(entry: object) -> Iterable[j.Ended]:
+    """Give the ends that an entry tells."""
+    return entry.each() if isinstance(entry, j.EndedAlike) else (entry,) if isinstance(entry, j.Ended) else ()
 
 
 class Host:
@@ -105,7 +110,7 @@ class Host:
         self.engine = Engine(identity, self.capacity, self._make_scheduler(), self.ids, self.rules)
         entries = [msgspec.msgpack.decode(entry, type=ALL_ENTRIES) for entry in self.disk]
         recovered = fold(entries)
-        outcomes = {entry.operation: entry.outcome for entry in entries if isinstance(entry, j.Ended)}
+        outcomes = {end.operation: end.outcome for entry in entries for end in ends_of(entry)}
         for finished in recovered.finished.values():
             self.world.history.seen_again(self, finished)
         self.engine.state.outbox.record(j.Booted(self.boot, self.boots, self.world.now, "0"))

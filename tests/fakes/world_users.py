@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentd.core.journal.entries import Ended
 from agentd.model.task import Constraints, Outcome, Status, Template
-from tests.fakes.world_agent import ALL_ENTRIES
+from tests.fakes.world_agent import ALL_ENTRIES, ends_of
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -40,8 +39,9 @@ def _read(entry: bytes) -> object:
 def recorded(host: Host, operation: int) -> Outcome | None:
     """Read an operation's end from the disk, as whoever shows results does."""
     for found in map(_read, host.disk):
-        if isinstance(found, Ended) and found.operation == operation:
-            return found.outcome
+        for end in ends_of(found):
+            if end.operation == operation:
+                return end.outcome
     return None
 
 

@@ -5,7 +5,10 @@ Law: folding all entries of a journal, in order, gives the operations, keys and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentd.core.tasks.task import Path
 from agentd.model.task import Outcome, Template
@@ -82,6 +85,37 @@ class Ended(Entry, frozen=True, array_like=True, gc=False, tag=5):
     started_wall_s: float = 0.0
     asked: Asked | None = None
     """None where there is an `Accepted` before it."""
+
+
+class EndedAlike(Entry, frozen=True, array_like=True, gc=False, tag=13):
+    """As an `Ended` of each of some operations that went alike, with small results: what they share is said once."""
+
+    operations: Sequence[int]
+    values: Sequence[bytes]
+    """The bytes of each result."""
+    seconds: Sequence[float]
+    outcome: Outcome
+    """What they share; of the results that is the codec."""
+    at_s: float
+    wall_s: float
+    started_wall_s: float = 0.0
+    asked: Asked | None = None
+
+    def __post_init__(self) -> None:
+        """See that there is one of each for each.
+
+        Raises:
+            ValueError: there is not.
+        """
+        if not len(self.operations) == len(self.values) == len(self.seconds) > 0:
+            raise ValueError("ends that are told together need a value and a duration each")
+
+    def each(self) -> Iterator[Ended]:
+        """Yield what it stands for, in order."""
+        shared, codec = self.outcome, self.outcome.value.codec
+        for operation, value, seconds in zip(self.operations, self.values, self.seconds, strict=True):
+            outcome = replace(shared, value=Payload(codec, value), seconds=seconds)
+            yield Ended(operation, outcome, self.at_s, self.wall_s, self.started_wall_s, self.asked)
 
 
 class Cancelling(Entry, frozen=True, array_like=True, gc=False, tag=6):

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from agentd.core.journal.alike import ALIKE_LEAST, ALIKE_MOST, runs_of
 from agentd.core.tasks.task import HERE, Path
 from agentd.core.tasks.tracks import Tracks
 from agentd.model.errors import RequestError
 from agentd.model.task import Failure, Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from agentd.model.task import Template
 
@@ -29,11 +30,6 @@ FORGOTTEN_MOST = 1000
 """Forgotten operations that may stand in a line beside half as many as are kept (chosen)."""
 ROOM = 100
 """Of what may be kept one part in so many is made free when there is too much (chosen)."""
-
-SHEAF_LEAST = 8
-"""Fewer ended operations are kept one by one (chosen: a sheaf weighs as much as three of them)."""
-SHEAF_MOST = 500
-"""More are no longer one sheaf, as all of it goes at once (chosen: half of what goes in one batch)."""
 
 _STATUS = attrgetter("status")
 STATES = {int(status): status.name.lower() for status in Status}
@@ -208,19 +204,22 @@ class Ledger:
         self._enter(operations, outcomes, now)
         self._count(outcomes)
 
-    def close_all(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
+    def close_all(
+        self, ended: Sequence[tuple[Operation, Outcome]], now: float, runs: Iterable[tuple[int, int]] | None = None
+    ) -> None:
         """Make ends visible, as `close` does for each; of operations that one session asked for and has now read.
 
-        Those that stand together and are alike become sheaves.
+        Those that are alike become sheaves; `runs` tells which are, where that is known.
         """
-        most = min(SHEAF_MOST, self.retention.most // ROOM)
-        if len(ended) < SHEAF_LEAST or most < SHEAF_LEAST:
+        most = min(ALIKE_MOST, self.retention.most // ROOM)
+        if len(ended) < ALIKE_LEAST or most < ALIKE_LEAST:
             self._enter_read(ended, now)
         else:
-            for begin, end in _alike(ended, most):
-                some = ended[begin:end]
-                if end - begin < SHEAF_LEAST or not self._bind(some, now):
-                    self._enter_read(some, now)
+            for first, last in runs_of(ended) if runs is None else runs:
+                for begin in range(first, last, most):
+                    some = ended[begin : min(begin + most, last)]
+                    if len(some) < ALIKE_LEAST or not self._bind(some, now):
+                        self._enter_read(some, now)
         self._count([outcome for _, outcome in ended])
 
     def _enter_read(self, ended: Sequence[tuple[Operation, Outcome]], now: float) -> None:
@@ -378,37 +377,3 @@ class Ledger:
                 left = dict.fromkeys(filter(self._is_kept, line))
                 line.clear()
                 line.extend(left)
-
-
-def _alike(ended: Sequence[tuple[Operation, Outcome]], most: int) -> Iterator[tuple[int, int]]:
-    """Yield where those begin and end that stand together and are alike, up to `most`; one with a key stands alone."""
-    begin, is_apart = 0, True
-    first, how = ended[0]
-    for at, (operation, outcome) in enumerate(ended):
-        was_apart, is_apart = (
-            is_apart,
-            bool(
-                operation.key
-                or operation.callback
-                or operation.is_cancelling
-                or outcome.failure is not None
-                or outcome.value.parts
-            ),
-        )
-        if (
-            is_apart
-            or was_apart
-            or at - begin >= most
-            or operation.template is not first.template
-            or operation.submitted_at != first.submitted_at
-            or operation.started_wall != first.started_wall
-            or operation.host != first.host
-            or outcome.agent != how.agent
-            or outcome.hops != how.hops
-            or outcome.attempts != how.attempts
-            or outcome.status != how.status
-        ):
-            if at:
-                yield begin, at
-            begin, first, how = at, operation, outcome
-    yield begin, len(ended)

@@ -15,8 +15,8 @@ which batches the entries were committed; and what was forgotten leaves nothing 
 | CalledBack | passed over | is called back | passed over |
 | Forgotten | is gone | is gone | passed over |
 
-An `Ended` that does not say how it was asked for, of an unknown operation, is what the journal leaves of one whose
-acceptance was damaged on the disk: its function is not known.
+An `EndedAlike` is an `Ended` about each of its operations. An `Ended` that does not say how it was asked for, of an
+unknown operation, is what the journal leaves of one whose acceptance was damaged on the disk: its function is unknown.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from agentd.core.journal.entries import (
     Cancelling,
     Delivered,
     Ended,
+    EndedAlike,
     Entry,
     Forgotten,
     HostAdded,
@@ -213,6 +214,11 @@ def _ended(state: Recovered, entry: Ended) -> None:
     state.finished[entry.operation] = finished
 
 
+def _ended_alike(state: Recovered, entry: EndedAlike) -> None:
+    for end in entry.each():
+        _ended(state, end)
+
+
 def _in_brief(failure: Failure | None) -> Failure | None:
     if failure is None:
         return None
@@ -281,6 +287,7 @@ _STEPS: dict[type[Entry], Callable[[Recovered, Any], None]] = {
     Returned: _returned,
     Cancelling: _cancelling,
     Ended: _ended,
+    EndedAlike: _ended_alike,
     WasRead: _was_read,
     Delivered: _delivered,
     CalledBack: _called_back,

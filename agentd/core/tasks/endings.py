@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from agentd.core.commands import CallBack, Publish, Reply
 from agentd.core.families.blames import BLAMES
+from agentd.core.journal.alike import entries_of, runs_of
 from agentd.core.journal.entries import Ended, Forgotten, Returned
 from agentd.core.journal.ledger import STATES
 from agentd.core.neighbours.lots import sorted_out
@@ -230,22 +231,21 @@ class Endings:
     def _end_kept(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
         """Record how operations ended that sessions wait for, and tell those when it is safe."""
         state, wall = self._state, self._state.wall(now)
-        entries = []
         asked = state.acceptances.withdraw_all([operation for operation, _ in ended])
-        for (operation, outcome), its_own in zip(ended, asked, strict=True):
+        for operation, outcome in ended:
             operation.is_ending, operation.outcome, operation.ended_wall = True, outcome, wall
-            entries.append(Ended(operation.id, outcome, now, wall, operation.started_wall, its_own))
-        number = state.outbox.record_calls(entries)
-        state.outbox.after(number, lambda: self._tell_all(ended, now))
+        runs = [*runs_of(ended, asked)]
+        number = state.outbox.record_calls(entries_of(ended, asked, runs, now, wall))
+        state.outbox.after(number, lambda: self._tell_all(ended, runs, now))
 
-    def _tell_all(self, ended: list[tuple[Operation, Outcome]], now: float) -> None:
+    def _tell_all(self, ended: list[tuple[Operation, Outcome]], runs: Sequence[tuple[int, int]], now: float) -> None:
         """The ends are safe: the sessions that wait for them may know."""
         outbox, caller = self._state.outbox, ended[0][0].caller
         if not caller or any(operation.watchers or operation.caller != caller for operation, _ in ended):
             for operation, outcome in ended:
                 self._tell(operation, outcome, now)
             return
-        self._state.ledger.close_all(ended, now)
+        self._state.ledger.close_all(ended, now, runs)
         outbox.settle_all(caller, [Settled(operation.ref, outcome) for operation, outcome in ended])
         outbox.publish_ends([(operation.id, STATES[outcome.status]) for operation, outcome in ended])
 

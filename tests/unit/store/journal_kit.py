@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from agentd.core.journal.entries import (
     Accepted,
+    Asked,
     Booted,
     CalledBack,
     Cancelling,
     Delivered,
     Ended,
+    EndedAlike,
     Entry,
     Forgotten,
     HostAdded,
@@ -121,6 +123,14 @@ def folded(entries: list[Entry]) -> Recovered:
     return without_time(fold(entries))
 
 
+def ended_alike(*operations: int, size: int = 20, at_s: float = 0.0) -> EndedAlike:
+    """Give the ends of operations that went alike, each with a result of its own."""
+    values = [bytes([operation % 251]) * size for operation in operations]
+    seconds = [operation / 8 for operation in operations]
+    outcome = Outcome(value=Payload(1), agent="own")
+    return EndedAlike([*operations], values, seconds, outcome, at_s, 2.0, 1.0, Asked("m:f", 1.0, 2.0))
+
+
 _operation = st.integers(1, 12)
 _operations = st.lists(_operation, min_size=1, max_size=4, unique=True).map(tuple)
 _name = st.sampled_from(["a", "b", "c"])
@@ -140,6 +150,7 @@ entries = st.one_of(
     st.builds(Started, _operations, _name, st.integers(0, 5)),
     st.builds(Returned, _operations),
     st.builds(Ended, _operation, st.builds(Outcome, st.integers(0, 4)), _time, _time),
+    st.lists(_operation, min_size=1, max_size=8, unique=True).map(lambda some: ended_alike(*some)),
     st.builds(Cancelling, _operation),
     st.builds(WasRead, _operations, _time),
     st.builds(Delivered, _operations),

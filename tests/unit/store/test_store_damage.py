@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from random import Random
+from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.journal.entries import Accepted, Ended, Forgotten
+from agentd.core.journal.entries import Accepted, Ended, EndedAlike, Forgotten
 from agentd.core.journal.recovery import fold
 from agentd.model.errors import AgentdError
 from agentd.model.task import Status
 from agentd.store.records import Damage, is_sound, pack, unpack, write
 from agentd.store.table import Table
-from tests.unit.store.journal_kit import Kept, accepted, ended, entries
+from tests.unit.store.journal_kit import Kept, accepted, ended, ended_alike, entries
 from tests.unit.store.memory_disk import REASON, MemoryDisk
 
 FLIPS = 300
@@ -44,7 +45,7 @@ def test_a_flipped_bit_in_a_row_costs_at_most_its_record(batch, row, where, part
     damaged = [at for at, record in enumerate(found) if isinstance(record, Damage)]
     assert len(damaged) == (1 if part == "body" else 0)
     assert all(found[at] == records[at] for at in range(len(records)) if at not in damaged)
-    assert all(found[at].operation == records[at].operation for at in damaged)
+    assert all(found[at].operations == records[at].operations for at in damaged)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 2**40))
@@ -56,6 +57,15 @@ def test_rubbish_in_a_row_is_damage_and_no_error(head, body, row):
     assert all(isinstance(record, Damage) for record in found)
 
 
+def test_a_head_that_names_too_few_is_no_head():
+    """A sound sum is not enough: what is in the body counts then."""
+    batch = [write(ended_alike(1, 2, 3)), write(ended(4))]
+    head, body = pack(7, batch)
+    told = head[:-12]
+    found, is_whole = unpack(7, told + crc32(told).to_bytes(4, "little"), body)
+    assert (found, is_whole) == (batch, False)
+
+
 def test_a_row_that_is_not_of_blobs_is_damage():
     """A flipped bit may change the type of a column: that is damage like any other."""
     assert unpack(1, None, 5)[1] is False
@@ -63,7 +73,7 @@ def test_a_row_that_is_not_of_blobs_is_damage():
     found, is_whole = unpack(1, head, "text")
     assert not is_whole
     assert not is_sound(1, head, "text")
-    assert found == [Damage(2, 1, b"")]
+    assert found == [Damage(2, (1,), b"")]
     assert unpack(2, head, body)[1] is False
 
 
@@ -73,7 +83,8 @@ def _filled_disk() -> MemoryDisk:
     for first in range(1, 241, 8):
         batch = range(first, first + 8)
         kept.commit(*(accepted(operation, 300) for operation in batch))
-        kept.commit(*(ended(operation, 300) for operation in batch))
+        ends = [ended(operation, 300) for operation in batch]
+        kept.commit(*(ends if first % 3 else (ended_alike(*batch, size=300),)))
     kept.commit(Forgotten(tuple(range(1, 241, 11))))
     kept.close()
     return disk
@@ -156,20 +167,43 @@ def test_a_damaged_record_leads_to_one_terminal_state(kind):
 
 
 @needs_disk
-def test_a_damaged_acceptance_does_not_cost_the_result():
+@pytest.mark.parametrize("entry", [ended(1), ended_alike(1, 2)])
+def test_a_damaged_acceptance_does_not_cost_the_result(entry):
     """When only the acceptance is lost, the end that was recorded still is the end."""
     disk = MemoryDisk()
     path = disk.root / "journal.db"
     kept = Kept(disk, path)
     kept.commit(accepted(1))
-    kept.commit(ended(1))
+    kept.commit(entry)
     kept.close()
     _hurt(disk, path, Accepted, 1)
     after = Kept(disk, path)
     assert [alarm.operation for alarm in after.alarms] == [1]
+    assert after.loaded == [entry]
     assert fold(after.loaded).finished[1].status == Status.DONE
-    assert after.outcome(1) == ended(1).outcome
+    assert after.outcome(1).value.data == bytes([1]) * 20
     after.close()
+
+
+@needs_disk
+def test_ends_that_were_told_together_are_quarantined_together():
+    """Of each it is known that it had ended; others in the row are what they were, and nothing is run again."""
+    disk = MemoryDisk()
+    path = disk.root / "journal.db"
+    kept = Kept(disk, path)
+    kept.commit(accepted(1), accepted(9))
+    kept.commit(ended_alike(1, 2, 3), ended(9), ended_alike(4, 5))
+    kept.close()
+    _hurt(disk, path, EndedAlike, 1)
+    for loads in range(2):
+        after = Kept(disk, path)
+        finished = fold(after.loaded).finished
+        assert {one for one in finished if finished[one].status == Status.QUARANTINED} == {1, 2, 3}
+        assert {one for one in finished if finished[one].status == Status.DONE} == {4, 5, 9}
+        assert fold(after.loaded).live == {}
+        assert ["operation 1 and 2 more" in str(alarm) for alarm in after.alarms] == [True] * (1 - loads)
+        assert [after.outcome(one).status for one in (2, 5)] == [Status.QUARANTINED, Status.DONE]
+        after.close()
 
 
 @needs_disk
@@ -197,7 +231,7 @@ def _hurt(disk, path, kind, operation):
     for row, head, body in list(table.scan()):
         records, _ = unpack(row, head, body)
         for record in records:
-            if record.operation == operation and isinstance(entry_of(record), kind):
+            if operation in record.operations and isinstance(entry_of(record), kind):
                 broken = bytearray(body)
                 broken[body.index(record.payload) + 3] ^= 1
                 with table.transaction():

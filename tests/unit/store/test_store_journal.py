@@ -19,7 +19,7 @@ from agentd.store.disk import LocalDisk
 from agentd.store.objects import SegmentLost
 from agentd.store.records import lay_out, pack, write
 from agentd.store.table import MIGRATIONS, Table
-from tests.unit.store.journal_kit import TEMPLATE, Kept, accepted, ended, entries, histories
+from tests.unit.store.journal_kit import TEMPLATE, Kept, accepted, ended, ended_alike, entries, histories
 from tests.unit.store.memory_disk import REASON, MemoryDisk
 
 disk_in_memory = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -67,6 +67,38 @@ def test_an_outcome_is_read_from_the_disk(path):
     kept.commit(Forgotten((3,)))
     assert kept.outcome(3) is None
     kept.close()
+
+
+def test_each_of_ends_that_were_told_together_is_read_by_itself(path):
+    """With its own result and duration, before and after a restart, and once the others are forgotten."""
+    kept = Kept(LocalDisk(), path)
+    kept.commit(accepted(1), ended_alike(1, 2, 3), ended(4), ended_alike(*range(5, 25)))
+    expected = {
+        end.operation: end.outcome for end in (*ended_alike(1, 2, 3).each(), *ended_alike(*range(5, 25)).each())
+    }
+    expected[4] = ended(4).outcome
+    assert {operation: kept.outcome(operation) for operation in expected} == expected
+    assert len(set(map(str, expected.values()))) == 24
+    kept.close()
+    for _ in range(2):
+        kept = Kept(LocalDisk(), path)
+        assert {operation: kept.outcome(operation) for operation in expected} == expected
+        kept.commit(Forgotten(tuple(range(2, 24))))
+        expected = {operation: expected[operation] for operation in (1, 24)}
+        kept.close()
+
+
+def test_a_journal_of_before_ends_were_told_together_is_taken_up(path):
+    """Its entries are read as they were written, and from then on an older agent is told that it is too old."""
+    Table(LocalDisk(), path, MIGRATIONS[:1]).close()
+    kept = Kept(LocalDisk(), path)
+    kept.commit(ended(4), ended_alike(5, 6))
+    kept.close()
+    with pytest.raises(ConfigError, match="newer agentd"):
+        Table(LocalDisk(), path, MIGRATIONS[:1])
+    again = Kept(LocalDisk(), path)
+    assert again.outcome(6) == [*ended_alike(5, 6).each()][1].outcome
+    again.close()
 
 
 def test_an_end_is_found_right_after_its_commit(path):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.core.journal.entries import Delivered, Forgotten, HostAdded, HostRemoved, Started, WasRead
+from agentd.store.cleaning import needed
 from agentd.store.upkeep import Upkeep
-from tests.unit.store.journal_kit import accepted, ended, entries, folded
+from tests.unit.store.journal_kit import accepted, ended, ended_alike, entries, folded
 
 
 class Rows:
@@ -38,8 +39,7 @@ class Rows:
         assert not self.upkeep.backlog
 
     def kept(self, row):
-        wanted = self.upkeep.kept(row, self.rows[row])
-        return [entry for entry, keep in zip(self.rows[row], wanted, strict=True) if keep]
+        return [entry for entry in needed(self.upkeep, row, self.rows[row]) if entry is not None]
 
     def reloaded(self):
         other = Rows()
@@ -139,6 +139,24 @@ def test_ends_that_are_written_together_are_found_and_let_go_one_by_one():
     rows.clean_all()
     assert rows.entries == []
     assert not rows.upkeep.operations
+
+
+def test_of_ends_that_are_told_together_those_that_are_needed_stay():
+    """Each is found as long as it is not forgotten; with few of them left their row is written anew without others."""
+    rows = Rows()
+    rows.add([ended_alike(*range(1, 9))])
+    rows.add([Forgotten(tuple(range(1, 6)))])
+    assert [rows.upkeep.row_of_end(operation) for operation in range(1, 9)] == [0] * 5 + [1, 1, 1]
+    rows.clean_all()
+    assert len(rows.rows[1][0].operations) == 8
+    rows.add([Forgotten((6, 7))])
+    rows.clean_all()
+    assert rows.entries == [ended_alike(8)]
+    assert [*folded(rows.entries).finished] == [8]
+    assert rows.reloaded().upkeep.row_of_end(8) == 1
+    rows.add([Forgotten((8,))])
+    rows.clean_all()
+    assert rows.entries == []
 
 
 def test_of_ends_that_are_written_together_the_first_one_of_an_operation_counts():

@@ -7,7 +7,7 @@ import pytest
 from agentd.core import commands as c
 from agentd.core import events as e
 from agentd.core.journal.acceptances import AGAIN_S, AT_ONCE_MOST, PUT_OFF_S
-from agentd.core.journal.entries import Accepted, Asked, Cancelling, Ended, Entry, Started
+from agentd.core.journal.entries import Accepted, Asked, Cancelling, Ended, EndedAlike, Entry, Started
 from agentd.model.task import Failure, Reason, Status, Template
 from agentd.model.values import Part, Payload
 from tests.unit.core.engine_desk import CALL, PLAIN, Desk
@@ -76,6 +76,29 @@ def test_calls_that_end_together_are_written_in_one_go() -> None:
         assert sorted(told) == [task.id for task in run.tasks]
     assert all(one.is_terminal for one in desk.state.ledger.operations.values())
     assert desk.state.tasks == {}
+
+
+def test_calls_that_were_asked_for_and_end_together_are_one_entry() -> None:
+    """Those that were asked for at another time are another one; each is told, and kept, by itself."""
+    desk = Desk()
+    caller = desk.open_session(Template("m:s", durable=True))
+    desk.call(caller, 1)
+    desk.end(1, 1, seconds=1e-5)
+    desk.commit()
+    desk.call(caller, *range(2, 14))
+    first_s = desk.now
+    desk.now += 0.001
+    desk.call(caller, *range(14, 24))
+    tasks = [*desk.state.tasks]
+    desk.end(1, *tasks, seconds=1e-5)
+    ends = entries(desk)
+    assert [type(entry) for entry in ends] == [EndedAlike, EndedAlike]
+    assert [len(entry.operations) for entry in ends] == [12, 10]
+    assert [entry.asked.at_s for entry in ends] == [first_s, first_s + 0.001]
+    assert desk.of(c.SettleCalls) == []
+    desk.commit()
+    assert [one.ref for one in desk.one(c.SettleCalls).settled] == [*range(2, 24)]
+    assert [desk.state.ledger.get(number).id for number in tasks] == tasks
 
 
 def test_a_patient_caller_is_answered_once_the_end_is_safe() -> None:

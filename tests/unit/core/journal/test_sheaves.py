@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
+from agentd.core.journal.alike import ALIKE_LEAST, ALIKE_MOST
 from agentd.core.journal.ledger import (
     FORGOTTEN_MOST,
     ROOM,
-    SHEAF_LEAST,
-    SHEAF_MOST,
     UNREAD_S,
     Ledger,
     Operation,
@@ -126,11 +125,11 @@ def test_each_is_as_it_would_be_by_itself(runs: list[_Run]) -> None:
 def test_those_that_are_alike_take_little() -> None:
     """They lie in as few sheaves as there may be; with fewer than make one, or an agent that keeps little, in none."""
     ledger = Ledger(Retention(most=1000 * ROOM))
-    _ended(ledger, 1, SHEAF_MOST + SHEAF_LEAST)
-    assert [len(one.numbers) for one in ledger._spare if type(one) is Sheaf] == [SHEAF_MOST, SHEAF_LEAST]
-    _ended(ledger, 10_000, SHEAF_LEAST - 1)
+    _ended(ledger, 1, ALIKE_MOST + ALIKE_LEAST)
+    assert [len(one.numbers) for one in ledger._spare if type(one) is Sheaf] == [ALIKE_MOST, ALIKE_LEAST]
+    _ended(ledger, 10_000, ALIKE_LEAST - 1)
     assert type(ledger.operations[10_000]) is Operation
-    little = Ledger(Retention(most=(SHEAF_LEAST - 1) * ROOM))
+    little = Ledger(Retention(most=(ALIKE_LEAST - 1) * ROOM))
     _ended(little, 1, 100)
     light = Ledger(Retention(most=1000 * ROOM, bytes=99 * ROOM))
     _ended(light, 1, 100, b"x")
