@@ -68,7 +68,7 @@ class Capacity:
 
     def units(self, kind: Kind = Kind.CPU) -> int:
         """Count the units of one kind over all entries."""
-        return sum(processor.units for processor in self.processors if processor.kind is kind)
+        return sum([processor.units for processor in self.processors if processor.kind is kind])
 
     def covers(self, demand: Capacity) -> bool:
         """Tell whether `demand` fits in what is here."""

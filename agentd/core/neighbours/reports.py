@@ -35,37 +35,70 @@ DIGITS = 6
 """Decimals of what is told: far below what matters, far above the residue of subtracting floats."""
 
 
+Part = tuple[float, float, float, float, float, float, float]
+"""Of the cores of one class of speed: the class, free, cores, capacity, backlog, delays and costs per byte, the last
+two times the capacity, so that they can be added up."""
+
+
+def parts_of(tiers: Iterable[Tier], delay_s: float = 0.0, seconds_per_byte: float = 0.0) -> list[Part]:
+    """Give what can be added up of tiers that lie behind a link."""
+    return [
+        (
+            max(round(speed, 1), 0.1),
+            max(free, 0.0),
+            cores,
+            capacity,
+            max(backlog_s, 0.0),
+            (beyond_s + delay_s) * capacity,
+            (cost + seconds_per_byte) * capacity,
+        )
+        for speed, free, cores, capacity, backlog_s, beyond_s, cost in tiers
+    ]
+
+
+def share_of(row: Neighbour) -> list[Part]:
+    """Give the same of what lies behind a neighbour's link."""
+    return parts_of(row.tiers, row.latency_s, row.seconds_per_byte)
+
+
 class Sums:
-    """Loads added up by class of speed, so that one side's share can be taken off again."""
+    """Loads added up by class of speed, so that one side's share can be left out again."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Iterable[Part]) -> None:
         self._classes: dict[float, list[float]] = {}
+        self.add(parts)
 
-    def add(self, tier: Tier, sign: float = 1.0, *, delay_s: float = 0.0, seconds_per_byte: float = 0.0) -> None:
-        """Add a tier that lies behind a link; with -1 as sign, take it off."""
-        sums = self._classes.setdefault(max(round(tier.speed, 1), 0.1), [0.0] * 6)
-        capacity = tier.capacity
-        for position, amount in enumerate(
-            (
-                max(tier.free, 0.0),
-                tier.cores,
-                capacity,
-                max(tier.backlog_s, 0.0),
-                (tier.delay_s + delay_s) * capacity,
-                (tier.seconds_per_byte + seconds_per_byte) * capacity,
-            )
-        ):
-            sums[position] += sign * amount
+    def add(self, parts: Iterable[Part]) -> None:
+        """Add what one side has."""
+        classes = self._classes
+        for speed, *amounts in parts:
+            sums = classes.get(speed)
+            if sums is None:
+                classes[speed] = amounts
+            else:
+                classes[speed] = [one + other for one, other in zip(sums, amounts, strict=True)]
 
-    def tiers(self) -> tuple[Tier, ...]:
-        """Give one tier for each class that has cores, the strongest first; delays are means weighted by capacity."""
+    def tiers(self, but: Iterable[Part] = ()) -> tuple[Tier, ...]:
+        """Give one tier for each class that has cores beyond those left out, the strongest first.
+
+        Delays are means weighted by capacity.
+        """
+        classes = self._classes
+        if but:
+            classes = dict(classes)
+            for speed, *amounts in but:
+                zeros = classes.get(speed) or [0.0] * len(amounts)
+                classes[speed] = [one - other for one, other in zip(zeros, amounts, strict=True)]
         found = []
-        for speed, sums in self._classes.items():
-            free, cores, capacity, backlog_s, delays, costs = (max(round(amount, DIGITS), 0.0) for amount in sums)
+        for speed, sums in classes.items():
+            free, cores, capacity, backlog_s, delays, costs = [
+                max(round(amount, DIGITS), 0.0) if amount else 0.0 for amount in sums
+            ]
             if cores > 0:
                 capacity = max(capacity, 0.001)
                 found.append(Tier(speed, free, cores, capacity, backlog_s, delays / capacity, costs / capacity))
-        found.sort(key=lambda tier: -tier.capacity)
+        if len(found) > 1:
+            found.sort(key=lambda tier: -tier.capacity)
         return tuple(found[:TIERS_MOST])
 
 
@@ -79,6 +112,8 @@ class Reports:
         self._wake_at = -1e9
         self._is_stale = False
         """Something has changed since the last look, or what was seen then is to be told later."""
+        self._own_told: tuple[Tier | None, tuple[Tier, ...]] = (None, ())
+        """How our own cores stood when they were told last, and in which words."""
         self._modules_of: dict[str, tuple[tuple[Iterable[str], ...], tuple[str, ...]]] = {}
         """By neighbour: modules on this side of its link, and what they were worked out of."""
 
@@ -98,29 +133,28 @@ class Reports:
             self._look(connected, now)
 
     def _look(self, connected: list[Neighbour], now: float) -> None:
-        own, sums, tree, tier = Sums(), Sums(), self._tree, self.own_tier()
+        tree, own = self._tree, self.own_tier()
         tree.grow(connected)
-        own.add(tier)
-        sums.add(tier)
         branches = [row for row in self._state.neighbourhood.rows if tree.is_branch(row)]
-        for row in branches:
-            self._share(sums, row, 1.0)
-        largest = self._largest(branches)
+        sums: Sums | None = None
         for row in connected:
-            if not tree.is_branch(row):
-                self._tell_one(row, tier, own.tiers(), self._state.pool.capacity, (), now)
+            if not tree.is_branch(row) or (len(branches) == 1 and branches[0] is row):
+                # It is told of this agent alone: of the others it is not to be told, or it is the only other.
+                self._tell_one(row, own, self._alone(own), self._state.pool.capacity, (), now)
                 continue
+            if sums is None:
+                sums, largest = Sums(parts_of((own,))), self._largest(branches)
+                for branch in branches:
+                    sums.add(share_of(branch))
+            tiers = sums.tiers(but=share_of(row) if row.is_pooled else ())
             capacity = next(capacity for capacity, side in largest if side is not row)
-            if row.is_pooled:
-                self._share(sums, row, -1.0)
-            self._tell_one(row, tier, sums.tiers(), capacity, branches, now)
-            if row.is_pooled:
-                self._share(sums, row, 1.0)
+            self._tell_one(row, own, tiers, capacity, branches, now)
 
-    @staticmethod
-    def _share(sums: Sums, row: Neighbour, sign: float) -> None:
-        for tier in row.tiers:
-            sums.add(tier, sign, delay_s=row.latency_s, seconds_per_byte=row.seconds_per_byte)
+    def _alone(self, own: Tier) -> tuple[Tier, ...]:
+        """Say what is told of this agent alone; worked out anew when its own cores stand otherwise."""
+        if self._own_told[0] != own:
+            self._own_told = own, Sums(parts_of((own,))).tiers()
+        return self._own_told[1]
 
     def own_tier(self) -> Tier:
         """Say how our own cores stand, after our own queue has claimed the idle ones."""
@@ -193,19 +227,34 @@ def due(told: Report | None, report: Report, *, is_expecting: bool = False) -> f
     """Say after which pause a report is worth sending, in seconds; None: it says nothing new."""
     if told is None:
         return 0.0
-    if (told.draining, told.capacity, told.functions) != (report.draining, report.capacity, report.functions):
+    if (
+        told.acknowledged != report.acknowledged
+        or told.draining != report.draining
+        or told.functions != report.functions
+        or (told.capacity is not report.capacity and told.capacity != report.capacity)
+        or told.root != report.root
+        or told.distance != report.distance
+        or told.is_way != report.is_way
+    ):
         return LOOK_S
-    if (told.root, told.distance, told.is_way) != (report.root, report.distance, report.is_way):
-        return LOOK_S
-    if told.acknowledged != report.acknowledged:
-        return LOOK_S
-    # Sums of speed, free, cores, capacity, backlog, …, over all tiers.
-    old, new = (tuple(map(sum, zip(*one.tiers, strict=True))) or (0.0,) * 7 for one in (told, report))
-    if bool(old[1]) != bool(new[1]):
+    old_free, old_cores, old_backlog_s = loads(told.tiers)
+    free, cores, backlog_s = loads(report.tiers)
+    if bool(old_free) != bool(free):
         return LOOK_S if is_expecting else EDGE_S
-    if old[2] != new[2]:
+    if old_cores != cores:
         return CHANGE_S
-    for position in (1, 4):
-        if abs(old[position] - new[position]) > CHANGE * max(old[position], new[position]):
+    for old, new in ((old_free, free), (old_backlog_s, backlog_s)):
+        if abs(old - new) > CHANGE * max(old, new):
             return CHANGE_S
     return None
+
+
+def loads(tiers: Sequence[Tier]) -> tuple[float, float, float]:
+    """Sum what is free, all cores, and the backlog."""
+    if len(tiers) == 1:
+        return tiers[0].free, tiers[0].cores, tiers[0].backlog_s
+    return (
+        sum([tier.free for tier in tiers]),
+        sum([tier.cores for tier in tiers]),
+        sum([tier.backlog_s for tier in tiers]),
+    )

@@ -162,15 +162,15 @@ class Pool:
 
     def free(self, kind: Kind = Kind.CPU) -> int:
         """Count the units of a kind that nobody holds."""
-        return sum(len(slot.free) for slot in self.slots if slot.processor.kind is kind)
+        return sum([len(slot.free) for slot in self.slots if slot.processor.kind is kind])
 
     def total(self, kind: Kind = Kind.CPU) -> int:
         """Count the units of a kind that will remain once all debts are paid."""
-        return sum(slot.total - slot.owed for slot in self.slots if slot.processor.kind is kind)
+        return sum([slot.total - slot.owed for slot in self.slots if slot.processor.kind is kind])
 
     def owed(self, kind: Kind = Kind.CPU) -> int:
         """Count the units of a kind that leave when their holders let go."""
-        return sum(slot.owed for slot in self.slots if slot.processor.kind is kind)
+        return sum([slot.owed for slot in self.slots if slot.processor.kind is kind])
 
     # --- reserving --------------------------------------------------------------------------------------------
 

@@ -213,10 +213,12 @@ class Queue:
     def backlog_s(self, unknown_s: float) -> float:
         """Sum what waits, in seconds of one core of speed 1; a function never seen counts as `unknown_s`."""
         total = 0.0
-        for bucket in self._all():
-            shape = bucket.shape
-            seconds = unknown_s if shape.estimate_s is None else shape.estimate_s
-            total += len(bucket.tasks) * seconds * shape.demand.units()
+        for share in self._shares.values():
+            for bucket in share.buckets.values():
+                if bucket.tasks:
+                    shape = bucket.shape
+                    seconds = unknown_s if shape.estimate_s is None else shape.estimate_s
+                    total += len(bucket.tasks) * seconds * shape.demand.units()
         return total
 
     # --- senders ----------------------------------------------------------------------------------------------
