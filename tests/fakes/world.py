@@ -40,13 +40,13 @@ class World:
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something later; what has become pointless finds that out itself."""
-        heappush(self._heap, (self.now + max(seconds, 0.0), next(self._ties), act))
+        heappush(self._heap, (self.now + seconds if seconds > 0.0 else self.now, next(self._ties), act))
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
-        end = self.now + seconds
-        while self._heap and self._heap[0][0] <= end:
-            self.now, _, act = heappop(self._heap)
+        end, heap = self.now + seconds, self._heap
+        while heap and heap[0][0] <= end:
+            self.now, _, act = heappop(heap)
             act()
         self.now = end
 

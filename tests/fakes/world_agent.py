@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,34 @@ def ends_of(entry: object) -> Iterable[j.Ended]:
     return entry.each() if isinstance(entry, j.EndedAlike) else (entry,) if isinstance(entry, j.Ended) else ()
 
 
+class Disk:
+    """Committed entries, encoded."""
+
+    def __init__(self) -> None:
+        self._entries: list[bytes] = []
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(ALL_ENTRIES).decode
+        self._ended: dict[int, Outcome] = {}
+        """By operation: its first end among the entries that were looked through for ends."""
+        self._looked_through = 0
+
+    def write(self, entries: Iterable[j.Entry]) -> None:
+        """Put entries behind those that are there."""
+        self._entries.extend(map(self._encode, entries))
+
+    def read(self) -> list[j.Entry]:
+        """Give all entries."""
+        return list(map(self._decode, self._entries))
+
+    def ended(self, operation: int) -> Outcome | None:
+        """Find an operation's end; None when there is none."""
+        for entry in map(self._decode, self._entries[self._looked_through :]):
+            for end in ends_of(entry):
+                self._ended.setdefault(end.operation, end.outcome)
+        self._looked_through = len(self._entries)
+        return self._ended.get(operation)
+
+
 class Host:
     """A device with one agent; the agent may crash and start again, the disk stays."""
 
@@ -65,8 +94,7 @@ class Host:
         self.is_stopped = False
         self.nested: list[Template] = []
         """Templates that every worker declares for the tasks that its tasks ask for."""
-        self.disk: list[bytes] = []
-        """Committed entries, encoded."""
+        self.disk = Disk()
         self.processes: dict[int, Process] = {}
         self.ends: dict[str, End] = {}
         self.answers: dict[int, Callable[[object], None]] = {}
@@ -108,7 +136,7 @@ class Host:
         self.is_down = self.is_stopped = False
         identity = Identity(self.name, self.agent_id, self.boot, self.boots)
         self.engine = Engine(identity, self.capacity, self._make_scheduler(), self.ids, self.rules)
-        entries = [msgspec.msgpack.decode(entry, type=ALL_ENTRIES) for entry in self.disk]
+        entries = self.disk.read()
         recovered = fold(entries)
         outcomes = {end.operation: end.outcome for entry in entries for end in ends_of(entry)}
         for finished in recovered.finished.values():
@@ -172,8 +200,7 @@ class Host:
     def _turn_soon(self) -> None:
         if not self._is_due:
             self._is_due = True
-            boot = self.boot
-            self.world.after(0.0, lambda: self._turn(boot))
+            self.world.after(0.0, partial(self._turn, self.boot))
 
     def _turn(self, boot: str) -> None:
         self._is_due = False
@@ -183,9 +210,10 @@ class Host:
             return
         for _ in range(MOST_ROUNDS):
             events, self._inbox = self._inbox, deque()
+            engine, now = self.engine, self.world.now
             for event in events:
-                self.engine.handle(event, self.world.now)
-            commands = self.engine.drain(self.world.now)
+                engine.handle(event, now)
+            commands = engine.drain(now)
             self.world.history.performed(self, commands)
             for command in commands:
                 self._performers[type(command)](command)
@@ -227,7 +255,7 @@ class Host:
             return
         self._is_committing = False
         entries, self._undurable = self._undurable, []
-        self.disk.extend(msgspec.msgpack.encode(entry) for _, entry in entries)
+        self.disk.write(entry for _, entry in entries)
         self.post(e.Committed(entries[-1][0]))
 
     def fill(self) -> None:

@@ -36,6 +36,7 @@ class End:
         self.connection = connection
         self.host = host
         self.boot = boot
+        self.other: End
         self.number = next(host.numbers)
         self.heard_at = host.world.now
         self.is_open = False
@@ -49,11 +50,6 @@ class End:
         """Of the offers, what was accepted and will be told later."""
         self.lots: list[le.LotAccepted] = []
         """The same of tasks that are alike."""
-
-    @property
-    def other(self) -> End:
-        one, other = self.connection.ends
-        return other if self is one else one
 
     @property
     def is_alive(self) -> bool:
@@ -126,6 +122,8 @@ class Connection:
     def __init__(self, wire: Wire, one: Host, other: Host) -> None:
         self.wire = wire
         self.ends = (End(self, one, one.boot), End(self, other, other.boot))
+        first, second = self.ends
+        first.other, second.other = second, first
 
 
 class Wire:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MARK = "nest "
+MARKED = MARK.encode()
 ONCE = 1
 """The template of a fake agent's workers under which a task may run only once, where they have it."""
 LOST = "nothing"
@@ -68,7 +69,7 @@ class Nest(Struct, omit_defaults=True):
 
 def read(payload: Payload) -> Nest | None:
     """Read a task's arguments; None: they are those of a plain task."""
-    if not payload.data.startswith(MARK.encode()):
+    if not payload.data.startswith(MARKED):
         return None
     return msgspec.json.decode(payload.data[len(MARK) :], type=Nest)
 

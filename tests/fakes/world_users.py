@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agentd.model.task import Constraints, Outcome, Status, Template
-from tests.fakes.world_agent import ALL_ENTRIES, ends_of
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -31,18 +27,9 @@ DURABLE = range(6)
 CALLS = range(6, 10)
 
 
-@lru_cache(maxsize=4096)  # a disk is read again for each operation
-def _read(entry: bytes) -> object:
-    return msgspec.msgpack.decode(entry, type=ALL_ENTRIES)
-
-
 def recorded(host: Host, operation: int) -> Outcome | None:
     """Read an operation's end from the disk, as whoever shows results does."""
-    for found in map(_read, host.disk):
-        for end in ends_of(found):
-            if end.operation == operation:
-                return end.outcome
-    return None
+    return host.disk.ended(operation)
 
 
 class Users:

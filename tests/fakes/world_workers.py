@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core import events as e
@@ -46,15 +47,20 @@ class Program(NamedTuple):
     @classmethod
     def read(cls, payload: Payload) -> Program:
         """Read it from a task's arguments."""
-        act, *words = payload.data.decode().split()
-        if act == "nest":
-            return cls(act, 0.0)
-        return cls(act, float(words[0]) if words else 0.0, BIG in words)
+        return _parsed(payload.data)
 
     @staticmethod
     def write(text: str) -> Payload:
         """Write it as a task's arguments."""
         return Payload(Codec.BYTES, text.encode())
+
+
+@lru_cache(maxsize=4096)  # few programs are run by many tasks, and each is read several times
+def _parsed(text: bytes) -> Program:
+    act, *words = text.decode().split()
+    if act == "nest":
+        return Program(act, 0.0)
+    return Program(act, float(words[0]) if words else 0.0, BIG in words)
 
 
 DEATHS = {
