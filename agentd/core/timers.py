@@ -16,22 +16,17 @@ CANCELLED_MOST = 64
 class Timer:
     """Something to be done once; what is cancelled keeps nothing alive."""
 
-    __slots__ = ("act", "tie", "when")
+    __slots__ = ("act",)
 
-    def __init__(self, when: float, tie: int, act: Callable[[float], None]) -> None:
-        self.when = when
-        self.tie = tie
+    def __init__(self, act: Callable[[float], None]) -> None:
         self.act: Callable[[float], None] | None = act
-
-    def __lt__(self, other: Timer) -> bool:
-        return (self.when, self.tie) < (other.when, other.tie)
 
 
 class Timers:
     """Acts with their times, earliest first; of equal times the one asked for first."""
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self._heap: list[tuple[float, int, Timer]] = []
         self._ties = count()
         self._cancelled = 0
 
@@ -40,8 +35,8 @@ class Timers:
 
     def at(self, when: float, act: Callable[[float], None]) -> Timer:
         """Call `act(now)` once the time has come."""
-        timer = Timer(when, next(self._ties), act)
-        heappush(self._heap, timer)
+        timer = Timer(act)
+        heappush(self._heap, (when, next(self._ties), timer))
         return timer
 
     def cancel(self, timer: Timer) -> None:
@@ -51,7 +46,7 @@ class Timers:
         timer.act = None
         self._cancelled += 1
         if self._cancelled > len(self) + CANCELLED_MOST:
-            self._heap = [one for one in self._heap if one.act is not None]
+            self._heap = [row for row in self._heap if row[2].act is not None]
             heapify(self._heap)
             self._cancelled = 0
 
@@ -61,18 +56,18 @@ class Timers:
         heap = self._heap
         if not heap:
             return None
-        while heap and heap[0].act is None:
+        while heap and heap[0][2].act is None:
             heappop(heap)
             self._cancelled -= 1
-        return heap[0].when if heap else None
+        return heap[0][0] if heap else None
 
     def fire(self, now: float) -> bool:
         """Do all that is due; tells whether there was anything."""
-        if not self._heap or self._heap[0].when > now:
+        if not self._heap or self._heap[0][0] > now:
             return False
         fired = False
         while (when := self.next) is not None and when <= now:
-            timer = heappop(self._heap)
+            _, _, timer = heappop(self._heap)
             act, timer.act = timer.act, None
             if act is not None:
                 act(now)

@@ -61,7 +61,7 @@ class World:
 
     def jitter(self, least_s: float, most_s: float) -> float:
         """Give a delay; the least when the world is exact."""
-        return least_s if self.is_exact else self.random.uniform(least_s, most_s)
+        return least_s if self.is_exact else least_s + (most_s - least_s) * self.random.random()
 
     # --- who there is -----------------------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class Wire:
         if name in self._blocked:
             come()
             return 0.0
-        delay_s = self.delay_s if self.world.is_exact else self.delay_s * self.world.random.uniform(1.0, 3.0)
+        delay_s = self.delay_s if self.world.is_exact else self.delay_s * (1.0 + 2.0 * self.world.random.random())
         at = max(self.world.now + delay_s, self._opens_at.get(name, 0.0))
         if not urgent:
             at = self._last[name] = max(at, self._last.get(name, 0.0))

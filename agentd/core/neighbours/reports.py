@@ -6,7 +6,6 @@ beyond it, over any other link only of this agent itself; so no core is counted 
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING
 
 from agentd.core.commands import SendReport
@@ -203,12 +202,15 @@ class Reports:
         """Give the largest single hosts of two different sides, our own among the sides, the largest first."""
         sides: list[tuple[Capacity, Neighbour | None]] = [(self._state.pool.capacity, None)]
         sides += [(row.granted, row) for row in beyond]
-        return heapq.nlargest(2, sides, key=lambda side: side[0].units())
+        sides.sort(key=lambda side: side[0].units(), reverse=True)  # of equal ones the first stays the first
+        return sides[:2]
 
     def _modules(self, but: Neighbour, beyond: Sequence[Neighbour]) -> tuple[str, ...]:
         """List the modules that can be called on this side of a link."""
         own = self._state.modules
-        sources = (own, *(row.report.functions for row in beyond if row is not but))
+        sources: tuple[Iterable[str], ...] = (own,)
+        if beyond:
+            sources = (own, *[row.report.functions for row in beyond if row is not but])
         known = self._modules_of.get(but.name)
         if known is None or known[0] != sources:
             found = set(own).union(*sources[1:])

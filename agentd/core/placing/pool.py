@@ -101,6 +101,17 @@ def _fit_side_by_side(suiting: list[tuple[int, list[Slot]]]) -> bool:
     return True
 
 
+def _suiting(capacity: Capacity, slots: list[Slot], demand: Capacity) -> list[tuple[int, list[Slot]]] | None:
+    """Give for each processor asked for its units and the entries that suit; None when a demand can never fit."""
+    if not capacity.covers(demand):
+        return None
+    suiting = [(asked.units, [slot for slot in slots if suits(slot.processor, asked)]) for asked in demand.processors]
+    if len(suiting) > 1:
+        suiting.sort(key=_narrowness)
+        return suiting if _fit_side_by_side(suiting) else None
+    return suiting
+
+
 class Pool:
     """The capacity of one host, and who has it."""
 
@@ -148,16 +159,7 @@ class Pool:
         if known is None or known[0] is not demand:
             if len(self._possible) >= ANSWERS_MOST:
                 self._possible.clear()
-            suiting = None
-            if self.capacity.covers(demand):
-                suiting = [
-                    (asked.units, [slot for slot in self.slots if suits(slot.processor, asked)])
-                    for asked in demand.processors
-                ]
-                if len(suiting) > 1:
-                    suiting.sort(key=_narrowness)
-                    suiting = suiting if _fit_side_by_side(suiting) else None
-            known = self._possible[id(demand)] = (demand, suiting)
+            known = self._possible[id(demand)] = (demand, _suiting(self.capacity, self.slots, demand))
         return known[1]
 
     def free(self, kind: Kind = Kind.CPU) -> int:
@@ -346,7 +348,7 @@ class Pool:
 
 def simultaneous(capacity: Capacity, demand: Capacity) -> int:
     """Count how many tasks of one demand a host of this capacity could run at once."""
-    if not Pool(capacity).could_fit(demand):
+    if _suiting(capacity, [Slot(entry, [], entry.units) for entry in capacity.processors], demand) is None:
         return 0
     kinds = [asked.kind for asked in demand.processors]
     counts = [
