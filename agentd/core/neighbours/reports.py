@@ -113,8 +113,10 @@ class Reports:
         """Something has changed since the last look, or what was seen then is to be told later."""
         self._own_told: tuple[Tier | None, tuple[Tier, ...]] = (None, ())
         """How our own cores stood when they were told last, and in which words."""
-        self._modules_of: dict[str, tuple[tuple[Iterable[str], ...], tuple[str, ...]]] = {}
-        """By neighbour: modules on this side of its link, and what they were worked out of."""
+        self._modules_of: dict[str, tuple[str, ...]] = {}
+        """By neighbour: modules on this side of its link; under no name those that are here."""
+        self._sources: list[tuple[str, Iterable[str]]] = []
+        """What they were worked out of: modules by agent, ours first."""
 
     def tell(self, now: float, *, is_changed: bool) -> None:
         """After each batch: look whether there is something to tell, unless that was done a moment ago."""
@@ -135,19 +137,21 @@ class Reports:
         tree, own = self._tree, self.own_tier()
         tree.grow(connected)
         branches = [row for row in self._state.neighbourhood.rows if tree.is_branch(row)]
+        self._gather(branches)
         sums: Sums | None = None
         for row in connected:
             if not tree.is_branch(row) or (len(branches) == 1 and branches[0] is row):
                 # It is told of this agent alone: of the others it is not to be told, or it is the only other.
-                self._tell_one(row, own, self._alone(own), self._state.pool.capacity, (), now)
+                self._tell_one(row, own, self._alone(own), self._state.pool.capacity, self._modules(""), now)
                 continue
             if sums is None:
                 sums, largest = Sums(parts_of((own,))), self._largest(branches)
-                for branch in branches:
-                    sums.add(share_of(branch))
-            tiers = sums.tiers(but=share_of(row) if row.is_pooled else ())
+                shares = {branch.name: share_of(branch) for branch in branches}
+                for share in shares.values():
+                    sums.add(share)
+            tiers = sums.tiers(but=shares.get(row.name) or (share_of(row) if row.is_pooled else ()))
             capacity = next(capacity for capacity, side in largest if side is not row)
-            self._tell_one(row, own, tiers, capacity, branches, now)
+            self._tell_one(row, own, tiers, capacity, self._modules(row.name), now)
 
     def _alone(self, own: Tier) -> tuple[Tier, ...]:
         """Say what is told of this agent alone; worked out anew when its own cores stand otherwise."""
@@ -171,7 +175,7 @@ class Reports:
         own: Tier,
         tiers: tuple[Tier, ...],
         capacity: Capacity,
-        beyond: Sequence[Neighbour],
+        functions: tuple[str, ...],
         now: float,
     ) -> None:
         state, told = self._state, row.told
@@ -182,7 +186,7 @@ class Reports:
             tiers=tiers,
             capacity=capacity,
             draining=state.draining,
-            functions=self._modules(row, beyond),
+            functions=functions,
             root=self._tree.root,
             distance=self._tree.distance,
             is_way=row.name == self._tree.way,
@@ -205,17 +209,24 @@ class Reports:
         sides.sort(key=lambda side: side[0].units(), reverse=True)  # of equal ones the first stays the first
         return sides[:2]
 
-    def _modules(self, but: Neighbour, beyond: Sequence[Neighbour]) -> tuple[str, ...]:
-        """List the modules that can be called on this side of a link."""
-        own = self._state.modules
-        sources: tuple[Iterable[str], ...] = (own,)
-        if beyond:
-            sources = (own, *[row.report.functions for row in beyond if row is not but])
-        known = self._modules_of.get(but.name)
-        if known is None or known[0] != sources:
-            found = set(own).union(*sources[1:])
-            known = self._modules_of[but.name] = (sources, tuple(sorted(found)[:MODULES_MOST]))
-        return known[1]
+    def _gather(self, branches: Iterable[Neighbour]) -> None:
+        """Forget which modules are on which side, if any agent has others than at the last look."""
+        sources: list[tuple[str, Iterable[str]]] = [("", self._state.modules)]
+        sources += [(row.name, row.report.functions) for row in branches]
+        if sources != self._sources:
+            self._sources = sources
+            self._modules_of.clear()
+
+    def _modules(self, side: str) -> tuple[str, ...]:
+        """List the modules that can be called on this side of a neighbour's link, or without a name those here."""
+        known = self._modules_of.get(side)
+        if known is None:
+            found: set[str] = set()
+            for name, modules in self._sources:
+                if name != side and (side or not name):
+                    found.update(modules)
+            known = self._modules_of[side] = tuple(sorted(found)[:MODULES_MOST])
+        return known
 
     def _wake(self, when: float) -> None:
         """Be called again at that time, or before it."""
