@@ -341,13 +341,18 @@ class Ledger:
 
     def forget_all(self, operations: Sequence[Operation]) -> None:
         """Keep nothing of operations that neighbours asked for, so without keys, many at a time."""
-        known = self.operations
+        known, ended = self.operations, self._ended
+        dropped = dropped_bytes = 0
         for operation in operations:
             if known.pop(operation.id, None) is operation and operation.status is not None:
-                self._kept -= 1
-                self._entries -= 1
-                self._result_bytes -= operation.result_bytes
+                dropped += 1
+                dropped_bytes += operation.result_bytes
+        self._kept -= dropped
+        self._entries -= dropped
+        self._result_bytes -= dropped_bytes
         self.tracks.forget_all([operation.id for operation in operations])
+        while ended and known.get(ended[0].id) is not ended[0]:  # mostly these: who asks first is told first
+            ended.popleft()
         self._tidy()
 
     def _drop(self, operation: Operation) -> Operation:
