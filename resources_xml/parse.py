@@ -142,11 +142,14 @@ class _Builder:
         self._count += 1
         self._limit(self._count, MAX_ELEMENTS, "elements")
         self._limit(len(self._open) + 1, MAX_DEPTH, "levels of elements")
-        self._limit(len(attributes), MAX_ATTRIBUTES, "attributes of an element")
-        for name, value in ((tag, ""), *attributes.items()):
-            self._limit(len(name), MAX_NAME_CHARS, "characters in a name")
-            self._limit(len(value), MAX_TEXT_CHARS, "characters in an attribute")
-        kept = {name: value for name, value in attributes.items() if not name.startswith(_SCHEMA_ATTRIBUTES)}
+        self._limit(len(tag), MAX_NAME_CHARS, "characters in a name")
+        kept = attributes
+        if attributes:
+            self._limit(len(attributes), MAX_ATTRIBUTES, "attributes of an element")
+            for name, value in attributes.items():
+                self._limit(len(name), MAX_NAME_CHARS, "characters in a name")
+                self._limit(len(value), MAX_TEXT_CHARS, "characters in an attribute")
+            kept = {name: value for name, value in attributes.items() if not name.startswith(_SCHEMA_ATTRIBUTES)}
         parent = self._open[-1] if self._open else None
         element = Element(tag, kept, self._here(), parent)
         element.kind = attributes.get("xsi:type", "").rpartition(":")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
@@ -95,6 +95,12 @@ class Device:
 
     def run(self, *batches: Batch) -> list[Started]:
         """Serve until nothing is left; gives what was started, in order."""
+        for _ in self.starts(*batches):
+            pass
+        return self.log
+
+    def starts(self, *batches: Batch) -> Iterator[Started]:
+        """Serve as long as somebody looks, and something is left; yields what is started, in order."""
         coming = sorted(batches)
         while coming or self.running:
             if coming and (not self.running or coming[0].at_s <= self.running[0][0]):
@@ -105,8 +111,9 @@ class Device:
                 self.now, _, task, seconds = heappop(self.running)
                 self.idle += 1
                 self.queue.used(task, seconds)
+            known = len(self.log)
             self.plan()
-        return self.log
+            yield from self.log[known:]
 
 
 batches = st.builds(
@@ -192,7 +199,7 @@ def shares_of(cores: int, users: Mapping[int, int], *batches: Batch) -> dict[int
     """Give the time of cores of each user, for as long as all of them have tasks waiting."""
     device = Device(cores, users=users)
     used = dict.fromkeys(users.values(), 0.0)
-    for start in device.run(*batches):
+    for start in device.starts(*batches):
         if len(start.waiting) < len(used):
             break
         used[users[start.sender]] += start.seconds

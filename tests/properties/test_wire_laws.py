@@ -149,18 +149,18 @@ def test_chunks_that_are_read_to_their_place_are_the_same_chunks(sizes, reads, w
     decoder.land = lambda kind, body, size: (
         memoryview(bytearray(size)) if kind == 49 and wanted[decode_chunk(body).object] else None
     )
-    stream, heard, turn = stream_of(said), [], 0
-    while stream:
-        count = min(reads[turn % len(reads)], len(stream))
+    stream, heard, turn, at = stream_of(said), [], 0, 0
+    while at < len(stream):
+        read = stream[at : at + reads[turn % len(reads)]]
         room, turn = decoder.room, turn + 1
         if room is None:
-            frames = decoder.feed(stream[:count])
+            frames = decoder.feed(read)
         else:
-            count = min(count, len(room))
-            room[:count] = stream[:count]
-            frames = decoder.landed(count)
+            read = read[: len(room)]
+            room[: len(read)] = read
+            frames = decoder.landed(len(read))
         heard.extend(decode(frame, local=False) for frame in frames)
-        stream = stream[count:]
+        at += len(read)
     assert list(map(plain, heard)) == said
     assert decoder.held_bytes == 0
 
