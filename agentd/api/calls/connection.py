@@ -122,7 +122,6 @@ class Connection:
         """Have whoever waits for bytes wait for those of another descriptor as well, one at a time."""
         self._readable.register(descriptor, select.POLLIN)
         self.beside = descriptor
-        self._spinning = Spinning()
 
     def unwatch(self, descriptor: int) -> None:
         """Wait for bytes of that descriptor no longer, if that was the case."""

@@ -7,7 +7,11 @@ So who expects an answer sooner looks for it for as long as that before it sleep
 better of the two would (A. Karlin et al., Empirical Studies of Competitive Spinning for a Shared-Memory
 Multiprocessor, SOSP 1991).
 
-Law: a wait looks for `SPIN_S` at most; of waits that found nothing in that time fewer and fewer look.
+Where others want the processors that does harm: who is busy waits for its turn like any other, while who sleeps is let
+in at once when it is woken. So as soon as the processor was taken from one that looks, it sleeps for a while instead.
+
+Law: a wait looks for `SPIN_S` at most; of waits that found nothing in that time fewer and fewer look, and none does
+for `PAUSE_S` at least after the processor was taken.
 """
 
 from __future__ import annotations
@@ -23,37 +27,64 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
 
 SPIN_S = 200e-6
-"""How long a wait looks (chosen: a little more than to be woken takes)."""
+"""How long a wait looks (chosen: what the other end takes that sleeps itself; to be woken takes a third of that)."""
 REST_MOST = 512
 """Waits that do not look after many that did in vain (chosen: then one in so many takes longer, by `SPIN_S`)."""
+TAKEN_S = 100e-6
+"""A look that ends so much too late was interrupted by others (chosen: it takes 2 us)."""
+PAUSE_S = 0.1
+"""For how long none looks after that, at first; twice as long each time (chosen: as long as others have a processor for
+themselves, ten times and more)."""
+PAUSE_MOST_S = 3.2
+"""The same, at most (chosen)."""
 
 
 class Spinning:
     """Waits of one kind, of one thread at a time.
 
     Where this process may use one processor only, none of them looks: it would keep whoever is to answer from running.
-    Where others want the processor they get it at each look, and so a wait takes too long.
     """
 
-    __slots__ = ("_missed", "_rest")
+    __slots__ = ("_missed", "_pause_s", "_paused_to_s", "_rest")
 
     def __init__(self) -> None:
         self._missed = 0
         """Waits in a row that looked and found nothing in time."""
-        self._rest: float = 0 if len(os.sched_getaffinity(0)) > 1 else inf
+        self._rest = 0
         """So many of the next do not look."""
+        self._pause_s = 0.0
+        self._paused_to_s = 0.0 if len(os.sched_getaffinity(0)) > 1 else inf
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether the next wait looks."""
+        return not self._rest and perf_counter() >= self._paused_to_s
 
     def seek(self, look: Callable[[int], Found]) -> Found | None:
         """Give what `look(0)` finds, if it does within `SPIN_S`; None: it is time to sleep."""
         if self._rest:
             self._rest -= 1
             return None
-        end = perf_counter() + SPIN_S
-        while not (found := look(0)) and perf_counter() <= end:
-            os.sched_yield()
-        if perf_counter() <= end:
-            self._missed = 0
+        now = perf_counter()
+        if now < self._paused_to_s:
+            return None
+        end = now + SPIN_S
+        while True:
+            found, now = look(0), perf_counter()
+            if now > end:
+                break
+            if found:
+                self._missed = 0
+                return found
+        if now > end + TAKEN_S:
+            self._pause(now)
         else:
             self._missed += 1
             self._rest = min(1 << self._missed, REST_MOST)
         return found or None
+
+    def _pause(self, now: float) -> None:
+        """The processor was taken: let none look for a while, and for longer if it was soon after the last time."""
+        is_soon = now - self._paused_to_s < self._pause_s
+        self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S) if is_soon else PAUSE_S
+        self._paused_to_s = now + self._pause_s

@@ -19,6 +19,7 @@ from .callees import Callee, Declared
 from .failures import DONE, FAILED, Failure, Reason, Refused, failure_of
 from .far_link import FarLink
 from .link import Link
+from .nearness import come_over
 from .results import Outbox
 from .values import JSON
 
@@ -66,6 +67,7 @@ class DirectLines:
         self.cpu_limit = cpu_limit
         self._finder = finder
         self._known = known
+        self.spinning = _spinning.Spinning()
         self.sockets: dict[int, int] = {}
         """Descriptors that have come, by the numbers that tasks name them by."""
         self.is_fork = False
@@ -126,7 +128,6 @@ class _Service:
         self._rode = Outbox(lines.agent, deque(), Kind.RODE)
         self._declared: dict[int, Declared] = {}
         self._callees: dict[int, Callee] = {}
-        self._spinning = _spinning.Spinning()
         self._end_s = monotonic() + _frames.SLICE_S
         self._ref = 0
         """The session's number of the call at hand, where that is durable."""
@@ -147,6 +148,8 @@ class _Service:
                 come = self._link.take()
             except (EOFError, OSError):  # the session has let go
                 break
+            if not self._begun and not self._lines.spinning.is_on:
+                come_over(self._link.socket)
             for kind, body in come:
                 if kind == _frames.TEMPLATE:
                     self._declare(body)
@@ -165,7 +168,7 @@ class _Service:
             return False
         if (self._begun or self._is_far) and (self._words[WANTED] == self._task or monotonic() >= self._end_s):
             return False
-        come = self._spinning.seek(self._link.poll) or self._link.poll(self._idle_s)
+        come = self._lines.spinning.seek(self._link.poll) or self._link.poll(self._idle_s)
         return bool(come) and not self._is_to_stop()
 
     def _is_to_stop(self) -> bool:

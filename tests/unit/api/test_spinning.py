@@ -12,11 +12,11 @@ import pytest
 from agentd.api.calls import connection as connections
 from agentd.api.calls import spinning
 from agentd.api.calls.connection import Connection
-from agentd.api.calls.spinning import REST_MOST, SPIN_S, Spinning
+from agentd.api.calls.spinning import PAUSE_MOST_S, PAUSE_S, REST_MOST, SPIN_S, Spinning
 
 
 class Time:
-    """A clock that goes on by itself with each look, and by what somebody else takes of a processor given away."""
+    """A clock that goes on by itself with each look, and by what others have the processor for meanwhile."""
 
     def __init__(self, patcher: pytest.MonkeyPatch, look_s: float = SPIN_S / 10) -> None:
         self.now = 0.0
@@ -26,17 +26,13 @@ class Time:
         """When there is something to be found."""
         self._look_s = look_s
         patcher.setattr(spinning, "perf_counter", lambda: self.now)
-        patcher.setattr(os, "sched_yield", self._give_away)
         patcher.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-
-    def _give_away(self) -> None:
-        self.now += self.taken_s
 
     def look(self, timeout: int) -> list[str]:
         """Look without waiting."""
         assert timeout == 0
         self.looks += 1
-        self.now += self._look_s
+        self.now += self._look_s + self.taken_s
         return ["it"] if self.now >= self.comes_s else []
 
 
@@ -79,15 +75,44 @@ def test_waits_that_are_in_vain_become_few(clock: Time) -> None:
     assert waits.seek(clock.look) == ["it"]
 
 
-def test_where_others_want_the_processor_it_is_not_looked_for(clock: Time) -> None:
+def test_where_others_take_the_processor_nobody_looks_for_a_while(clock: Time) -> None:
     """Something was found, and later than by sleeping: the others had their time first."""
     waits = Spinning()
-    clock.taken_s = 10 * SPIN_S
+    clock.taken_s = 4e-3
     clock.comes_s = SPIN_S / 2
+    assert waits.is_on
     assert waits.seek(clock.look) == ["it"]
+    assert not waits.is_on
     before = clock.looks
-    assert waits.seek(clock.look) is None
+    for _ in range(1000):
+        clock.now += PAUSE_S / 1010
+        assert waits.seek(clock.look) is None
     assert clock.looks == before
+    clock.now += PAUSE_S / 10
+    assert waits.is_on
+    assert waits.seek(clock.look) == ["it"]
+
+
+def test_the_more_often_the_processor_is_taken_the_longer_nobody_looks(clock: Time) -> None:
+    """Until it is not for as long as that; then one time is one time again."""
+
+    def pause_s() -> float:
+        clock.comes_s, clock.taken_s = clock.now, 4e-3
+        while waits.seek(clock.look) is None:
+            clock.now += PAUSE_S / 100
+        begun_s = clock.now
+        while not waits.is_on:
+            clock.now += PAUSE_S / 100
+        return clock.now - begun_s
+
+    waits = Spinning()
+    pauses = [pause_s() for _ in range(9)]
+    expected = [min(PAUSE_S * 2**times, PAUSE_MOST_S) for times in range(9)]
+    assert pauses == pytest.approx(expected, rel=0.05)
+    assert max(expected) == PAUSE_MOST_S
+
+    clock.now += PAUSE_MOST_S
+    assert pause_s() == pytest.approx(PAUSE_S, rel=0.05)
 
 
 def test_with_one_processor_nobody_looks(clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:

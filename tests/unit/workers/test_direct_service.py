@@ -181,21 +181,45 @@ def test_it_leaves_after_the_call_at_hand_when_it_is_to(room, word, monkeypatch)
     assert over == (1, False)
 
 
+class Looking:
+    """Looks once, or not at all."""
+
+    def __init__(self, *, is_on):
+        self.is_on = is_on
+        self.asked = 0
+
+    def seek(self, look):
+        """Look, if it is on."""
+        self.asked += 1
+        return look(0) if self.is_on else None
+
+
 def test_it_looks_for_the_next_call_before_it_sleeps(room, monkeypatch):
     """A caller that is about to call again need not wake it; what it finds so is served as any other call."""
-    asked = []
-
-    class Looking:
-        def seek(self, look):
-            asked.append(look)
-            return look(0)
-
-    monkeypatch.setattr(direct._spinning, "Spinning", Looking)
+    room.lines.spinning = Looking(is_on=True)
+    monkeypatch.setattr(direct, "come_over", None)
     room.declare(1, double)
     room.call(1, 4)
     room.session.shutdown(socket.SHUT_WR)
     assert room.serve() == (direct.JSON, b"1", None)
-    assert len(asked) == 2
+    assert room.lines.spinning.asked == 2
+
+
+def test_where_it_sleeps_it_comes_over_to_its_caller_once(room, monkeypatch):
+    """With the first call: then it is known where that runs. Each later one is served where it comes."""
+    came = []
+    room.lines.spinning = Looking(is_on=False)
+    monkeypatch.setattr(direct, "come_over", lambda sock: came.append(sock.fileno()))
+    monkeypatch.setattr(
+        direct.Outbox, "flush", _after(direct.Outbox.flush, lambda: room.call(1, 5) if len(came) == 1 else None)
+    )
+    monkeypatch.setattr(direct._frames, "SLICE_S", 5.0)
+    ticks = iter(range(100))
+    monkeypatch.setattr(direct, "monotonic", lambda: float(next(ticks)))
+    room.declare(1, double)
+    room.call(1, 4)
+    assert int(room.serve()[1]) > 1
+    assert len(came) == 1
 
 
 def test_whoever_waited_for_a_line_has_one_call(room):
