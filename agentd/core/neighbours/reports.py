@@ -221,9 +221,9 @@ class Reports:
         """List the modules that can be called on this side of a neighbour's link, or without a name those here."""
         known = self._modules_of.get(side)
         if known is None:
-            found: set[str] = set()
-            for name, modules in self._sources:
-                if name != side and (side or not name):
+            found = set(self._state.modules)
+            for name, modules in self._sources if side else ():
+                if name != side:
                     found.update(modules)
             known = self._modules_of[side] = tuple(sorted(found)[:MODULES_MOST])
         return known
