@@ -30,13 +30,14 @@ SPIN_S = 200e-6
 """How long a wait looks (chosen: what the other end takes that sleeps itself; to be woken takes a third of that)."""
 REST_MOST = 512
 """Waits that do not look after many that did in vain (chosen: then one in so many takes longer, by `SPIN_S`)."""
-TAKEN_S = 100e-6
-"""A look that ends so much too late was interrupted by others (chosen: it takes 2 us)."""
-PAUSE_S = 0.1
-"""For how long none looks after that, at first; twice as long each time (chosen: as long as others have a processor for
-themselves, ten times and more)."""
-PAUSE_MOST_S = 3.2
-"""The same, at most (chosen)."""
+TAKEN_S = 500e-6
+"""A look that ends so much too late was interrupted by others (chosen: the kernel gives those milliseconds at a time; a
+busy host takes less from a virtual machine)."""
+PAUSE_S = 0.01
+"""For how long none looks after that, at first; twice as long each time that follows soon (chosen: as long as others
+have the processor for themselves, a few times)."""
+PAUSE_MOST_S = 1.28
+"""The same, at most (chosen: then less than a hundredth of the time is lost)."""
 
 
 class Spinning:
