@@ -149,7 +149,7 @@ class Reports:
                 shares = {branch.name: share_of(branch) for branch in branches}
                 for share in shares.values():
                     sums.add(share)
-            tiers = sums.tiers(but=shares.get(row.name) or (share_of(row) if row.is_pooled else ()))
+            tiers = sums.tiers(but=shares.get(row.name, ()))
             capacity = next(capacity for capacity, side in largest if side is not row)
             self._tell_one(row, own, tiers, capacity, self._modules(row.name), now)
 

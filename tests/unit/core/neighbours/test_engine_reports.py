@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from agentd.core.events import ModulesListed
-from agentd.core.neighbours.neighbour import Neighbour
+from agentd.core.neighbours.neighbour import LinkState, Neighbour
 from agentd.core.neighbours.reports import CHANGE_S, EDGE_S, LOOK_S, Sums, due, parts_of
 from agentd.model.exchange import Report
 from agentd.model.task import Template
@@ -97,6 +97,23 @@ def test_one_side_is_left_out_of_sums_and_still_there_after() -> None:
     assert sums.tiers() == ((2.0, 5.0, 6.0, 12.0, 3.0, 0.5, 0.25), (1.0, 4.0, 6.0, 6.0, 3.0, 4 / 6, 1 / 6))
     assert sums.tiers(but=behind) == (own,)
     assert len(sums.tiers()) == 2
+
+
+def test_who_is_in_doubt_is_told_what_lies_on_the_other_side() -> None:
+    """Its own share is in no sum then, so nothing is taken off for it."""
+    world = chain(2, 4, 3)
+    host = world.hosts["b"]
+    row = host.engine.state.neighbourhood.get("a")
+    assert row is not None
+    assert sum(tier.cores for tier in told(world, "b", "a").report.tiers) == 7
+    world.hosts["a"].pause()
+    while row.state is LinkState.CONNECTED:
+        world.run(0.1)
+    host.add(1)
+    world.run(0.2)
+    assert row.state is LinkState.SUSPECT
+    assert row.told.report is not None
+    assert sum(tier.cores for tier in row.told.report.tiers) == 8
 
 
 def test_a_neighbour_is_told_each_time_that_cores_stand_otherwise() -> None:
