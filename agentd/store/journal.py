@@ -24,7 +24,6 @@ from msgspec import Struct
 from agentd.core.journal.entries import EndedAlike, Entry
 from agentd.model.errors import DiskError
 from agentd.model.task import Outcome
-from agentd.model.unreadable import UNREADABLE
 from agentd.model.values import Payload
 from agentd.store.account import Account
 from agentd.store.ballast import BALLAST_BYTES, Ballast, Space
@@ -32,7 +31,7 @@ from agentd.store.cleaning import clean
 from agentd.store.disk import Disk
 from agentd.store.pace import Pace, are_small
 from agentd.store.preserving import are_bare_ends, preserve
-from agentd.store.records import Record, decode, find_end, lay_out, read_head, unpack
+from agentd.store.records import Record, find_end, lay_out, read_head, readable, unpack
 from agentd.store.repair import Alarm, lost_outcome, mend, rebuild
 from agentd.store.table import Damaged, Table, translated, wal_of
 
@@ -162,7 +161,7 @@ class Journal:
             for row, head, body in self._table.scan():
                 self._next_row = row + 1
                 for record in unpack(row, head, body)[0]:
-                    entry = _readable(record.payload) if isinstance(record, Record) else None
+                    entry = readable(record.payload) if isinstance(record, Record) else None
                     if entry is None or not isinstance(record, Record):
                         alarms.append(Alarm(f"journal row {row}: a record makes no sense and was passed over", row))
                         continue
@@ -428,14 +427,6 @@ class Journal:
         for question in self._questions:
             question.answer(DiskError("the journal is broken: results cannot be read"))
         self._broken(error)
-
-
-def _readable(payload: bytes) -> Entry | None:
-    """Read an entry; None when sound bytes are none, which only another program can have written."""
-    try:
-        return decode(payload)
-    except UNREADABLE:
-        return None
 
 
 def _resolve(future: asyncio.Future[Outcome | DiskError | None], outcome: Outcome | DiskError | None) -> None:

@@ -120,6 +120,14 @@ def decode(payload: bytes) -> Entry:
     return entry
 
 
+def readable(payload: bytes) -> Entry | None:
+    """Read an entry; None when sound bytes are none, which only another program can have written."""
+    try:
+        return decode(payload)
+    except UNREADABLE:
+        return None
+
+
 def write(entry: Entry) -> Record:
     """Bring an entry into its written form."""
     return Record(KINDS[type(entry)], _subjects(entry), encode(entry))
@@ -229,10 +237,7 @@ def find_end(row: int, head: Head, body: bytes, operation: int) -> Ended | None:
 
 
 def _end_of(operation: int, payload: bytes) -> Ended | None:
-    try:
-        entry = decode(payload)
-    except UNREADABLE:
-        return None
+    entry = readable(payload)
     if isinstance(entry, EndedAlike):
         return next((end for end in entry.each() if end.operation == operation), None)
     return entry if isinstance(entry, Ended) else None
@@ -301,9 +306,8 @@ def _by_body(row: int, body: bytes) -> tuple[list[Record | Damage], bool]:
 
 def _described(payload: bytes) -> Record | Damage:
     """Work out anew what a lost head told of a record."""
-    try:
-        entry = decode(payload)
-    except UNREADABLE:
+    entry = readable(payload)
+    if entry is None:
         return Damage(0, (), payload)
     return Record(KINDS[type(entry)], _subjects(entry), payload)
 

@@ -2,7 +2,8 @@
 
 A caller and its worker take turns: one sleeps while the other runs, so one processor is all that they use. To wake
 another one takes 20 us more in a virtual machine (measured), twice for each call, and the kernel leaves two that began
-apart as they are for seconds. So a worker comes over once for each line, and is free to be moved from then on.
+apart as they are for seconds. So a worker that sleeps between calls comes over once for each line, and is free to be
+moved from then on; one that looks for the next call (`agentd.api.calls.spinning`) is better off on another processor.
 """
 
 from __future__ import annotations
